@@ -1,0 +1,189 @@
+#!/bin/sh
+# deps.sh [build|test]: Debian packages and LuaJIT, everything that Go's module
+# cache does not carry. Idempotent: a second run only looks.
+#
+# build (default): compiler, libraries, and under .deps/ (ignored by git)
+#   luajit/include/*.h
+#   luajit/lib/libluajit-5.1.a   alone there: with no .so beside it, -L picks it
+#   luajit/build.txt             "hardened VERSION" or "stock VERSION"
+#   lib/liblua5.1-cjson.a lib/libpcre2-8.a
+# test: also what the tests talk to (nginx with Lua, Redis, wrk, ...).
+#
+# DEPS_LUAJIT=stock    take the distribution's archive, do not build
+# DEPS_MIRROR=URL      mirror for the source package
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+want=${1:-build}
+deps=$root/.deps
+say() { printf 'deps: %s\n' "$*"; }
+warn() { printf 'deps: warning: %s\n' "$*" >&2; }
+die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
+
+case $want in build | test) ;; *) die "unknown set \"$want\": build or test" ;; esac
+command -v dpkg-query >/dev/null ||
+	die "this script knows Debian and Ubuntu only; see .ci/deps.sh for what to put into .deps/ elsewhere"
+
+# shellcheck disable=SC1091
+. /etc/os-release
+release=$ID-${VERSION_CODENAME:-unknown}
+row() { awk -v r="$release" -v n="$1" '$1 == r { print $n }' .ci/luajit/releases; }
+source=$(row 2) version=$(row 3) digest=$(row 4) dev=$(row 5)
+dev=${dev:-libluajit2-5.1-dev}
+
+# ---- packages ----------------------------------------------------------------
+
+missing() {
+	for p; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || printf '%s ' "$p"
+	done
+}
+
+# Installing nginx or Redis starts and enables them on a machine with systemd;
+# the tests start their own, on their own ports.
+without_services() {
+	policy=/usr/sbin/policy-rc.d
+	if [ -e $policy ]; then "$@"; return; fi
+	printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+	$sudo chmod 755 $policy
+	trap '$sudo rm -f '$policy EXIT
+	"$@"
+	$sudo rm -f $policy
+	trap - EXIT
+	if [ -d /run/systemd/system ]; then
+		for s in nginx redis-server; do
+			case " $need " in *" $s "*) $sudo systemctl disable -q --now $s || true ;; esac
+		done
+	fi
+}
+
+install_packages() {
+	need=$(missing "$@")
+	[ -n "$need" ] || return 0
+	sudo=
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null || die "packages are missing and there is no sudo; as root run:
+    apt-get update && apt-get install -y --no-install-recommends $need"
+		sudo=sudo
+	fi
+	say "installing $need"
+	$sudo apt-get update -qq || warn "apt-get update failed; trying with the lists that are there"
+	# shellcheck disable=SC2086
+	without_services $sudo env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends $need >/dev/null ||
+		die "apt-get could not install: $need"
+}
+
+packages="gcc libc6-dev make patch xz-utils $dev lua-cjson-dev libpcre2-dev"
+if [ "$want" = test ]; then
+	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server wrk curl openssl"
+fi
+# shellcheck disable=SC2086
+install_packages $packages
+
+# ---- LuaJIT ------------------------------------------------------------------
+
+triplet=$(gcc -print-multiarch)
+[ -n "$triplet" ] || triplet=$(gcc -dumpmachine)
+headers="lua.h lauxlib.h lualib.h luaconf.h luajit.h lua.hpp"
+
+# What decides the outcome; when it is the same as last time, nothing is done.
+# The archive itself is not in it: a folder copied to another machine stays.
+recipe=$({
+	echo "$release $source $version $digest ${DEPS_LUAJIT:-hardened} $(gcc -dumpfullversion) $triplet"
+	cat .ci/deps.sh .ci/luajit/*.patch
+} | sha256sum | cut -d' ' -f1)
+
+# fetch_source DIR: the pinned tarball, by apt and its mirrors and proxies but
+# with lists of our own, so that the machine's sources stay as they are.
+fetch_source() {
+	mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
+	case $ID in
+	debian) mirror=http://deb.debian.org/debian keyring=debian-archive-keyring.gpg component=main ;;
+	ubuntu) mirror=http://archive.ubuntu.com/ubuntu keyring=ubuntu-archive-keyring.gpg component=universe ;;
+	esac
+	echo "deb-src [signed-by=/usr/share/keyrings/$keyring] ${DEPS_MIRROR:-$mirror} $VERSION_CODENAME $component" >"$1/sources.list"
+	set -- "$1" -qq -o "Dir::Etc::SourceList=$1/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+		-o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache" -o Acquire::Languages=none \
+		-o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=2
+	dir=$1
+	shift
+	apt-get "$@" update >"$dir/apt.log" 2>&1 &&
+		(cd "$dir" && apt-get "$@" source --download-only --tar-only "$source=$version" >>apt.log 2>&1) ||
+		{ sed 's/^/    /' "$dir/apt.log" >&2; return 1; }
+}
+
+# build_hardened DIR OUT (called where set -e is off): a count hook ends compiled loops too (CHECKHOOK),
+# patterns and plain search are tamed by the patches. PREFIX and MULTILIB are
+# those of the distribution's package, so that package.path is the same.
+build_hardened() {
+	fetch_source "$1" || { warn "no source package $source $version"; return 1; }
+	tarball=$(find "$1" -maxdepth 1 -name '*.orig.tar.xz')
+	got=$(sha256sum "$tarball" | cut -d' ' -f1)
+	[ "$got" = "$digest" ] ||
+		die "$(basename "$tarball"): sha256 is $got, .ci/luajit/releases says $digest"
+	mkdir "$1/src" && tar -C "$1/src" --strip-components=1 -xf "$tarball" || return 1
+	for p in .ci/luajit/*.patch; do
+		patch -s -d "$1/src" -p1 <"$p" || { warn "$p does not apply to $version"; return 1; }
+	done
+	make -C "$1/src/src" -s -j2 BUILDMODE=static STATIC_CC='$(CC) -fPIC' \
+		XCFLAGS=-DLUAJIT_ENABLE_CHECKHOOK PREFIX=/usr MULTILIB="lib/$triplet" \
+		libluajit.a luajit.h >"$1/make.log" 2>&1 ||
+		{ tail -n 20 "$1/make.log" >&2; warn "LuaJIT $version does not build"; return 1; }
+	mkdir -p "$2/include" "$2/lib" &&
+		(cd "$1/src/src" && cp $headers "$2/include/") &&
+		cp "$1/src/src/libluajit.a" "$2/lib/libluajit-5.1.a" &&
+		echo "hardened $version" >"$2/build.txt"
+}
+
+copy_stock() {
+	dir=$(dirname "$(dpkg-query -L "$dev" | grep '/luajit\.h$')")
+	grep -q lua_resetthread "$dir/lua.h" ||
+		die "$dev is not OpenResty's LuaJIT (no lua_resetthread in $dir/lua.h); perigee needs that fork.
+    On this release build it elsewhere and put it into .deps/luajit, see the top of .ci/deps.sh"
+	mkdir -p "$1/include" "$1/lib"
+	(cd "$dir" && cp $headers "$1/include/")
+	cp "$(dpkg-query -L "$dev" | grep '/libluajit-5\.1\.a$')" "$1/lib/"
+	echo "stock $(dpkg-query -W -f '${Version}' "$dev")" >"$1/build.txt"
+}
+
+prepare_luajit() {
+	[ "$(cat "$deps/luajit/recipe" 2>/dev/null)" = "$recipe" ] && return 0
+	mkdir -p "$deps"
+	work=$(mktemp -d "$deps/luajit.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	out=$work/out
+	mkdir "$out"
+	if [ "${DEPS_LUAJIT:-hardened}" = stock ]; then
+		copy_stock "$out"
+	elif [ -z "$source" ]; then
+		warn "no pinned LuaJIT source for $release (.ci/luajit/releases): using stock $dev"
+		copy_stock "$out"
+	else
+		say "building LuaJIT $version (hardened, about 20 s)"
+		if ! build_hardened "$work" "$out"; then
+			warn "using stock $dev: runaway compiled loops cost a VM each instead of ending as Lua errors"
+			rm -rf "$out"
+			mkdir "$out"
+			copy_stock "$out"
+		fi
+	fi
+	echo "$recipe" >"$out/recipe"
+	rm -rf "$deps/luajit"
+	mv "$out" "$deps/luajit"
+	rm -rf "$work"
+	trap - EXIT
+	say "LuaJIT: $(cat "$deps/luajit/build.txt")"
+}
+
+# copy_archive PACKAGE FILE: a static library without its .so beside it.
+copy_archive() {
+	from=$(dpkg-query -L "$1" | grep "/$2\$" | head -n 1)
+	[ -n "$from" ] || die "$1 carries no $2"
+	mkdir -p "$deps/lib"
+	[ "$deps/lib/$2" -nt "$from" ] || cp "$from" "$deps/lib/"
+}
+
+prepare_luajit
+copy_archive lua-cjson-dev liblua5.1-cjson.a
+copy_archive libpcre2-dev libpcre2-8.a
