@@ -1,0 +1,133 @@
+package wire
+
+import "encoding/binary"
+
+// Classes of bytes; one table lookup answers for all of them.
+const (
+	classToken  = 1 << iota // tchar, RFC 9110 §5.6.2
+	classHost               // unreserved and sub-delims of RFC 3986, what a reg-name holds besides %XX
+	classDigit              // 0-9
+	classHex                // 0-9 a-f A-F
+	classValue              // HTAB, SP, VCHAR and obs-text: a field value's bytes, RFC 9110 §5.5
+	classTarget             // VCHAR without '#', and bytes from 0x80 up
+	classQuoted             // qdtext, RFC 9110 §5.6.4
+)
+
+// class maps a byte to its classes.
+var class = buildClass()
+
+func buildClass() (t [256]uint8) {
+	mark := func(set string, c uint8) {
+		for i := range len(set) {
+			t[set[i]] |= c
+		}
+	}
+	const digits = "0123456789"
+	const alpha = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	mark(digits+alpha+"!#$%&'*+-.^_`|~", classToken)
+	mark(digits+alpha+"-._~!$&'()*+,;=", classHost)
+	mark(digits, classDigit)
+	mark(digits+"abcdefABCDEF", classHex)
+	for b := range 256 {
+		if b == '\t' || b >= ' ' && b != 0x7f {
+			t[b] |= classValue
+			if b != '"' && b != '\\' {
+				t[b] |= classQuoted
+			}
+		}
+		if b > ' ' && b != 0x7f && b != '#' {
+			t[b] |= classTarget
+		}
+	}
+	return t
+}
+
+// IsToken reports whether b is a token of RFC 9110 §5.6.2: at least one byte,
+// all of them tchar. Methods, field names and list members are tokens.
+func IsToken(b []byte) bool {
+	for _, c := range b {
+		if class[c]&classToken == 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// TrimOWS returns b without leading and trailing SP and HTAB (OWS of RFC 9110
+// §5.6.3), and nothing else: other white space is no white space to HTTP.
+func TrimOWS(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// EqualFold reports whether b is lower, ASCII letters compared without case.
+// lower must hold no upper-case letter. Unlike bytes.EqualFold it knows no
+// Unicode: the Kelvin sign is not a k.
+func EqualFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// dirty reports whether one of the 8 bytes of x is below low (at most 0x80) or
+// equal to DEL. Bytes from 0x80 up are clean. A borrow can only start at a byte
+// that is dirty itself, so the answer for the whole word is exact.
+func dirty(x uint64, low uint64) bool {
+	del := x ^ ones*0x7f
+	return ((x-ones*low)&^x|(del-ones)&^del)&highs != 0
+}
+
+// firstBad returns the index of the first byte of b outside the class want, or
+// len(b). Eight bytes are looked at together while they are plainly clean:
+// low is the smallest byte value that is clean without a look at the table, and
+// every class used here holds all bytes from low up except DEL, and '#' for
+// targets, which the caller looks for itself.
+func firstBad(b []byte, want uint8, low uint64) int {
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		if !dirty(binary.LittleEndian.Uint64(b[i:]), low) {
+			continue
+		}
+		for j := i; j < i+8; j++ {
+			if class[b[j]]&want == 0 {
+				return j
+			}
+		}
+	}
+	for ; i < len(b); i++ {
+		if class[b[i]]&want == 0 {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// badByte names the refusal for a byte that no field value may hold.
+func badByte(c byte) *Error {
+	switch c {
+	case 0:
+		return ErrNUL
+	case '\r':
+		return ErrBareCR
+	}
+	return ErrControl
+}
