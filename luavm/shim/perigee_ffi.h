@@ -143,7 +143,175 @@ typedef struct pg_core_api {
 
 /* ---- request: pg_request_api ---- */
 
+enum {                       /* pg_slot.flags written by the request API */
+  PG_F_COMMITTED = 65536,    /* the script sent something: the head is decided,
+                                only the header filter may still change it */
+  PG_F_BODY_SEEN = 131072,   /* ngx.print gave at least one byte */
+  PG_F_HEADER_ONLY = 262144, /* committed answer to HEAD: no body is taken */
+  PG_F_BUFFERING = 524288,   /* HTTP/1.0: all is gathered to know its length */
+  PG_F_DISCARDED = 1048576   /* ngx.req.discard_body was called */
+};
+
+enum { PG_SIDE_REQ = 0, PG_SIDE_RESP = 1 };
+enum { PG_FIELD_SET = 0, PG_FIELD_ADD = 1, PG_FIELD_CLEAR = 2 };
+enum {                       /* results of an op, in pg_slot.res */
+  PG_RES_OK = 0, PG_RES_ABORTED = -1, PG_RES_TIMEOUT = -2
+};
+enum {                       /* answers of the functions below */
+  PG_E_MEMORY = -1,          /* no memory, or the slot's limit is reached */
+  PG_E_VALUE = -2,           /* a value that this field or variable refuses */
+  PG_E_FIXED = -3,           /* variable is there but not changeable */
+  PG_E_UNKNOWN = -4          /* no such variable */
+};
+enum {                       /* byte sets of escape; 0..8 as OpenResty's */
+  PG_ESCAPE_URI = 0, PG_ESCAPE_ARGS = 1, PG_ESCAPE_COMPONENT = 2,
+  PG_ESCAPE_HTML = 3, PG_ESCAPE_REFRESH = 4, PG_ESCAPE_MEMCACHED = 5,
+  PG_ESCAPE_MAIL = 6, PG_ESCAPE_NAME = 7, PG_ESCAPE_VALUE = 8,
+  PG_ESCAPE_QUERY = 9,       /* ngx.req.set_uri_args with a string */
+  PG_ESCAPE_LOG = 10         /* \xHH, for texts of errors */
+};
+
+typedef struct pg_field { pg_str name, value; } pg_field;
+
+/* What comes out points into lent heads, the log or memory of this thread:
+   copy it (ffi.string) before the next call, edit or wait. */
+typedef struct pg_request_api {
+  /* values of one field, log replayed: how many there are; at most max given */
+  int (*values)(pg_slot *, uint32_t side, const char *name, uint32_t n,
+                pg_str *out, int32_t max);
+  /* all fields, log replayed; lower: 1 = names in lower case */
+  const pg_field *(*fields)(pg_slot *, uint32_t side, uint32_t lower,
+                            int32_t *count);
+  int (*set_field)(pg_slot *, uint32_t side, uint32_t mode,
+                   const char *k, uint32_t kn, const char *v, uint32_t vn);
+  /* 1: out is the value; 0: not set */
+  int (*get_var)(pg_vm *, const char *name, uint32_t n, pg_str *out);
+  int (*set_var)(pg_slot *, const char *name, uint32_t n,
+                 const char *v, uint32_t vn, uint32_t nil);
+  /* METHOD, URI, ARGS and BODY edits; the variable shows it at once */
+  int (*set_text)(pg_slot *, uint32_t kind, uint32_t aux,
+                  const char *v, uint32_t vn);
+  int (*body)(pg_slot *, pg_str *out);    /* 1: in memory; 0: none */
+  int (*raw_head)(pg_slot *, uint32_t without_line, pg_str *out);
+  /* out may be the given text itself */
+  int (*escape)(uint32_t set, const char *p, uint32_t n, pg_str *out);
+  int (*unescape)(const char *p, uint32_t n, pg_str *out);
+  /* pairs of a query; a value with p NULL is the boolean true.
+     count[0]: how many; count[1]: 1 = cut at max (0: no limit).
+     each: 1 = empty pairs count against max, as decode_args counts */
+  const pg_field *(*args)(const char *p, uint32_t n, int32_t max,
+                          uint32_t each, int32_t *count);
+  /* offset of the first byte a URI may not have, or -1 */
+  int (*unsafe_byte)(const char *p, uint32_t n);
+} pg_request_api;
+
 /* ---- data: pg_dict, pg_text_api ---- */
+
+typedef struct pg_shdict pg_shdict;      /* one shared dictionary; opaque */
+
+typedef struct pg_dict_list {            /* the dictionaries a VM may see */
+  uint32_t n; pg_shdict *const *dicts;
+} pg_dict_list;
+
+enum {                       /* what a dictionary operation answers */
+  PG_DICT_OK = 0,
+  PG_DICT_NOT_FOUND = -1, PG_DICT_EXISTS = -2, PG_DICT_NO_MEMORY = -3,
+  PG_DICT_NOT_NUMBER = -4,   /* incr of something else */
+  PG_DICT_NOT_LIST = -5, PG_DICT_IS_LIST = -6,
+  PG_DICT_GROW = -7,         /* io->buf is too small: io->need bytes */
+  PG_DICT_NO_LIST_ROOM = -8  /* no memory for a new list's head */
+};
+
+enum {                       /* types of values, as lua_type numbers them */
+  PG_DICT_NIL = 0, PG_DICT_BOOL = 1, PG_DICT_NUMBER = 3,
+  PG_DICT_STRING = 4, PG_DICT_LIST = 5
+};
+
+enum { PG_DICT_ADD = 1, PG_DICT_REPLACE = 2, PG_DICT_SAFE = 4 };
+
+typedef struct pg_dict_io {  /* what does not fit into arguments; one per VM */
+  double num;                /* number or 0/1; a count, a length, a ttl in ms */
+  char *buf; uint32_t cap;   /* where strings are copied to; the caller's */
+  uint32_t len;              /* length of the string in buf */
+  double need;               /* with PG_DICT_GROW */
+  int32_t type;              /* PG_DICT_* of the value */
+  uint32_t flags;            /* the 32 bits stored beside a value */
+  int32_t stale;             /* 1: the value has expired */
+  int32_t forcible;          /* 1: valid items had to go for it */
+} pg_dict_io;
+
+/* Keys are 1..65535 bytes, ttl is milliseconds with 0 = for ever. The first
+   argument gives the time and the crit counter; NULL (from Go) is allowed. */
+typedef struct pg_dict_api {
+  const char *(*name)(const pg_shdict *);          /* ends with NUL */
+  int32_t (*get)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                 int32_t stale, pg_dict_io *);
+  /* op: PG_DICT_ADD|...; io->type, num or v/vn, flags; NIL deletes */
+  int32_t (*store)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                   int32_t op, const char *v, uint32_t vn, double ttl,
+                   pg_dict_io *);
+  int32_t (*incr)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                  int32_t has_init, double delta, double init, double ttl,
+                  pg_dict_io *);
+  int32_t (*ttl)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                 pg_dict_io *);
+  int32_t (*expire)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                    double ttl);
+  /* packed into io->buf: native uint16_t length, bytes; oldest first */
+  int32_t (*keys)(pg_vm *, pg_shdict *, uint32_t max, pg_dict_io *);
+  void (*flush_all)(pg_vm *, pg_shdict *);
+  double (*flush_expired)(pg_vm *, pg_shdict *, uint32_t max);
+  int32_t (*push)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                  int32_t left, const char *v, uint32_t vn, pg_dict_io *);
+  int32_t (*pop)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                 int32_t left, pg_dict_io *);
+  int32_t (*llen)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
+                  pg_dict_io *);
+  double (*capacity)(const pg_shdict *);
+  double (*free_space)(pg_vm *, pg_shdict *);
+} pg_dict_api;
+
+typedef struct pg_args {     /* walks a query string: a=1&b&c=3 */
+  const char *p, *end;       /* what is left */
+  const char *value;         /* decoded, in the caller's buffer */
+  uint32_t klen, vlen;
+  int32_t has_value;         /* 0: no '=', the value is true */
+  int32_t more;              /* 1: an '&' ended this pair */
+} pg_args;
+
+enum { PG_BASE64_PLAIN = 0, PG_BASE64_NO_PADDING = 1, PG_BASE64_URL = 2 };
+
+enum {                       /* forms of pg_text_api.format_time */
+  PG_TIME_DATE = 0,          /* 2010-11-19, local */
+  PG_TIME_LOCAL = 1,         /* 2010-11-19 20:56:31 */
+  PG_TIME_UTC = 2,
+  PG_TIME_HTTP = 3,          /* Fri, 19 Nov 2010 20:56:31 GMT */
+  PG_TIME_COOKIE = 4         /* Fri, 19-Nov-10 20:56:31 GMT */
+};
+
+/* Lengths are doubles where they can pass 32 bits. No terminating NULs. */
+typedef struct pg_text_api {
+  double (*escaped_len)(const char *s, uint32_t n, int32_t type);
+  void (*escape)(const char *s, uint32_t n, int32_t type, char *dst);
+  uint32_t (*unescape)(const char *s, uint32_t n, char *dst);
+  /* the next pair, key at dst; 0 at the end. dst holds what p..end held */
+  int32_t (*next_arg)(pg_args *, char *dst);
+  double (*quoted_len)(const char *s, uint32_t n);
+  void (*quote_sql)(const char *s, uint32_t n, char *dst);
+  /* returns the length; dst holds 4 bytes for each 3, or part of 3 */
+  double (*base64)(const char *s, uint32_t n, int32_t form, char *dst);
+  /* returns the length or -1; dst holds 3 bytes for each 4, or part of 4 */
+  double (*unbase64)(const char *s, uint32_t n, int32_t form, char *dst);
+  uint32_t (*crc32)(const char *s, uint32_t n);
+  void (*md5)(const char *s, uint32_t n, char *dst);        /* 16 bytes */
+  void (*sha1)(const char *s, uint32_t n, char *dst);       /* 20 bytes */
+  void (*hmac_sha1)(const char *k, uint32_t kn, const char *s, uint32_t n,
+                    char *dst);                             /* 20 bytes */
+  void (*hex)(const char *s, uint32_t n, char *dst);        /* 2n bytes */
+  /* returns the length, at most 40 */
+  uint32_t (*format_time)(double sec, int32_t form, char *dst);
+  double (*parse_http_time)(const char *s, uint32_t n);     /* -1: not one */
+} pg_text_api;
 
 /* PERIGEE FFI END */
 
