@@ -1,0 +1,107 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// dialer makes connections to one endpoint.
+type dialer struct {
+	address string      // as configured: host:port or unix:/path
+	tls     *tls.Config // nil for plain
+	names   *resolver   // nil when address needs no resolution
+	net     net.Dialer
+}
+
+// keepAliveProbe is how often the kernel asks whether a silent endpoint still
+// exists, so that tunnels and idle connections notice a vanished host.
+const keepAliveProbe = 30 * time.Second
+
+func newDialer(address string, tlsConfig *tls.Config) *dialer {
+	d := &dialer{address: address, tls: tlsConfig}
+	d.net.KeepAlive = keepAliveProbe
+	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host) == nil {
+		d.names = newResolver(host, port)
+	}
+	return d
+}
+
+// dial connects within timeout, TLS included. The error is a *ConnectError.
+func (d *dialer) dial(timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+	}
+	defer cancel()
+	nc, err := d.connect(ctx)
+	if err != nil {
+		return nil, d.failure(err)
+	}
+	if d.tls == nil {
+		return nc, nil
+	}
+	tc := tls.Client(nc, d.tls)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		kind := ConnectTLS
+		if isTimeout(err) {
+			kind = ConnectTimeout
+		}
+		return nil, &ConnectError{Address: d.address, Kind: kind, Err: err}
+	}
+	return tc, nil
+}
+
+// connect tries the address, or each address that a name has.
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
+	if path, ok := strings.CutPrefix(d.address, "unix:"); ok {
+		return d.net.DialContext(ctx, "unix", path)
+	}
+	if d.names == nil {
+		return d.net.DialContext(ctx, "tcp", d.address)
+	}
+	addresses, err := d.names.addresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range addresses {
+		var nc net.Conn
+		share, cancel := attemptContext(ctx, len(addresses)-i)
+		nc, err = d.net.DialContext(share, "tcp", a)
+		cancel()
+		if err == nil {
+			d.names.worked(a)
+			return nc, nil
+		}
+	}
+	return nil, err
+}
+
+// attemptContext gives one of left attempts its share of the time.
+func attemptContext(ctx context.Context, left int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+}
+
+func (d *dialer) failure(err error) *ConnectError {
+	kind := ConnectOther
+	var dns *net.DNSError
+	switch {
+	case isTimeout(err) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):
+		kind = ConnectTimeout
+	case errors.As(err, &dns):
+		kind = ConnectName
+	case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT):
+		kind = ConnectRefused
+	}
+	return &ConnectError{Address: d.address, Kind: kind, Err: err}
+}

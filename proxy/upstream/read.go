@@ -1,0 +1,184 @@
+package upstream
+
+import (
+	"io"
+
+	"perigee/proxy/wire"
+)
+
+// maxInterim is how many 1xx responses one request may get.
+const maxInterim = 32
+
+// ReadHead reads the next response head into res and gives its bytes, which
+// stay until the next ReadHead or Release; res's spans point into them.
+// 1xx heads come one by one; the caller calls again until Status is 101 or at
+// least 200. It waits for at most one response timeout between two reads.
+func (c *Conn) ReadHead(res *wire.ResponseHead, asked wire.Asked) (raw []byte, err error) {
+	if c.final {
+		panic("BUG: ReadHead after the final response head")
+	}
+	c.toFront()
+	from := 0
+	for {
+		if c.w > from {
+			n, err := wire.ScanResponse(res, c.mem[:c.w], from, c.limits.Head, asked)
+			if err != nil {
+				return nil, c.failure(StepHead, err)
+			}
+			if n > 0 {
+				c.r = n
+				return c.mem[:n:n], c.gotHead(res)
+			}
+			from = c.w
+		}
+		c.makeRoom()
+		n, err := c.receive(c.mem[c.w:])
+		if n > 0 {
+			c.answered = true
+			c.w += n
+			continue
+		}
+		return nil, c.failure(StepHead, err)
+	}
+}
+
+// gotHead takes note of a head that was read.
+func (c *Conn) gotHead(res *wire.ResponseHead) error {
+	if res.Status < 200 && res.Status != 101 {
+		if res.Close {
+			// What follows is read, but what comes after that is not trusted.
+			c.interim += maxInterim
+		}
+		if c.interim++; c.interim > maxInterim {
+			return c.failure(StepHead, ErrInterim)
+		}
+		return nil
+	}
+	c.final = true
+	c.deadlines.startBody()
+	c.upgraded = res.Status == 101
+	c.reusable = !res.Close && !c.upgraded
+	c.base = c.r
+	c.body.Start(res)
+	c.lookAhead()
+	return nil
+}
+
+// toFront moves bytes behind an interim head to the front of the buffer.
+func (c *Conn) toFront() {
+	if c.r > 0 {
+		c.w = copy(c.mem, c.mem[c.r:c.w])
+		c.r = 0
+	}
+}
+
+// makeRoom grows the buffer when a head has filled it. The scanner's limit ends
+// this: it refuses a head that has reached HeaderBytes.
+func (c *Conn) makeRoom() {
+	if c.w < len(c.mem) {
+		return
+	}
+	larger := make([]byte, 2*len(c.mem))
+	copy(larger, c.mem[:c.w])
+	c.mem = larger
+}
+
+// NextBody gives the next piece of the body without copying it: a slice of the
+// connection's buffer that stays until the next NextBody, ReadBody or Release.
+// It waits only when Buffered is false. At the end of the body it is io.EOF,
+// with no bytes.
+func (c *Conn) NextBody() ([]byte, error) {
+	if len(c.rest) > 0 {
+		data := c.rest
+		c.rest = nil
+		return data, nil
+	}
+	for {
+		switch {
+		case len(c.ahead) > 0:
+			data := c.ahead
+			c.ahead = nil
+			c.lookAhead()
+			return data, nil
+		case c.aheadErr != nil:
+			return nil, c.failure(StepBody, c.aheadErr)
+		case c.body.Done():
+			return nil, io.EOF
+		}
+		if err := c.moreBody(); err != nil {
+			return nil, c.failure(StepBody, err)
+		}
+		c.lookAhead()
+	}
+}
+
+// ReadBody copies the next bytes of the body to p. It waits only when Buffered
+// is false. At the end of the body it is io.EOF, with no bytes.
+func (c *Conn) ReadBody(p []byte) (int, error) {
+	data, err := c.NextBody()
+	n := copy(p, data)
+	if n < len(data) {
+		// What is ahead already lies behind these bytes in the buffer, perhaps
+		// with framing between, so the rest of them goes to rest.
+		c.rest = data[n:]
+	}
+	return n, err
+}
+
+// lookAhead takes framing out of what is buffered until payload or the end of
+// the body comes to light, so that the last piece is known to be the last.
+func (c *Conn) lookAhead() {
+	for c.r < c.w && len(c.ahead) == 0 && !c.body.Done() {
+		data, used, err := c.body.Next(c.mem[c.r:c.w])
+		c.r += used
+		c.ahead = data
+		if err != nil {
+			c.aheadErr = err
+			return
+		}
+	}
+}
+
+// moreBody reads once, to the place behind the head.
+func (c *Conn) moreBody() error {
+	if c.base > len(c.mem)/2 && c.bodyBuf == nil {
+		c.bodyBuf = buffers.Get().(*[bufferSize]byte)
+		c.mem, c.base = c.bodyBuf[:], 0
+	}
+	c.r, c.w = c.base, c.base
+	n, err := c.receive(c.mem[c.base:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == io.EOF {
+		return c.body.End()
+	}
+	return err
+}
+
+// BodyDone says that the body's end has been seen. Pieces before it may still be
+// buffered; when Buffered is false too, or NextBody has given the last piece,
+// there are none.
+func (c *Conn) BodyDone() bool { return c.body.Done() && len(c.ahead)+len(c.rest) == 0 }
+
+// Buffered says that the next NextBody will not wait.
+func (c *Conn) Buffered() bool {
+	return len(c.ahead)+len(c.rest) > 0 || c.aheadErr != nil || c.body.Done()
+}
+
+// BodyLeft is how many payload bytes have not been given out yet, -1 when the
+// framing does not tell.
+func (c *Conn) BodyLeft() int64 {
+	left := c.body.Left()
+	if left < 0 {
+		return left
+	}
+	return left + int64(len(c.ahead)+len(c.rest))
+}
+
+// Trailers gives the fields behind a chunked body and the text that their spans
+// refer to. They are complete when BodyDone and stay until Release.
+func (c *Conn) Trailers() (text []byte, fields []wire.Field) {
+	return c.body.Trailers()
+}
