@@ -199,8 +199,8 @@ typedef struct pg_request_api {
   /* pairs of a query; a value with p NULL is the boolean true.
      count[0]: how many; count[1]: 1 = cut at max (0: no limit).
      each: 1 = empty pairs count against max, as decode_args counts */
-  const pg_field *(*args)(const char *p, uint32_t n, int32_t max,
-                          uint32_t each, int32_t *count);
+  const pg_field *(*pairs)(const char *p, uint32_t n, int32_t max,
+                           uint32_t each, int32_t *count);
   /* offset of the first byte a URI may not have, or -1 */
   int (*unsafe_byte)(const char *p, uint32_t n);
 } pg_request_api;
