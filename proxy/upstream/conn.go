@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"perigee/proxy/socket"
 )
 
 // Timeouts bound the waits of one exchange with an endpoint. 0 is no bound. All
@@ -52,7 +54,7 @@ type Conn struct {
 	endpoint *Endpoint
 	tcp      net.Conn // the connection itself
 	tls      *tls.Conn
-	socket   *socket // nil over TLS
+	socket   *socket.Socket // nil over TLS
 
 	// state is epoch<<1 | canceled. Cancel and Release race for it, so that a
 	// late Cancel never reaches the connection's next exchange.
@@ -61,6 +63,9 @@ type Conn struct {
 	idleSince monotonic
 
 	deadlines deadlines
+	// Whether the present call got as far as waiting. Each is one side's.
+	waitedRead, waitedWrite bool
+
 	limits    *Limits
 
 	// mem[r:w] are the bytes that were read and not looked at yet. mem is buf,
@@ -92,7 +97,7 @@ func newConn(e *Endpoint, nc net.Conn) *Conn {
 		c.tls, c.tcp = t, t.NetConn()
 		return c
 	}
-	c.socket = newSocket(nc, c.beforeWait)
+	c.socket = socket.New(nc, c.beforeWait)
 	return c
 }
 
@@ -125,26 +130,37 @@ func (c *Conn) SentAll() {
 // sender waits for a 100 (Continue) before it goes on.
 func (c *Conn) AwaitHead() { c.deadlines.startHead(c.tcp) }
 
-// Write sends head and then body, either of which may be empty, in one system
-// call if the socket has room. It waits for room otherwise. The error is a
-// *TransferError; the endpoint may nevertheless have answered, so a reader
-// should look for a response before the error is passed on.
-func (c *Conn) Write(head, body []byte) error {
-	err := c.send(head, body)
+// Write sends head, data and end, any of which may be empty, in one system call
+// if the socket has room; it waits for room otherwise. end is for a chunk's
+// CRLF or the last chunk. The error is a *TransferError; the endpoint may
+// nevertheless have answered, so a reader should look for a response before the
+// error is passed on.
+func (c *Conn) Write(head, data, end []byte) error {
+	err := c.send(head, data, end)
 	if err == nil {
 		return nil
 	}
 	return c.failure(StepSend, err)
 }
 
-func (c *Conn) send(head, body []byte) error {
+func (c *Conn) send(head, data, end []byte) error {
 	if c.socket != nil {
-		return c.socket.Write(head, body)
+		c.waitedWrite = false
+		err := c.socket.Write(head, data, end)
+		if err == nil || c.waitedWrite || !isTimeout(err) {
+			return err
+		}
+		// The poller refused at once: an earlier exchange's deadline has passed
+		// while nobody waited, and nothing was sent. Arm this one's.
+		if err := c.beforeWait(true); err != nil {
+			return err
+		}
+		return c.socket.Write(head, data, end)
 	}
 	if err := c.beforeWait(true); err != nil {
 		return err
 	}
-	for _, p := range [2][]byte{head, body} {
+	for _, p := range [...][]byte{head, data, end} {
 		if len(p) == 0 {
 			continue
 		}
@@ -158,6 +174,14 @@ func (c *Conn) send(head, body []byte) error {
 // receive reads once into p.
 func (c *Conn) receive(p []byte) (int, error) {
 	if c.socket != nil {
+		c.waitedRead = false
+		n, err := c.socket.Read(p)
+		if err == nil || c.waitedRead || !isTimeout(err) {
+			return n, err
+		}
+		if err := c.beforeWait(false); err != nil { // as in send
+			return 0, err
+		}
 		return c.socket.Read(p)
 	}
 	if err := c.beforeWait(false); err != nil {
@@ -170,8 +194,10 @@ func (c *Conn) receive(p []byte) (int, error) {
 func (c *Conn) beforeWait(write bool) error {
 	var err error
 	if write {
+		c.waitedWrite = true
 		err = c.deadlines.write(c.tcp)
 	} else {
+		c.waitedRead = true
 		err = c.deadlines.read(c.tcp)
 	}
 	if err != nil {
@@ -260,9 +286,6 @@ func (c *Conn) dropBuffers() {
 
 // quiet says that an idle connection can be used.
 func (c *Conn) quiet() bool {
-	if c.socket != nil {
-		return quiet(c.socket.raw)
-	}
 	// Over TLS any byte counts as the end: what a server sends between two
 	// exchanges is almost always the alert that it is closing.
 	sc, ok := c.tcp.(syscall.Conn)
@@ -270,7 +293,7 @@ func (c *Conn) quiet() bool {
 		return true
 	}
 	raw, err := sc.SyscallConn()
-	return err == nil && quiet(raw)
+	return err == nil && socket.Quiet(raw)
 }
 
 // closeIdle closes a connection that no exchange uses.

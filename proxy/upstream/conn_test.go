@@ -115,7 +115,7 @@ func exchange(t testing.TB, e *Endpoint, asked wire.Asked) (heads []string, body
 }
 
 func converse(c *Conn, asked wire.Asked) (heads []string, body string, err error) {
-	if err := c.Write([]byte(request), nil); err != nil {
+	if err := c.Write([]byte(request), nil, nil); err != nil {
 		return nil, "", err
 	}
 	c.SentAll()

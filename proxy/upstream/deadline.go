@@ -18,7 +18,7 @@ import (
 //	+----------------------------+--> armed at wait 1 for T + T/4; wait 2 still
 //	                                  has T left of it; wait 3 arms anew
 //
-// A deadline that passes while nobody waits harms nothing: see socket.Read.
+// A deadline that passes while nobody waits harms nothing: see Conn.receive.
 type deadlines struct {
 	timeouts Timeouts
 
