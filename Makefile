@@ -1,25 +1,68 @@
-# `make` prints what there is. Scripts are in .ci/.
+# `make` prints what there is. Longer scripts are in .ci/.
 
 GO ?= go
 TAGS := -tags luajit
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PKG ?= ./...
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# libgcc is linked statically: distroless/base carries libc and libm alone.
+LDFLAGS := -X main.version=$(VERSION) -extldflags "-static-libgcc"
+export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e k6 image clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-deps: ## Debian packages and LuaJIT for building (.deps/)
+deps: ## prepare Debian packages and LuaJIT for building (.deps/)
 	@.ci/deps.sh build
 
 deps-test: ## deps, and what the tests talk to: nginx, Redis, wrk, ...
 	@.ci/deps.sh test
 
-build: deps ## bin/perigee
-	$(GO) build $(TAGS) -trimpath -ldflags '-X main.version=$(VERSION) -extldflags "-static-libgcc"' -o bin/perigee ./cmd/perigee
+build: deps ## build bin/perigee
+	$(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/perigee ./cmd/perigee
 
 run: build ## serve the demo on :8080 (admin :9901)
 	bin/perigee run -c cmd/perigee/demo/demo.yaml
+
+test: deps-test ## run all tests with the race detector (PKG=./...)
+	$(GO) test $(TAGS) -race -shuffle=on $(PKG)
+
+lint: deps-test ## gofmt, vet, staticcheck, luacheck, sizes, unfinished words
+	@.ci/lint.sh
+
+race: deps-test ## run the tests repeatedly under the race detector on 1, 2 and 4 Ps
+	$(GO) test $(TAGS) -race -shuffle=on -count=2 -cpu=1,2,4 $(PKG)
+
+# Leaks are not looked for: memory reachable only from Lua's heap or from Go
+# looks lost to the sanitizer.
+asan: deps-test ## run the tests of the C part under the address sanitizer
+	ASAN_OPTIONS=detect_leaks=0:handle_segv=0:$$ASAN_OPTIONS \
+		$(GO) test $(TAGS) -asan -shuffle=on -count=1 ./luavm/...
+
+fuzz: deps ## run each fuzz target for T (T=15s, PKG=./...)
+	@T=$(or $(T),15s) .ci/fuzz.sh $(PKG)
+
+bench: deps-test ## time and allocations of the whole path in memory (BENCH=regexp)
+	$(GO) test $(TAGS) -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...
+
+conformance: build ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags)
+	@if [ -z "$(CONFORMANCE)" ]; then \
+		echo "conformance: set CONFORMANCE to the folder of the cases; its run.sh PERIGEE is called with bin/perigee" >&2; \
+		exit 2; \
+	fi
+	PERIGEE=$(abspath bin/perigee) "$(CONFORMANCE)/run.sh" $(abspath bin/perigee) $(ARGS)
+
+e2e: deps-test ## run the tests that start the real binary
+	$(GO) test $(TAGS) -count=1 -v ./cmd/...
+
+k6: build ## load bin/perigee with SCENARIO=smoke or steady
+	@.ci/k6.sh $(or $(SCENARIO),smoke)
+
+image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
+	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))
+
+clean: ## remove bin/; .deps/ stays
+	rm -rf bin

@@ -1,0 +1,44 @@
+#!/bin/sh
+# k6.sh SCENARIO: starts the deterministic origin and bin/perigee with
+# loadtest/perigee.yaml, runs loadtest/scenarios/SCENARIO.js against them and
+# ends both. Exit code is k6's: 99 when a threshold was crossed.
+set -eu
+cd "$(dirname "$0")/.."
+scenario=loadtest/scenarios/$1.js
+[ -e "$scenario" ] || {
+	echo "k6: no $scenario; there are: $(basename -s .js loadtest/scenarios/*.js | tr '\n' ' ')" >&2
+	exit 2
+}
+k6=$(.ci/tool.sh go.k6.io/k6@v1.8.1)
+${GO:-go} build -o bin/origin ./loadtest/origin
+results=loadtest/results
+mkdir -p $results
+
+pids=
+stop() {
+	for p in $pids; do kill "$p" 2>/dev/null || true; done
+	for p in $pids; do wait "$p" 2>/dev/null || true; done
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+bin/origin -listen 127.0.0.1:18081 &
+pids=$!
+bin/perigee run -c loadtest/perigee.yaml >$results/perigee.log 2>&1 &
+pids="$! $pids"
+
+tries=0
+until curl -fsS -o /dev/null http://127.0.0.1:19901/readyz 2>/dev/null; do
+	tries=$((tries + 1))
+	if [ $tries -gt 100 ]; then
+		echo "k6: perigee is not ready after 10 s; the end of its log:" >&2
+		tail -n 20 $results/perigee.log >&2
+		exit 1
+	fi
+	sleep 0.1
+done
+
+status=0
+"$k6" run --no-usage-report --summary-export "$results/$1.json" \
+	-e TARGET="${TARGET:-http://127.0.0.1:18080}" "$scenario" || status=$?
+exit $status
