@@ -36,8 +36,8 @@ typedef struct pg_view {
   pg_str head[2];              /* by PG_SIDE_*, as they were lent */
   pg_list list[2];
   pg_field *out; uint32_t out_cap;     /* what fields and args return */
-  char *names; uint32_t names_cap;     /* lower-cased names */
-  char *text; uint32_t text_cap;       /* escape, joined values, numbers */
+  char *names; uint32_t names_cap;     /* a name about to be written */
+  char *text; uint32_t text_cap;       /* escape, joined values, lower-cased names */
 } pg_view;
 
 /* How a wanted name compares: PG_NAME_PLAIN folds case only;
@@ -57,6 +57,7 @@ pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
                     const pg_entry *e);
 /* At least n bytes of this thread's text memory; NULL: none. */
 char *pg_view_text(pg_view *v, uint64_t n);
+char *pg_view_names(pg_view *v, uint64_t n);
 pg_field *pg_view_out(pg_view *v, uint64_t n);
 
 /* Declared for vm.c too: the table for Lua, and the call that must stand at
@@ -84,8 +85,46 @@ static inline unsigned char pg_lower(unsigned char c)
   return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
 }
 
+/* <0, 0, >0 as memcmp; b is in lower case and ends with NUL */
+static inline int pg_name_compare(const char *a, uint32_t n, const char *b)
+{
+  uint32_t i;
+  for (i = 0; i < n; i++) {
+    int d = pg_lower((unsigned char)a[i]) - (unsigned char)b[i];
+    if (d || !b[i])
+      return d ? d : 1;
+  }
+  return b[n] ? -1 : 0;
+}
+
+/* equal but for case */
+static inline int pg_same_text(const char *a, const char *b, uint32_t n)
+{
+  while (n && pg_lower((unsigned char)*a) == pg_lower((unsigned char)*b)) {
+    a++;
+    b++;
+    n--;
+  }
+  return !n;
+}
+
+static inline int pg_given(pg_str *out, const char *p, uint32_t n)
+{
+  out->p = p;
+  out->n = n;
+  return p != NULL;
+}
+
+/* request_family.c: 1 with the value, 0, or PG_E_MEMORY */
+int pg_var_field(const pg_slot *s, uint32_t side, const char *name,
+                 uint32_t n, pg_str *out);
+int pg_var_arg(const pg_slot *s, const char *name, uint32_t n, pg_str *out);
+int pg_var_cookie(const pg_slot *s, const char *name, uint32_t n,
+                  pg_str *out);
+
 /* Copies into the slot's arena; 0, or PG_E_MEMORY. Moves vars and extra
-   along when the arena moves. old: what the value replaces, for reuse. */
+   along when the arena moves. What *at held is reused when it is long
+   enough. */
 int pg_arena_put(pg_slot *s, pg_str *at, const char *p, uint32_t n);
 
 #endif

@@ -111,6 +111,11 @@ char *pg_view_text(pg_view *v, uint64_t n)
   return hold((void **)&v->text, &v->text_cap, n, 1) ? NULL : v->text;
 }
 
+char *pg_view_names(pg_view *v, uint64_t n)
+{
+  return hold((void **)&v->names, &v->names_cap, n, 1) ? NULL : v->names;
+}
+
 pg_field *pg_view_out(pg_view *v, uint64_t n)
 {
   return hold((void **)&v->out, &v->out_cap, n, sizeof *v->out) ? NULL : v->out;
