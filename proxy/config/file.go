@@ -1,0 +1,305 @@
+package config
+
+import (
+	"perigee/proxy/respond"
+	"perigee/proxy/script"
+	"perigee/proxy/transform"
+	"perigee/proxy/unit"
+	"perigee/proxy/upstream"
+)
+
+// File is a whole configuration, read, expanded and checked. It is immutable
+// once Load or Parse has returned it: snapshots of several goroutines may read
+// it. The comments of its fields are the manual; the JSON Schema carries them.
+type File struct {
+	// Prefix is where relative paths start; itself relative to the folder of the
+	// configuration file. Default ".". nginx: -p.
+	Prefix string `yaml:"prefix"`
+	// Workers is the number of VMs that run Lua at the same time. Default 0: the
+	// cores that the cgroup allows. nginx: worker_processes.
+	Workers int `yaml:"workers"`
+	// Log is perigee's own log. nginx: error_log.
+	Log Log `yaml:"log"`
+	// AccessLog writes one line per finished exchange. nginx: access_log and
+	// log_format.
+	AccessLog AccessLog `yaml:"access_log"`
+	// Variables are names for texts that are evaluated per request: {tenant:
+	// "$http_x_tenant"} makes $tenant and ngx.var.tenant, which scripts may also
+	// assign. nginx: set.
+	Variables map[string]unit.Template `yaml:"variables,omitempty"`
+	// ErrorPages gives statuses that perigee or an upstream answers another
+	// body: the request is matched again with this path, as GET, and internal
+	// routes count. nginx: error_page.
+	ErrorPages map[int]string `yaml:"error_pages,omitempty"`
+	// Listeners are the addresses that are served. At least one. nginx: listen.
+	Listeners []Listener `yaml:"listeners"`
+	// Admin is the operators' listener.
+	Admin Admin `yaml:"admin"`
+	// TrustedProxies are the networks whose X-Forwarded-* headers are believed.
+	// Default none: they are replaced by what perigee sees itself. nginx:
+	// set_real_ip_from.
+	TrustedProxies unit.CIDRSet `yaml:"trusted_proxies"`
+	// Limits bound what clients can make perigee hold.
+	Limits Limits `yaml:"limits"`
+	// Drain is how the process ends on SIGTERM.
+	Drain Drain `yaml:"drain"`
+	// Lua is what all scripts share.
+	Lua script.Settings `yaml:"lua"`
+	// Upstreams are groups of servers by name.
+	Upstreams map[string]*upstream.Config `yaml:"upstreams,omitempty"`
+	// Routes say what is served how. The order matters only where hosts, paths
+	// and predicates leave a choice. nginx: location.
+	Routes []Route `yaml:"routes"`
+
+	name   string // of the file, as given
+	root   string // Prefix made a path; relative paths have been joined to it
+	places places
+	digest string
+}
+
+// SetDefaults gives every field that has one its default; nested types set
+// their own.
+func (f *File) SetDefaults() { f.Prefix = "." }
+
+// Log is the log block.
+type Log struct {
+	// Level is the least important message that is written. Default notice.
+	Level LogLevel `yaml:"level"`
+	// File is a path relative to prefix, or "-" for standard error (default).
+	File string `yaml:"file" config:"path"`
+}
+
+// SetDefaults sets notice on standard error.
+func (l *Log) SetDefaults() { l.Level, l.File = "notice", "-" }
+
+// LogLevel is one of ngx.log's levels.
+type LogLevel string
+
+// Values are the levels from the most to the least chatty, as in nginx.
+func (LogLevel) Values() []string {
+	return []string{"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"}
+}
+
+// AccessLog is the access_log block.
+type AccessLog struct {
+	// Format is json (default), text (nginx's combined) or off.
+	Format AccessLogFormat `yaml:"format"`
+	// File is a path relative to prefix, or "-" for standard output (default).
+	File string `yaml:"file" config:"path"`
+	// Buffer is the memory for lines that wait to be written; lines that do not
+	// fit are dropped and counted, never waited for. Default 1MiB.
+	Buffer unit.Size `yaml:"buffer"`
+}
+
+// SetDefaults sets JSON on standard output.
+func (a *AccessLog) SetDefaults() { a.Format, a.File, a.Buffer = AccessLogJSON, "-", unit.MiB }
+
+// AccessLogFormat names the shape of an access line.
+type AccessLogFormat string
+
+// The formats.
+const (
+	AccessLogJSON AccessLogFormat = "json"
+	AccessLogText AccessLogFormat = "text"
+	AccessLogOff  AccessLogFormat = "off"
+)
+
+// Values are the words that are accepted.
+func (AccessLogFormat) Values() []string {
+	return []string{string(AccessLogJSON), string(AccessLogText), string(AccessLogOff)}
+}
+
+// Listener is one served address.
+type Listener struct {
+	// Address is [host]:port; without a host all addresses of the machine. Port
+	// 0 takes a free one, which the log names. nginx: listen.
+	Address string `yaml:"address"`
+	// Driver is what moves the exchanges of this listener. Default goroutine.
+	Driver Driver `yaml:"driver"`
+	// TLS makes the listener HTTPS.
+	TLS *TLS `yaml:"tls,omitempty"`
+}
+
+// SetDefaults sets the goroutine driver.
+func (l *Listener) SetDefaults() { l.Driver = DriverGoroutine }
+
+// Driver names a driver.
+type Driver string
+
+// DriverGoroutine is the driver on fasthttp's server.
+const DriverGoroutine Driver = "goroutine"
+
+// Values are the words that are accepted.
+func (Driver) Values() []string { return []string{string(DriverGoroutine)} }
+
+// Unbuilt are the words that a later version will accept.
+func (Driver) Unbuilt() []string { return []string{"loop"} }
+
+// TLS is a listener's tls block.
+type TLS struct {
+	// Certificates are chosen by the name that the client asks for (SNI); the
+	// first serves clients that ask for none of them. At least one.
+	Certificates []Certificate `yaml:"certificates"`
+	// ClientCA is a PEM file of authorities. When it is set, clients must show a
+	// certificate that one of them signed. nginx: ssl_client_certificate with
+	// ssl_verify_client on.
+	ClientCA string `yaml:"client_ca,omitempty" config:"path"`
+	// MinVersion is the oldest version spoken, 1.2 (default) or 1.3. nginx:
+	// ssl_protocols.
+	MinVersion TLSVersion `yaml:"min_version"`
+}
+
+// SetDefaults sets the least version.
+func (t *TLS) SetDefaults() { t.MinVersion = TLS12 }
+
+// TLSVersion is a version of TLS.
+type TLSVersion string
+
+// The versions; older ones are broken and not offered.
+const (
+	TLS12 TLSVersion = "1.2"
+	TLS13 TLSVersion = "1.3"
+)
+
+// Values are the words that are accepted.
+func (TLSVersion) Values() []string { return []string{string(TLS12), string(TLS13)} }
+
+// Certificate is one chain and its key. Both files are read again when they
+// change.
+type Certificate struct {
+	// Cert is a PEM file: the certificate, then the chain. nginx:
+	// ssl_certificate.
+	Cert string `yaml:"cert" config:"path"`
+	// Key is the PEM file with the private key. nginx: ssl_certificate_key.
+	Key string `yaml:"key" config:"path"`
+}
+
+// Admin is the admin block. Who reaches this listener reads the configuration
+// and reloads it, so it stays on loopback unless told otherwise.
+type Admin struct {
+	// Address is host:port, or "off" for none. Default 127.0.0.1:9901.
+	Address string `yaml:"address"`
+	// Probes is a second listener with /healthz, /readyz and /metrics alone, for
+	// kubelet and Prometheus. Default none.
+	Probes string `yaml:"probes,omitempty"`
+}
+
+// SetDefaults sets loopback.
+func (a *Admin) SetDefaults() { a.Address = "127.0.0.1:9901" }
+
+// Off says that there is no admin listener.
+func (a Admin) Off() bool { return a.Address == "off" }
+
+// Limits is the limits block.
+type Limits struct {
+	// Connections is the most client connections at a time; more are closed at
+	// once. Default 100000. nginx: worker_connections.
+	Connections int `yaml:"connections"`
+	// Inflight is the most exchanges at a time; more are answered 503. Default
+	// 20000.
+	Inflight int `yaml:"inflight"`
+	// HeaderBytes is the largest request head, the request line included; larger
+	// ones are answered 431, or 414 when the line alone is too long. Default
+	// 16KiB. nginx: large_client_header_buffers.
+	HeaderBytes unit.Size `yaml:"header_bytes"`
+	// BodyBytes is the largest request body; larger ones are answered 413. 0
+	// means no limit. Default 10MiB. nginx: client_max_body_size (1MiB there).
+	BodyBytes unit.Size `yaml:"body_bytes"`
+	// HeaderTimeout is the time to receive a whole request head. Default 10s.
+	// nginx: client_header_timeout.
+	HeaderTimeout unit.Duration `yaml:"header_timeout"`
+	// IdleTimeout closes a connection that waits for its next request. Default
+	// 75s. nginx: keepalive_timeout.
+	IdleTimeout unit.Duration `yaml:"idle_timeout"`
+	// BodyTimeout is the longest pause between two reads of a request body.
+	// Default 60s. nginx: client_body_timeout.
+	BodyTimeout unit.Duration `yaml:"body_timeout"`
+	// SendTimeout is the longest pause between two writes of a response. Default
+	// 60s. nginx: send_timeout.
+	SendTimeout unit.Duration `yaml:"send_timeout"`
+}
+
+// SetDefaults gives every limit its default.
+func (l *Limits) SetDefaults() {
+	*l = Limits{
+		Connections: 100000, Inflight: 20000,
+		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB,
+		HeaderTimeout: unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
+		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
+	}
+}
+
+// Drain is the drain block: what happens between SIGTERM and the exit.
+type Drain struct {
+	// Delay is how long perigee goes on accepting while /readyz already fails,
+	// so that load balancers look away first. Default 0; 5s suits Kubernetes.
+	Delay unit.Duration `yaml:"delay"`
+	// Timeout is how long exchanges in flight may take to end after that.
+	// Default 30s; then their connections are closed.
+	Timeout unit.Duration `yaml:"timeout"`
+}
+
+// SetDefaults gives both their defaults.
+func (d *Drain) SetDefaults() { d.Timeout = unit.Duration(30e9) }
+
+// Route is one entry of routes: what it matches, and what is done then. A
+// route is served by an upstream, a respond block or a lua.content script; one
+// with only rewrite or access scripts is allowed too, and answers 404 when they
+// neither answer nor go elsewhere.
+type Route struct {
+	// Name stands in metrics, logs and errors, and is what scripts jump to.
+	// Letters, digits, _, . and -; unique.
+	Name string `yaml:"name"`
+	// Match says which requests are served. Without it: all.
+	Match Match `yaml:"match,omitempty"`
+	// Priority goes before every other rule of order: routes with a higher one
+	// are asked first. Default 0; may be negative.
+	Priority int `yaml:"priority,omitempty"`
+	// Internal routes are reached by scripts and error_pages alone; a client
+	// that asks for one gets 404. nginx: internal.
+	Internal bool `yaml:"internal,omitempty"`
+	// Transform edits headers.
+	Transform *transform.Config `yaml:"transform,omitempty"`
+	// Lua holds the route's scripts.
+	Lua *script.Config `yaml:"lua,omitempty"`
+	// Respond answers without an upstream.
+	Respond *respond.Config `yaml:"respond,omitempty"`
+	// Upstream is the name of an entry of upstreams. nginx: proxy_pass.
+	Upstream string `yaml:"upstream,omitempty"`
+	// Proxy says what the upstream is told.
+	Proxy Proxy `yaml:"proxy,omitempty"`
+	// Timeouts replace those of the upstream where they are set.
+	Timeouts upstream.TimeoutConfig `yaml:"timeouts,omitempty"`
+}
+
+// Match is a route's match block. A request fits when every key that is given
+// fits: one of hosts, one of paths, one of methods, all of headers, all of
+// query. Package route says which of several fitting routes serves.
+type Match struct {
+	// Hosts are names, wildcards or expressions. Default: every host. nginx:
+	// server_name.
+	Hosts []unit.HostPattern `yaml:"hosts,omitempty"`
+	// Paths are patterns in nginx's location syntax. Default: every path.
+	Paths []unit.Pattern `yaml:"paths,omitempty"`
+	// Methods are request methods, in capitals; GET includes HEAD. Default:
+	// every method. nginx: limit_except.
+	Methods []string `yaml:"methods,omitempty"`
+	// Headers asks for header values by name: a text, "*", "!", "~ re".
+	Headers map[string]unit.ValuePattern `yaml:"headers,omitempty"`
+	// Query asks the same of query arguments; the first of a name counts.
+	Query map[string]unit.ValuePattern `yaml:"query,omitempty"`
+}
+
+// Proxy is a route's proxy block.
+type Proxy struct {
+	// Host replaces the upstream's host setting for this route: pass, endpoint
+	// or a text with variables.
+	Host unit.Template `yaml:"host,omitempty"`
+	// Headers sets request headers for the upstream, after all scripts; an empty
+	// value removes the header. nginx: proxy_set_header.
+	Headers map[string]unit.Template `yaml:"headers,omitempty"`
+	// Via is the name under which perigee adds itself to the Via header of
+	// requests and responses (RFC 9110 section 7.6.3). Default empty: not added,
+	// because nginx origins stop compressing for requests that carry Via.
+	Via string `yaml:"via,omitempty"`
+}

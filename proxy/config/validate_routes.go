@@ -1,0 +1,144 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"perigee/proxy/unit"
+)
+
+// routes checks every route and the names among them.
+func (c *checker) routes() {
+	if len(c.Routes) == 0 {
+		c.report("routes", "no route: every request would be answered 404", "add at least one route")
+	}
+	seen := make(map[string]int, len(c.Routes))
+	for i := range c.Routes {
+		r, path := &c.Routes[i], item("routes", i)
+		switch first, twice := seen[r.Name]; {
+		case r.Name == "":
+			c.report(path+".name", "a route has no name", "add name: it stands in metrics and logs")
+		case !namePattern.MatchString(r.Name):
+			c.report(path+".name", fmt.Sprintf("route name %q is not usable in metrics and logs", r.Name), nameHint)
+		case twice:
+			c.report(path+".name", fmt.Sprintf("route name %q is routes[%d] again", r.Name, first), "give each route a name of its own")
+		default:
+			seen[r.Name] = i
+		}
+		c.match(path+".match", r.Match)
+		c.purpose(path, r)
+		c.routeParts(path, r)
+	}
+}
+
+// purpose checks that exactly one thing serves the route.
+func (c *checker) purpose(path string, r *Route) {
+	content := r.Lua != nil && r.Lua.Content != nil
+	var serving []string
+	for _, s := range [...]struct {
+		name string
+		set  bool
+	}{{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"lua.content", content}} {
+		if s.set {
+			serving = append(serving, s.name)
+		}
+	}
+	early := r.Lua != nil && (r.Lua.Rewrite != nil || r.Lua.Access != nil)
+	switch {
+	case len(serving) > 1:
+		c.report(path, "a route is served by one thing, not by "+strings.Join(serving, " and "), "keep one of them")
+	case len(serving) == 0 && !early:
+		c.report(path, "nothing serves this route", "add upstream, respond or lua.content")
+	}
+	if r.Upstream != "" {
+		if _, ok := c.Upstreams[r.Upstream]; !ok {
+			names := sortedKeys(c.Upstreams)
+			hint := "upstreams: " + strings.Join(names, ", ")
+			if near, found := nearest(r.Upstream, names); found {
+				hint = fmt.Sprintf("did you mean %q?", near)
+			} else if len(names) == 0 {
+				hint = "add it under upstreams"
+			}
+			c.report(path+".upstream", fmt.Sprintf("there is no upstream %q", r.Upstream), hint)
+		}
+		return
+	}
+	p := r.Proxy
+	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" {
+		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream, or remove proxy")
+	}
+	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {
+		c.report(path+".timeouts", "timeouts have no effect: the route has no upstream", "add upstream, or remove timeouts")
+	}
+}
+
+// routeParts runs the features' own checks.
+func (c *checker) routeParts(path string, r *Route) {
+	if r.Lua != nil {
+		c.problems(path+".lua", r.Lua.Check())
+	}
+	if r.Respond != nil {
+		c.problems(path+".respond", r.Respond.Check())
+	}
+	if r.Transform != nil {
+		c.problems(path+".transform", r.Transform.Check())
+	}
+	c.problems(path+".proxy", unit.CheckHeaders("headers", r.Proxy.Headers))
+	c.problems(path+".proxy", unit.CheckHeaderValue("host", r.Proxy.Host))
+	if r.Proxy.Via != "" && !unit.IsToken(r.Proxy.Via) {
+		c.report(path+".proxy.via", fmt.Sprintf("via %q is not one word", r.Proxy.Via), "write a name without blanks, such as perigee")
+	}
+}
+
+// match checks methods and names of predicates; patterns have parsed already.
+func (c *checker) match(path string, m Match) {
+	for i, method := range m.Methods {
+		at := item(path+".methods", i)
+		switch upper := strings.ToUpper(method); {
+		case !unit.IsToken(method):
+			c.report(at, fmt.Sprintf("method %q is not an HTTP token", method), "write methods such as GET or POST")
+		case method != upper:
+			c.report(at, fmt.Sprintf("method %q is not in capitals, and methods have case", method), "write "+upper)
+		}
+	}
+	for _, name := range sortedKeys(m.Headers) {
+		c.problems(path, unit.CheckHeaderName(unit.Join("headers", name), name))
+	}
+	for _, name := range sortedKeys(m.Query) {
+		if name == "" {
+			c.report(path+".query", "a query argument without a name", "write the argument's name")
+		}
+	}
+}
+
+// errorPages checks statuses and that each page is served by some route.
+func (c *checker) errorPages() {
+	for status, target := range c.ErrorPages {
+		path := unit.Join("error_pages", fmt.Sprint(status))
+		if status < 300 || status > 599 {
+			c.report(path, fmt.Sprintf("status %d is no error", status), "write 300 to 599")
+		}
+		if !strings.HasPrefix(target, "/") {
+			c.report(path, fmt.Sprintf("page %q is not a path", target), "write a path that a route serves, such as /oops")
+		} else if !c.served(target) {
+			c.report(path, fmt.Sprintf("no route serves the page %q", target), "add a route for it; internal: true keeps clients away")
+		}
+	}
+}
+
+// served says whether some route takes the path, whatever the host.
+func (c *checker) served(target string) bool {
+	path, _, _ := strings.Cut(target, "?")
+	for i := range c.Routes {
+		patterns := c.Routes[i].Match.Paths
+		if len(patterns) == 0 {
+			return true
+		}
+		for _, p := range patterns {
+			if p.Match([]byte(path)) {
+				return true
+			}
+		}
+	}
+	return false
+}

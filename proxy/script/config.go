@@ -1,0 +1,196 @@
+// Package script runs the Lua of a route at the stages that have some.
+package script
+
+import (
+	"fmt"
+	"iter"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"perigee/proxy/unit"
+)
+
+// Config is a route's lua block: one script for each stage that wants one.
+type Config struct {
+	// Rewrite runs first, before access; the place to change the URI. nginx:
+	// rewrite_by_lua.
+	Rewrite *Source `yaml:"rewrite,omitempty"`
+	// Access decides whether the request may go on. nginx: access_by_lua.
+	Access *Source `yaml:"access,omitempty"`
+	// Content makes the response; the route then has no upstream. nginx:
+	// content_by_lua.
+	Content *Source `yaml:"content,omitempty"`
+	// HeaderFilter may change the response head before it is sent; it cannot
+	// wait. nginx: header_filter_by_lua.
+	HeaderFilter *Source `yaml:"header_filter,omitempty"`
+	// BodyFilter sees each chunk of the response body as it streams by; it
+	// cannot wait. nginx: body_filter_by_lua.
+	BodyFilter *Source `yaml:"body_filter,omitempty"`
+	// Log runs when the exchange is over. nginx: log_by_lua.
+	Log *Source `yaml:"log,omitempty"`
+}
+
+// Sources yields the scripts that are set with their key, in stage order.
+func (c *Config) Sources() iter.Seq2[string, *Source] {
+	return func(yield func(string, *Source) bool) {
+		for _, s := range [...]struct {
+			key    string
+			source *Source
+		}{
+			{"rewrite", c.Rewrite}, {"access", c.Access}, {"content", c.Content},
+			{"header_filter", c.HeaderFilter}, {"body_filter", c.BodyFilter}, {"log", c.Log},
+		} {
+			if s.source != nil && !yield(s.key, s.source) {
+				return
+			}
+		}
+	}
+}
+
+// Check reports scripts that say both or neither of inline text and file.
+func (c *Config) Check() []unit.Problem {
+	var problems []unit.Problem
+	for key, source := range c.Sources() {
+		problems = append(problems, source.check(key)...)
+	}
+	return problems
+}
+
+// Source is a piece of Lua: a text written in the configuration, or
+// {file: ...}.
+type Source struct {
+	// Inline is the Lua text itself. Nothing in it is expanded when the file is
+	// read: ${NAME} and $$ stay as they are, because both mean something in Lua
+	// patterns and strings. Use os.getenv, or ngx.var for a variable.
+	Inline string `yaml:"inline,omitempty" config:"short,raw"`
+	// File is the path of a Lua file, relative to prefix.
+	File string `yaml:"file,omitempty" config:"path"`
+	// Name replaces the position or path in error messages and metrics.
+	Name string `yaml:"name,omitempty"`
+
+	// Position is where the script stands in the configuration: the line of its
+	// key for a block text.
+	Position unit.Position `yaml:"-"`
+	// Text is the Lua source, read from File when that is set. The loader fills
+	// it in, so that one configuration means one set of scripts even when files
+	// change afterwards.
+	Text string `yaml:"-"`
+}
+
+// ChunkName is the name the script is compiled under, for Lua's load: "@path"
+// for a file, "=name" for a named script, and otherwise "=stage(file:line)" as
+// nginx does for directives. stage is the nginx-like name of the step
+// ("access", "init_worker").
+func (s *Source) ChunkName(stage string) string {
+	switch {
+	case s.Name != "":
+		return "=" + s.Name
+	case s.File != "":
+		return "@" + s.File
+	}
+	return fmt.Sprintf("=%s(%s:%d)", stage, filepath.Base(s.Position.File), s.Position.Line)
+}
+
+func (s *Source) check(path string) []unit.Problem {
+	switch {
+	case s.Inline != "" && s.File != "":
+		return []unit.Problem{{Path: path, Message: "a script has both inline text and a file", Hint: "keep one of them"}}
+	case s.Inline == "" && s.File == "":
+		return []unit.Problem{{Path: path, Message: "a script has neither inline text nor a file", Hint: "write the Lua text, or {file: path.lua}"}}
+	case strings.ContainsAny(s.Name, "\n\r\x00"):
+		return []unit.Problem{{Path: path + ".name", Message: fmt.Sprintf("name %q has a line break", s.Name), Hint: "write it in one line"}}
+	}
+	return nil
+}
+
+// Settings is the configuration's top-level lua block: what all VMs share.
+type Settings struct {
+	// Path is where require looks for Lua files: patterns with ?, separated by
+	// semicolons, relative ones from prefix. ";;" stands for LuaJIT's default.
+	// nginx: lua_package_path.
+	Path string `yaml:"path" config:"pathlist"`
+	// CPath is the same for Lua modules written in C. nginx: lua_package_cpath.
+	CPath string `yaml:"cpath" config:"pathlist"`
+	// SharedDicts are dictionaries that all VMs see, by name, with the memory of
+	// each. One keeps its content over a reload while name and size stay. nginx:
+	// lua_shared_dict.
+	SharedDicts map[string]unit.Size `yaml:"shared_dicts,omitempty"`
+	// CPUBudget is how long a script may run between two waits before it is
+	// stopped with an error. Default 100ms; 0 switches the watch off. nginx has
+	// no such limit: an endless loop there stops a worker.
+	CPUBudget unit.Duration `yaml:"cpu_budget"`
+	// TotalTime is how long one phase of one exchange may take, its waits
+	// included. Default 60s; 0 means no limit.
+	TotalTime unit.Duration `yaml:"total_time"`
+	// MemoryLimit bounds the heap of each VM; a script that needs more fails
+	// alone. Default 0: 256MiB, or an eighth of the cgroup's limit shared by the
+	// VMs when that is less.
+	MemoryLimit unit.Size `yaml:"memory_limit"`
+	// Init runs once in every VM when it is made, before any request. nginx:
+	// init_by_lua, which runs once per process: what it writes to shared
+	// dictionaries must bear repetition.
+	Init *Source `yaml:"init,omitempty"`
+	// InitWorker runs once in every VM after init and may start timers. nginx:
+	// init_worker_by_lua.
+	InitWorker *Source `yaml:"init_worker,omitempty"`
+}
+
+// SetDefaults gives every field that has one its default; the loader calls it
+// before it reads the configuration's keys.
+func (s *Settings) SetDefaults() {
+	s.Path = ";;"
+	s.CPath = ";;"
+	s.CPUBudget = unit.Duration(100e6)
+	s.TotalTime = unit.Duration(60e9)
+}
+
+// Sources yields the scripts that are set with their key, in the order in which
+// they run.
+func (s *Settings) Sources() iter.Seq2[string, *Source] {
+	return func(yield func(string, *Source) bool) {
+		if s.Init != nil && !yield("init", s.Init) {
+			return
+		}
+		if s.InitWorker != nil {
+			yield("init_worker", s.InitWorker)
+		}
+	}
+}
+
+// The bounds of settings: below, Lua itself or a dictionary cannot work.
+const (
+	minMemory = 4 * unit.MiB
+	minDict   = 12 * unit.KiB // nginx's smallest lua_shared_dict
+)
+
+var dictName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// Check reports settings that no VM could be built with.
+func (s *Settings) Check() []unit.Problem {
+	var problems []unit.Problem
+	report := func(path, message, hint string) {
+		problems = append(problems, unit.Problem{Path: path, Message: message, Hint: hint})
+	}
+	for name, size := range s.SharedDicts {
+		path := unit.Join("shared_dicts", name)
+		if !dictName.MatchString(name) {
+			report("shared_dicts", fmt.Sprintf("dictionary name %q is not usable as ngx.shared.NAME", name), "start with a letter, then letters, digits, _, . and -")
+		} else if size < minDict {
+			report(path, fmt.Sprintf("size %q is too small for a dictionary", size), "write at least "+minDict.String())
+		}
+	}
+	if s.MemoryLimit != 0 && s.MemoryLimit < minMemory {
+		report("memory_limit", fmt.Sprintf("size %q is too small for a VM", s.MemoryLimit), "write at least "+minMemory.String()+", or 0 for the default")
+	}
+	if s.CPUBudget != 0 && s.CPUBudget.Std() < 1e6 {
+		report("cpu_budget", fmt.Sprintf("duration %q is shorter than the watch can measure", s.CPUBudget), "write at least 1ms, or 0 for no limit")
+	}
+	if s.CPUBudget != 0 && s.TotalTime != 0 && s.TotalTime < s.CPUBudget {
+		report("total_time", fmt.Sprintf("duration %q is shorter than cpu_budget %q", s.TotalTime, s.CPUBudget), "raise total_time, or write 0 for no limit")
+	}
+	for key, source := range s.Sources() {
+		problems = append(problems, source.check(key)...)
+	}
+	return problems
+}
