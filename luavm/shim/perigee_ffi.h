@@ -205,7 +205,7 @@ typedef struct pg_request_api {
   int (*unsafe_byte)(const char *p, uint32_t n);
 } pg_request_api;
 
-/* ---- data: pg_dict, pg_text_api ---- */
+/* ---- data: pg_dict_api, pg_text_api ---- */
 
 typedef struct pg_shdict pg_shdict;      /* one shared dictionary; opaque */
 
@@ -271,14 +271,6 @@ typedef struct pg_dict_api {
   double (*free_space)(pg_vm *, pg_shdict *);
 } pg_dict_api;
 
-typedef struct pg_args {     /* walks a query string: a=1&b&c=3 */
-  const char *p, *end;       /* what is left */
-  const char *value;         /* decoded, in the caller's buffer */
-  uint32_t klen, vlen;
-  int32_t has_value;         /* 0: no '=', the value is true */
-  int32_t more;              /* 1: an '&' ended this pair */
-} pg_args;
-
 enum { PG_BASE64_PLAIN = 0, PG_BASE64_NO_PADDING = 1, PG_BASE64_URL = 2 };
 
 enum {                       /* forms of pg_text_api.format_time */
@@ -291,11 +283,6 @@ enum {                       /* forms of pg_text_api.format_time */
 
 /* Lengths are doubles where they can pass 32 bits. No terminating NULs. */
 typedef struct pg_text_api {
-  double (*escaped_len)(const char *s, uint32_t n, int32_t type);
-  void (*escape)(const char *s, uint32_t n, int32_t type, char *dst);
-  uint32_t (*unescape)(const char *s, uint32_t n, char *dst);
-  /* the next pair, key at dst; 0 at the end. dst holds what p..end held */
-  int32_t (*next_arg)(pg_args *, char *dst);
   double (*quoted_len)(const char *s, uint32_t n);
   void (*quote_sql)(const char *s, uint32_t n, char *dst);
   /* returns the length; dst holds 4 bytes for each 3, or part of 3 */
