@@ -48,11 +48,12 @@ fuzz: deps ## run each fuzz target for T (T=15s, PKG=./...)
 bench: deps-test ## time and allocations of the whole path in memory (BENCH=regexp)
 	$(GO) test $(TAGS) -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...
 
-conformance: build ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags)
+conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags)
 	@if [ -z "$(CONFORMANCE)" ]; then \
-		echo "conformance: set CONFORMANCE to the folder of the cases; its run.sh PERIGEE is called with bin/perigee" >&2; \
+		echo "conformance: set CONFORMANCE to the folder of the cases; its run.sh is called with the path of bin/perigee" >&2; \
 		exit 2; \
 	fi
+	@$(MAKE) build
 	PERIGEE=$(abspath bin/perigee) "$(CONFORMANCE)/run.sh" $(abspath bin/perigee) $(ARGS)
 
 e2e: deps-test ## run the tests that start the real binary
