@@ -5,7 +5,7 @@ TAGS := -tags luajit
 PKG ?= ./...
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # libgcc is linked statically: distroless/base carries libc and libm alone.
-LDFLAGS := -X main.version=$(VERSION) -extldflags "-static-libgcc"
+LDFLAGS := -X main.version=$(VERSION) -extldflags "-static-libgcc" $(EXTRA_LDFLAGS)
 export GO
 export CGO_ENABLED := 1
 

@@ -59,7 +59,6 @@ func newServer() *fasthttp.Server {
 		Handler:            answer,
 		Name:               "origin",
 		NoDefaultDate:      true,
-		StreamRequestBody:  true,
 		MaxRequestBodySize: maxBytes,
 		CloseOnShutdown:    true,
 	}

@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+# Two stages: build on the release that make deps has a pinned LuaJIT for, run
+# on the same release's glibc. The binary is dynamic on purpose, against libc
+# and libm alone: a fully static one would lose ffi.C and Lua C modules.
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+# LuaJIT first: it changes least and takes longest.
+COPY Makefile ./
+COPY .ci/deps.sh .ci/deps.sh
+COPY .ci/luajit .ci/luajit
+RUN make deps && rm -rf /var/lib/apt/lists/*
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=unknown
+RUN --mount=type=cache,target=/root/.cache/go-build \
+    make build VERSION="${VERSION}" EXTRA_LDFLAGS="-s -w" && bin/perigee version
+
+FROM gcr.io/distroless/base-debian12:nonroot
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="perigee" \
+      org.opencontainers.image.description="HTTP gateway that runs OpenResty's Lua" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+COPY --from=build /src/bin/perigee /usr/bin/perigee
+COPY --from=build /src/LICENSE /usr/share/doc/perigee/LICENSE
+# Unprivileged by number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+# Public listener; the admin listener stays on loopback unless configured.
+EXPOSE 8080
+ENTRYPOINT ["/usr/bin/perigee"]
+CMD ["run", "-c", "/etc/perigee/perigee.yaml"]
