@@ -1,0 +1,176 @@
+-- The request's body (ngx.req.read_body and friends) and the chunk of the
+-- answer's body in body_filter (ngx.arg).
+
+local P = ...
+
+local ffi = require "ffi"
+local bit = require "bit"
+
+local C = ffi.C
+local ffi_string = ffi.string
+local band, bor = bit.band, bit.bor
+local error, type, tostring, tonumber, select = error, type, tostring,
+  tonumber, select
+
+local req = P.ngx.req
+local vm = P.vm
+local slot_of_request, slot_within = P.slot_of_request, P.slot_within
+local HANDLER = P.HANDLER_PHASES
+local request = P.request
+local get_body, set_text, set_field = request.body, request.set_text,
+  request.set_field
+local print_bytes = P.core.print
+local READ, DISCARDED = C.PG_F_BODY_READ, C.PG_F_DISCARDED
+local REQ, BODY_IN, DATA_IN = C.PG_SIDE_REQ, C.PG_IN_BODY, C.PG_IN_DATA
+
+local out = ffi.new("pg_str")
+
+local function no_arguments(n)
+  if n ~= 0 then
+    error("expecting 0 arguments but seen " .. n, 3)
+  end
+end
+
+function req.read_body(...)
+  no_arguments(select("#", ...))
+  local s = slot_within(HANDLER)
+  if band(s.flags, bor(READ, DISCARDED)) ~= 0 then
+    return
+  end
+  P.yield(C.PG_OP_READ_BODY)
+  s = vm.slot
+  if s.res >= 300 then
+    -- too large, too slow: the answer is the driver's, not the script's
+    return P.leave(s, s.res)
+  end
+  s.flags = bor(s.flags, READ)
+end
+
+function req.discard_body(...)
+  no_arguments(select("#", ...))
+  local s = slot_of_request()
+  if band(s.flags, bor(READ, DISCARDED)) ~= 0 then
+    return
+  end
+  s.flags = bor(s.flags, DISCARDED)
+  if band(bit.lshift(1, s.phase), HANDLER) ~= 0 and coroutine.isyieldable()
+  then
+    P.yield(C.PG_OP_DISCARD_BODY)
+  end
+end
+
+function req.get_body_data(...)
+  local n = select("#", ...)
+  if n > 1 then
+    error("expecting 0 or 1 arguments but seen " .. n, 2)
+  end
+  local max = 0
+  if n == 1 then
+    max = tonumber((...))
+    if not max then
+      error("bad argument #1 to 'get_body_data' (number expected, got "
+        .. P.type_name((...)) .. ")", 2)
+    end
+  end
+  local s = slot_of_request()
+  if get_body(s, out) ~= 1 or out.n == 0 then
+    return nil
+  end
+  if max > 0 and out.n > max then
+    return ffi_string(out.p, max)
+  end
+  return ffi_string(out.p, out.n)
+end
+
+-- Bodies are in memory or still with the driver, never in a file that a
+-- script could open.
+function req.get_body_file(...)
+  no_arguments(select("#", ...))
+  slot_of_request()
+  return nil
+end
+
+function req.set_body_data(...)
+  local n = select("#", ...)
+  if n ~= 1 then
+    error("expecting 1 arguments but seen " .. n, 2)
+  end
+  local body = P.check_string((...), 1, "set_body_data")
+  local s = slot_of_request()
+  if band(s.flags, DISCARDED) ~= 0 then
+    error("request body already discarded asynchronously", 2)
+  end
+  if band(s.flags, READ) == 0 then
+    error("request body not read yet", 2)
+  end
+  local length = tostring(#body)
+  if set_text(s, C.PG_EDIT_BODY, 0, body, #body) ~= 0
+    or set_field(s, REQ, C.PG_FIELD_SET, "Content-Length", 14, length,
+      #length) ~= 0
+  then
+    error("no memory", 2)
+  end
+end
+
+-- ngx.arg
+
+local function chunk_slot()
+  local s = slot_of_request()
+  if s.phase ~= C.PG_PHASE_BODY_FILTER then
+    error("API disabled in the current context", 3)
+  end
+  return s
+end
+
+local function read_chunk(_, i)
+  local s = chunk_slot()
+  if i == 1 then
+    if s.chunk_set ~= 0 then
+      return ffi_string(s.out, s.out_len)
+    end
+    local data = s["in"][DATA_IN]
+    return data.p ~= nil and ffi_string(data.p, data.n) or ""
+  elseif i == 2 then
+    return s.chunk_last ~= 0
+  end
+  return nil
+end
+
+local function write_chunk(_, i, v)
+  local s = chunk_slot()
+  local index = tonumber(i)
+  if index ~= 1 and index ~= 2 then
+    if not index then
+      error("bad argument #2 to '__newindex' (number expected, got "
+        .. P.type_name(i) .. ")", 2)
+    end
+    error("bad index: " .. index, 2)
+  end
+  if index == 2 then
+    s.chunk_last = v and 1 or 0
+    return
+  end
+  local kind = type(v)
+  if kind == "table" then
+    local ok, err = pcall(P.check_chunk_table, v, 3, "__newindex", true, 1)
+    if not ok then
+      error(err, 2)
+    end
+  elseif kind ~= "string" and kind ~= "number" and kind ~= "nil" then
+    error("bad chunk data type: " .. kind, 2)
+  end
+  s.out_len = 0
+  s.chunk_set = 1
+  local rc = 0
+  if kind == "table" then
+    rc = P.write_table(s, v)
+  elseif v ~= nil then
+    v = tostring(v)
+    rc = print_bytes(s, v, #v)
+  end
+  if rc ~= 0 then
+    error("no memory", 2)
+  end
+end
+
+P.ngx.arg = setmetatable({}, {__index = read_chunk, __newindex = write_chunk})

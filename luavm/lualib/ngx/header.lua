@@ -1,0 +1,152 @@
+-- ngx.header, ngx.status, ngx.headers_sent, ngx.is_subrequest.
+--
+-- Fields of the answer are read from the lent head with the log of edits
+-- replayed over it, and written into the log.
+
+local P = ...
+
+local ffi = require "ffi"
+local bit = require "bit"
+
+local C = ffi.C
+local ffi_string = ffi.string
+local band, bor = bit.band, bit.bor
+local error, type, tostring, tonumber = error, type, tostring, tonumber
+local new_tab = require "table.new"
+
+local vm = P.vm
+local slot_of_request, is_sent = P.slot_of_request, P.is_sent
+local values, set_field = P.request.values, P.request.set_field
+local log = P.core.log
+
+local RESP = C.PG_SIDE_RESP
+local SET, ADD, CLEAR = C.PG_FIELD_SET, C.PG_FIELD_ADD, C.PG_FIELD_CLEAR
+local MEMORY, VALUE = C.PG_E_MEMORY, C.PG_E_VALUE
+local ERR = 4            -- the level, as ngx.ERR
+
+local MAX_VALUES = 100
+local found = ffi.new("pg_str[?]", MAX_VALUES)
+
+local function complain(text)
+  log(vm, ERR, text, #text)
+end
+
+local function read(_, name)
+  local s = slot_of_request()
+  if type(name) ~= "string" then
+    name = tostring(name)
+  end
+  local n = values(s, RESP, name, #name, found, MAX_VALUES)
+  if n == 0 then
+    return nil
+  end
+  if n == 1 then
+    return ffi_string(found[0].p, found[0].n)
+  end
+  if n < 0 then
+    error("no memory", 2)
+  end
+  if n > MAX_VALUES then
+    n = MAX_VALUES
+  end
+  local all = new_tab(n, 0)
+  for i = 1, n do
+    all[i] = ffi_string(found[i - 1].p, found[i - 1].n)
+  end
+  return all
+end
+
+local function put(s, mode, name, value, level)
+  if type(value) ~= "string" then
+    value = tostring(value)
+  end
+  local rc = set_field(s, RESP, mode, name, #name, value, #value)
+  if rc == 0 then
+    return value
+  end
+  error(rc == VALUE and "failed to set header" or "no memory", level + 1)
+end
+
+local function write_field(name, value, add, level)
+  local s = slot_of_request()
+  if type(name) ~= "string" then
+    name = tostring(name)
+  end
+  if is_sent(s) then
+    return complain("attempt to set ngx.header.HEADER after sending out "
+      .. "response headers")
+  end
+  if type(value) == "table" then
+    local n = #value
+    if n == 0 and add then
+      return
+    end
+    for i = 1, n do
+      value[i] = put(s, (add or i > 1) and ADD or SET, name, value[i],
+        level + 1)
+    end
+    if n > 0 then
+      return
+    end
+    value = nil
+  end
+  if value == nil then
+    if add then
+      error("invalid header value", level + 1)
+    end
+    if set_field(s, RESP, CLEAR, name, #name, nil, 0) == MEMORY then
+      error("no memory", level + 1)
+    end
+    return
+  end
+  put(s, add and ADD or SET, name, value, level + 1)
+end
+
+P.ngx.header = setmetatable({}, {
+  __index = read,
+  __newindex = function(_, name, value)
+    return write_field(name, value, false, 2)
+  end,
+})
+
+-- require "ngx.resp" of lua-resty-core
+package.loaded["ngx.resp"] = {
+  version = "0.1.25",
+  add_header = function(name, value)
+    return write_field(name, value, true, 2)
+  end,
+}
+
+local function get_status()
+  return slot_of_request().status
+end
+
+local function set_status(status)
+  local s = slot_of_request()
+  if type(status) ~= "number" then
+    status = tonumber(status)
+    if not status then
+      error("bad status: number expected", 3)
+    end
+  end
+  if is_sent(s) then
+    return complain("attempt to set ngx.status after sending out response "
+      .. "headers")
+  end
+  if status < 100 or status > 999 then
+    return complain("invalid HTTP status code " .. status)
+  end
+  s.status = status
+  s.flags = bor(s.flags, C.PG_F_STATUS_SET)
+end
+
+P.getters.status = get_status
+P.setters.status = set_status
+
+function P.getters.headers_sent()
+  return is_sent(slot_of_request())
+end
+
+function P.getters.is_subrequest()
+  return band(slot_of_request().flags, C.PG_F_SUBREQUEST) ~= 0
+end

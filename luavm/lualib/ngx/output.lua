@@ -1,0 +1,327 @@
+-- ngx.say, print, flush, eof, send_headers, redirect.
+--
+-- Output gathers in the slot and leaves at the end of the run, at a flush,
+-- or when more than a threshold has gathered and the script can wait.
+-- A script must see the answer as nginx shows it, where the first print
+-- sends the head: PG_F_COMMITTED says so, although the bytes are still here.
+
+local P = ...
+
+local ffi = require "ffi"
+local bit = require "bit"
+
+local C = ffi.C
+local band, bor = bit.band, bit.bor
+local error, type, tostring, tonumber, select, next, rawget = error, type,
+  tostring, tonumber, select, next, rawget
+local floor = math.floor
+local isyieldable = coroutine.isyieldable
+
+local ngx = P.ngx
+local slot_within, is_sent = P.slot_within, P.is_sent
+local HANDLER = P.HANDLER_PHASES
+local print_bytes = P.core.print
+local values, set_field, unsafe_byte = P.request.values,
+  P.request.set_field, P.request.unsafe_byte
+local vm = P.vm
+
+local COMMITTED, BODY_SEEN, HEADER_ONLY, BUFFERING, EOF = C.PG_F_COMMITTED,
+  C.PG_F_BODY_SEEN, C.PG_F_HEADER_ONLY, C.PG_F_BUFFERING, C.PG_F_EOF
+local SENT = bor(COMMITTED, C.PG_F_HEADERS_SENT)
+local SPECIAL = bor(EOF, HEADER_ONLY)
+local RESP, CONTENT_LENGTH = C.PG_SIDE_RESP, "content-length"
+local null = ffi.cast("void *", 0)
+local FILTER_ERROR = "nginx output filter error"
+
+local FLUSH_ABOVE = 65536
+local DEPTH = 100
+
+local found = ffi.new("pg_str[1]")
+
+-- ngx.null is a light userdata of NULL, or a cdata NULL
+local function is_null(v)
+  return v == ngx.null or (type(v) == "cdata" and v == null)
+end
+
+-- The number of elements, as OpenResty counts an array: its largest key.
+local function array_size(t, i, name)
+  local max = 0
+  for k in next, t do
+    if type(k) ~= "number" or k < 1 or floor(k) ~= k then
+      error("bad argument #" .. i .. " to '" .. name
+        .. "' (non-array table found)", 0)
+    end
+    if k > max then
+      max = k
+    end
+  end
+  return max
+end
+
+-- strict: ngx.arg takes strings and numbers only
+local check_table
+function check_table(t, i, name, strict, depth)
+  local n = array_size(t, i, name)
+  if depth > DEPTH then
+    error("bad argument #" .. i .. " to '" .. name
+      .. "' (table nested too deep)", 0)
+  end
+  for j = 1, n do
+    local v = rawget(t, j)
+    local kind = type(v)
+    if kind == "table" then
+      check_table(v, i, name, strict, depth + 1)
+    elseif kind ~= "string" and kind ~= "number"
+      and (strict or not (kind == "nil" or kind == "boolean" or is_null(v)))
+    then
+      error("bad argument #" .. i .. " to '" .. name .. "' (bad data type "
+        .. kind .. " found)", 0)
+    end
+  end
+end
+
+local write_table
+function write_table(s, t, name)
+  for j = 1, array_size(t, 1, name) do
+    local v = rawget(t, j)
+    local rc
+    if type(v) == "table" then
+      rc = write_table(s, v, name)
+    else
+      v = is_null(v) and "null" or tostring(v)
+      rc = print_bytes(s, v, #v)
+    end
+    if rc ~= 0 then
+      return rc
+    end
+  end
+  return 0
+end
+
+P.check_chunk_table = check_table
+P.write_table = write_table
+
+local function add(s, v)
+  if type(v) == "table" then
+    return write_table(s, v, "print")
+  end
+  if type(v) ~= "string" then
+    v = is_null(v) and "null" or tostring(v)
+  end
+  return print_bytes(s, v, #v)
+end
+
+-- Arguments are looked at before anything is written.
+local function check(v, i, name, level)
+  local kind = type(v)
+  if kind == "string" or kind == "number" or kind == "nil"
+    or kind == "boolean" or is_null(v)
+  then
+    return
+  end
+  if kind == "table" then
+    local ok, err = pcall(check_table, v, i, name, false, 1)
+    if not ok then
+      error(err, level + 1)
+    end
+    return
+  end
+  error("bad argument #" .. i .. " to '" .. name .. "' (string, number, "
+    .. "boolean, nil, ngx.null, or array table expected, but got " .. kind
+    .. ")", level + 1)
+end
+
+-- The head is decided now. HTTP/1.0 has no chunks: all is gathered first,
+-- unless the script said how long it will be.
+local function commit(s, body)
+  local flags = s.flags
+  if band(flags, SENT) ~= 0 then
+    return
+  end
+  if body and s.http_minor == 0 then
+    if band(flags, BUFFERING) ~= 0 then
+      return
+    end
+    if values(s, RESP, CONTENT_LENGTH, #CONTENT_LENGTH, found, 1) == 0 then
+      s.flags = bor(flags, BUFFERING)
+      return
+    end
+  end
+  s.flags = bor(flags, COMMITTED)
+  if s.status == 0 then
+    s.status = 200
+  end
+end
+
+local function is_head(s)
+  local m = s.vars[C.PG_VAR_METHOD]
+  return m.n == 4 and ffi.string(m.p, 4) == "HEAD"
+end
+
+local function wait(s, op, how)
+  s.op_int = how
+  P.yield(op)
+  local res = vm.slot.res
+  if res == 0 then
+    return 1
+  end
+  if res == C.PG_RES_TIMEOUT then
+    return nil, "timeout"
+  end
+  return nil, res == C.PG_RES_ABORTED and "client aborted" or FILTER_ERROR
+end
+
+-- After a write: a HEAD has no body, and much output should leave early.
+local function written(s, before)
+  commit(s, true)
+  local flags = bor(s.flags, BODY_SEEN)
+  s.flags = flags
+  if is_head(s) then
+    s.flags = bor(flags, HEADER_ONLY)
+    s.out_len = before
+    return 1
+  end
+  if s.out_len > FLUSH_ABOVE and band(flags, BUFFERING) == 0
+    and isyieldable()
+  then
+    return wait(s, C.PG_OP_FLUSH, 1)
+  end
+  return 1
+end
+
+local function refused(flags)
+  if band(flags, HEADER_ONLY) ~= 0 then
+    return nil, "header only"
+  end
+  return nil, "seen eof"
+end
+
+-- print and say of one string are the ways that scripts take most
+local function output(name, newline, ...)
+  local s = slot_within(HANDLER, 4)
+  if band(s.flags, SPECIAL) ~= 0 then
+    return refused(s.flags)
+  end
+  local n = select("#", ...)
+  for i = 1, n do
+    check((select(i, ...)), i, name, 3)
+  end
+  local before = s.out_len
+  for i = 1, n do
+    if add(s, (select(i, ...))) ~= 0 then
+      s.out_len = before
+      return nil, FILTER_ERROR
+    end
+  end
+  if newline and print_bytes(s, "\n", 1) ~= 0 then
+    s.out_len = before
+    return nil, FILTER_ERROR
+  end
+  if s.out_len == before then
+    commit(s, false)
+    return 1
+  end
+  return written(s, before)
+end
+
+function ngx.print(...)
+  return output("print", false, ...)
+end
+
+function ngx.say(...)
+  return output("say", true, ...)
+end
+
+function ngx.flush(...)
+  local n = select("#", ...)
+  if n > 1 then
+    error("attempt to pass " .. n .. " arguments, but accepted 0 or 1", 2)
+  end
+  local should_wait = ...
+  if n == 1 and type(should_wait) ~= "boolean" then
+    error("bad argument #1 to 'flush' (boolean expected, got "
+      .. P.type_name(should_wait) .. ")", 2)
+  end
+  local s = slot_within(HANDLER, 3)
+  local flags = s.flags
+  if band(flags, SPECIAL) ~= 0 then
+    return refused(flags)
+  end
+  if band(flags, BUFFERING) ~= 0 then
+    return nil, "buffering"
+  end
+  if band(flags, SENT) == 0
+    or (band(flags, BODY_SEEN) == 0 and not should_wait)
+  then
+    return nil, "nothing to flush"
+  end
+  if not isyieldable() then
+    return 1
+  end
+  return wait(s, C.PG_OP_FLUSH, should_wait and 1 or 0)
+end
+
+function ngx.eof(...)
+  if select("#", ...) ~= 0 then
+    error("no argument is expected", 2)
+  end
+  local s = P.slot_of_request()
+  if band(s.flags, EOF) ~= 0 then
+    return nil, "seen eof"
+  end
+  P.within(s, HANDLER, 3)
+  commit(s, false)
+  s.flags = band(bor(s.flags, EOF), bit.bnot(BUFFERING))
+  return wait(s, C.PG_OP_EOF, 0)
+end
+
+function ngx.send_headers()
+  local s = slot_within(HANDLER, 3)
+  if band(s.flags, SENT) ~= 0 then
+    return 1
+  end
+  commit(s, false)
+  return wait(s, C.PG_OP_SEND_HEADERS, 0)
+end
+
+local redirects = {
+  [301] = true, [302] = true, [303] = true, [307] = true, [308] = true,
+}
+
+function ngx.redirect(...)
+  local n = select("#", ...)
+  if n ~= 1 and n ~= 2 then
+    error("expecting one or two arguments", 2)
+  end
+  local uri, status = ...
+  uri = P.check_string(uri, 1, "redirect")
+  if n == 2 then
+    local given = tonumber(status)
+    if not given then
+      error("bad argument #2 to 'redirect' (number expected, got "
+        .. P.type_name(status) .. ")", 2)
+    end
+    status = floor(given)
+    if not redirects[status] then
+      error("only ngx.HTTP_MOVED_TEMPORARILY, ngx.HTTP_MOVED_PERMANENTLY, "
+        .. "ngx.HTTP_PERMANENT_REDIRECT, ngx.HTTP_SEE_OTHER, and "
+        .. "ngx.HTTP_TEMPORARY_REDIRECT are allowed", 2)
+    end
+  else
+    status = 302
+  end
+  local s = slot_within(HANDLER, 3)
+  if is_sent(s) then
+    error("attempt to call ngx.redirect after sending out the headers", 2)
+  end
+  local at = unsafe_byte(uri, #uri)
+  if at >= 0 then
+    error(P.unsafe_uri(uri, at, "redirect uri"), 2)
+  end
+  if set_field(s, RESP, C.PG_FIELD_SET, "Location", 8, uri, #uri) ~= 0 then
+    error("no memory", 2)
+  end
+  s.status = status
+  s.flags = bor(s.flags, C.PG_F_STATUS_SET)
+  return P.leave(s, status)
+end

@@ -1,0 +1,129 @@
+-- What the request API shares: the slot that runs now, which phases may do
+-- what, and lua_check* with the texts of the C functions they replace.
+-- Loaded before the other files of the request API.
+
+local P = ...
+
+local ffi = require "ffi"
+local bit = require "bit"
+
+local C = ffi.C
+local band, bor, lshift = bit.band, bit.bor, bit.lshift
+local error, type, tostring, tonumber = error, type, tostring, tonumber
+local floor = math.floor
+
+local vm = P.vm
+
+local function mask(...)
+  local m = 0
+  for i = 1, select("#", ...) do
+    m = bor(m, lshift(1, (select(i, ...))))
+  end
+  return m
+end
+
+local names = {
+  [C.PG_PHASE_INIT] = "init_by_lua*",
+  [C.PG_PHASE_INIT_WORKER] = "init_worker_by_lua*",
+  [C.PG_PHASE_SET] = "set_by_lua*",
+  [C.PG_PHASE_REWRITE] = "rewrite_by_lua*",
+  [C.PG_PHASE_ACCESS] = "access_by_lua*",
+  [C.PG_PHASE_CONTENT] = "content_by_lua*",
+  [C.PG_PHASE_BALANCER] = "balancer_by_lua*",
+  [C.PG_PHASE_HEADER_FILTER] = "header_filter_by_lua*",
+  [C.PG_PHASE_BODY_FILTER] = "body_filter_by_lua*",
+  [C.PG_PHASE_LOG] = "log_by_lua*",
+  [C.PG_PHASE_TIMER] = "ngx.timer",
+}
+
+P.REWRITE_PHASE = mask(C.PG_PHASE_REWRITE)
+-- where a handler can answer and wait
+P.HANDLER_PHASES = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
+  C.PG_PHASE_CONTENT)
+
+local NO_REQUEST = mask(C.PG_PHASE_INIT)
+local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_TIMER)
+local WITHOUT = bor(NO_REQUEST, FAKE_REQUEST)
+
+-- The slot of the request, or an error in the name of the API function that
+-- asks (level 3: the script's line).
+function P.slot_of_request()
+  local s = vm.slot
+  if s == nil then
+    error("no request found", 3)
+  end
+  local phase = lshift(1, s.phase)
+  if band(phase, WITHOUT) ~= 0 then
+    if band(phase, NO_REQUEST) ~= 0 then
+      error("no request found", 3)
+    end
+    error("API disabled in the current context", 3)
+  end
+  return s
+end
+
+-- The slot, if its phase is one of the mask's. For functions that nginx
+-- disables by phase; the text then names the phase.
+function P.slot_within(phases)
+  local s = vm.slot
+  if s == nil then
+    error("no request found", 3)
+  end
+  if band(lshift(1, s.phase), phases) == 0 then
+    if s.phase == C.PG_PHASE_INIT then
+      error("no request found", 3)
+    end
+    error("API disabled in the context of " .. names[s.phase], 3)
+  end
+  return s
+end
+
+function P.within(s, phases, level)
+  if band(lshift(1, s.phase), phases) == 0 then
+    error("API disabled in the context of " .. names[s.phase], level + 1)
+  end
+end
+
+local SENT = bor(C.PG_F_HEADERS_SENT, C.PG_F_COMMITTED)
+
+-- Whether the head of the answer is out of the script's hands. The header
+-- filter runs while the head is on its way.
+function P.is_sent(s)
+  return band(s.flags, SENT) ~= 0 and s.phase ~= C.PG_PHASE_HEADER_FILTER
+end
+
+-- Ends the run as ngx.exit does; does not return.
+function P.leave(s, code)
+  s.exit_code = code
+  s.has_exit = 1
+  return P.yield(C.PG_OP_NONE)
+end
+
+local function type_name(v)
+  if v == nil then
+    return "nil"
+  end
+  return type(v)
+end
+
+P.type_name = type_name
+
+function P.check_string(v, i, name, level)
+  if type(v) == "string" then
+    return v
+  end
+  if type(v) == "number" then
+    return tostring(v)
+  end
+  error("bad argument #" .. i .. " to '" .. name .. "' (string expected, got "
+    .. type_name(v) .. ")", (level or 2) + 1)
+end
+
+function P.check_integer(v, i, name, level)
+  local n = tonumber(v)
+  if n and type(v) ~= "table" then
+    return n < 0 and -floor(-n) or floor(n)
+  end
+  error("bad argument #" .. i .. " to '" .. name .. "' (number expected, got "
+    .. type_name(v) .. ")", (level or 2) + 1)
+end
