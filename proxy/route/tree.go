@@ -1,0 +1,89 @@
+package route
+
+import "strings"
+
+// node is a node of a radix tree: the bytes from the root to it, labels joined,
+// are the text of the patterns it holds.
+//
+//	root ""             prefixes: rules without paths
+//	 └ "/"              prefixes: "/"
+//	    ├ "a"           (only a fork)
+//	    │  ├ "dmin/"    prefixes: "/admin/", above -> "/"
+//	    │  └ "pi"       exact: "= /api", prefixes: "/api"
+//	    └ "orders/"     ...
+type node struct {
+	label    string
+	first    string  // first byte of each child's label
+	children []*node // in the order of first
+	exact    []entry // in file order
+	prefixes []entry // in file order
+	above    *node   // the nearest node towards the root that holds prefixes
+}
+
+// insert returns the node for text, made when it is not there yet.
+func (n *node) insert(text string) *node {
+	if text == "" {
+		return n
+	}
+	i := strings.IndexByte(n.first, text[0])
+	if i < 0 {
+		leaf := &node{label: text}
+		n.first += text[:1]
+		n.children = append(n.children, leaf)
+		return leaf
+	}
+	child := n.children[i]
+	same := commonPrefix(child.label, text)
+	if same < len(child.label) {
+		// The new text leaves the child's label half way: put a fork there.
+		fork := &node{label: child.label[:same], first: child.label[same : same+1], children: []*node{child}}
+		child.label = child.label[same:]
+		n.children[i] = fork
+		child = fork
+	}
+	return child.insert(text[same:])
+}
+
+func commonPrefix(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// link sets above in the whole tree.
+func (n *node) link(above *node) {
+	n.above = above
+	if len(n.prefixes) > 0 {
+		above = n
+	}
+	for _, child := range n.children {
+		child.link(above)
+	}
+}
+
+// find walks down along path. longest is the deepest node on the way that holds
+// prefixes, exact the node whose text is the whole path; either may be nil.
+func (n *node) find(path []byte) (longest, exact *node) {
+	for {
+		if len(n.prefixes) > 0 {
+			longest = n
+		}
+		if len(path) == 0 {
+			return longest, n
+		}
+		i := strings.IndexByte(n.first, path[0])
+		if i < 0 {
+			return longest, nil
+		}
+		child := n.children[i]
+		if len(path) < len(child.label) || string(path[:len(child.label)]) != child.label {
+			return longest, nil
+		}
+		path = path[len(child.label):]
+		n = child
+	}
+}
