@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * request.c: pg_request_api, and what writes: fields, texts, the arena.
  *
@@ -248,24 +250,28 @@ static int raw_head(pg_slot *s, uint32_t without_line, pg_str *out)
   return 0;
 }
 
+/* Texts of the variables of one exchange, in bytes, dead ones counted. */
+enum { ARENA_MAX = 16 << 20, EXTRA_MAX = 4096 };
+
 /*
  * arena   | uri | args | host |   ...   | new value |      |
  *         ^ vars[0].p                    ^ at->p     ^ len  ^ cap
  *
  * Lua and Go append; nothing is freed before the exchange ends. Growth moves
  * the block, so every string that pointed into it is moved along; strings
- * that point elsewhere stay.
+ * that point elsewhere stay. Each string has its bytes to itself: a shorter
+ * value is written over the old one.
  */
-static int arena_grow(pg_slot *s, uint64_t need)
+int pg_arena_grow(pg_slot *s, uint64_t need)
 {
   uint64_t cap = s->arena_cap ? s->arena_cap : 1024;
   uintptr_t old = (uintptr_t)s->arena, len = s->arena_len;
   char *block = s->arena, *fresh;
   uint32_t i;
+  if (need > ARENA_MAX)
+    return PG_E_MEMORY;
   while (cap < need)
     cap *= 2;
-  if (cap > UINT32_MAX / 2)
-    return PG_E_MEMORY;
   fresh = malloc(cap);
   if (!fresh)
     return PG_E_MEMORY;
@@ -282,6 +288,20 @@ static int arena_grow(pg_slot *s, uint64_t need)
   return 0;
 }
 
+int pg_extra_grow(pg_slot *s)
+{
+  uint32_t cap = s->extra_cap ? s->extra_cap * 2 : 8;
+  pg_str *fresh;
+  if (cap > EXTRA_MAX)
+    return PG_E_MEMORY;
+  fresh = realloc(s->extra, cap * 2 * sizeof *fresh);
+  if (!fresh)
+    return PG_E_MEMORY;
+  s->extra = fresh;
+  s->extra_cap = cap;
+  return 0;
+}
+
 int pg_arena_put(pg_slot *s, pg_str *at, const char *p, uint32_t n)
 {
   int inside = at->p && at->p >= s->arena && at->p < s->arena + s->arena_cap;
@@ -289,10 +309,10 @@ int pg_arena_put(pg_slot *s, pg_str *at, const char *p, uint32_t n)
   if (inside && n <= at->n) {
     to = (char *)at->p;
   } else {
-    /* +1: an empty string must not point one past the end, where arena_grow
-       would not know it */
+    /* +1: an empty string must not point one past the end, where
+       pg_arena_grow would not know it */
     uint64_t need = (uint64_t)s->arena_len + n + 1;
-    if (need > s->arena_cap && arena_grow(s, need))
+    if (need > s->arena_cap && pg_arena_grow(s, need))
       return PG_E_MEMORY;
     to = s->arena + s->arena_len;
     s->arena_len = (uint32_t)need;

@@ -122,6 +122,10 @@ int pg_var_arg(const pg_slot *s, const char *name, uint32_t n, pg_str *out);
 int pg_var_cookie(const pg_slot *s, const char *name, uint32_t n,
                   pg_str *out);
 
+/* For Go, when its copy does not fit. extra_cap counts pairs. */
+int pg_arena_grow(pg_slot *s, uint64_t need);
+int pg_extra_grow(pg_slot *s);
+
 /* Copies into the slot's arena; 0, or PG_E_MEMORY. Moves vars and extra
    along when the arena moves. What *at held is reused when it is long
    enough. */

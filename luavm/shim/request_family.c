@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * request_family.c: the families of variables: http_*, sent_http_*, arg_*,
  * cookie_*. The family's prefix is cut off before.

@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * request_text.c: escaping and the pairs of a query.
  *

@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * request_var.c: ngx.var.
  *

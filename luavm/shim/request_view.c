@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * request_view.c: the fields of a head as a script must see them.
  *
