@@ -18,7 +18,7 @@ import (
 //	+----------------------------+--> armed at wait 1 for T + T/4; wait 2 still
 //	                                  has T left of it; wait 3 arms anew
 //
-// A deadline that passes while nobody waits harms nothing: see Conn.receive.
+// A deadline that passes while nobody waits harms nothing: see link.receive.
 type deadlines struct {
 	timeouts Timeouts
 
@@ -41,6 +41,14 @@ func (d *deadlines) begin(t Timeouts) {
 	d.headArmed, d.inBody = false, false
 	d.headDue.Store(false)
 	d.waiting.Store(false)
+}
+
+// endless ends all arming: the owner of a tunnel sets deadlines as it likes.
+func (d *deadlines) endless() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timeouts, d.inBody = Timeouts{}, true
+	d.readUntil, d.writeUntil = 0, 0
 }
 
 // read arms the deadline of a wait for bytes of the response.

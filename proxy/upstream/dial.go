@@ -32,8 +32,9 @@ func newDialer(address string, tlsConfig *tls.Config) *dialer {
 	return d
 }
 
-// dial connects within timeout, TLS included. The error is a *ConnectError.
-func (d *dialer) dial(timeout time.Duration) (net.Conn, error) {
+// dial makes a connection for e within timeout, TLS included. The error is a
+// *ConnectError.
+func (d *dialer) dial(e *Endpoint, timeout time.Duration) (*Conn, error) {
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -41,21 +42,13 @@ func (d *dialer) dial(timeout time.Duration) (net.Conn, error) {
 	defer cancel()
 	nc, err := d.connect(ctx)
 	if err != nil {
-		return nil, d.failure(err)
+		return nil, d.failure(err, ConnectOther)
 	}
-	if d.tls == nil {
-		return nc, nil
+	c, err := newConn(ctx, e, nc)
+	if err != nil {
+		return nil, d.failure(err, ConnectTLS)
 	}
-	tc := tls.Client(nc, d.tls)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		_ = nc.Close()
-		kind := ConnectTLS
-		if isTimeout(err) {
-			kind = ConnectTimeout
-		}
-		return nil, &ConnectError{Address: d.address, Kind: kind, Err: err}
-	}
-	return tc, nil
+	return c, nil
 }
 
 // connect tries the address, or each address that a name has.
@@ -92,8 +85,8 @@ func attemptContext(ctx context.Context, left int) (context.Context, context.Can
 	return context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 }
 
-func (d *dialer) failure(err error) *ConnectError {
-	kind := ConnectOther
+// failure names an error's kind, which is kind if the error does not tell.
+func (d *dialer) failure(err error, kind ConnectKind) *ConnectError {
 	var dns *net.DNSError
 	switch {
 	case isTimeout(err) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded):

@@ -81,13 +81,12 @@ func (e *Endpoint) AcquireNew(t Timeouts) (*Conn, error) {
 }
 
 func (e *Endpoint) dial(t Timeouts, limits *Limits) (*Conn, error) {
-	nc, err := e.dialer.dial(t.Connect)
+	c, err := e.dialer.dial(e, t.Connect)
 	if err != nil {
 		e.inFlight.Add(-1)
 		return nil, err
 	}
 	e.dialed.Add(1)
-	c := newConn(e, nc)
 	c.begin(t, limits)
 	return c, nil
 }
@@ -145,15 +144,15 @@ func (e *Endpoint) Info() Info {
 func (e *Endpoint) giveUp() { e.inFlight.Add(-1) }
 
 // keep takes a connection back; it is closed when the pool is full or retired.
-func (e *Endpoint) keep(c *Conn) {
+func (e *Endpoint) keep(c *Conn) (kept bool) {
 	c.idleSince = now()
-	limits := e.limits.Load()
-	if e.idle.put(c, limits.Idle) {
+	if kept = e.idle.put(c, e.limits.Load().Idle); kept {
 		e.registry.expectIdle()
 	} else {
 		c.closeIdle()
 	}
 	e.inFlight.Add(-1)
+	return kept
 }
 
 func (e *Endpoint) sweep(at monotonic) (left int) {
@@ -179,12 +178,6 @@ type idlePool struct {
 	retired bool
 }
 
-// peekAfter is how long a connection may be idle before its socket is asked, by
-// one system call of about half a microsecond, whether the endpoint has closed
-// it. Under load connections are reused within this time and pay nothing; an
-// endpoint's keep-alive timeout is never this short.
-const peekAfter = 50 * time.Millisecond
-
 // take gives a connection idle for less than timeout, or nil.
 func (p *idlePool) take(at monotonic, timeout time.Duration) *Conn {
 	for {
@@ -198,7 +191,7 @@ func (p *idlePool) take(at monotonic, timeout time.Duration) *Conn {
 		p.stack[n-1] = nil
 		p.stack = p.stack[:n-1]
 		p.mu.Unlock()
-		if at < c.idleSince.add(timeout) && (at < c.idleSince.add(peekAfter) || c.quiet()) {
+		if at < c.idleSince.add(timeout) {
 			return c
 		}
 		c.closeIdle()

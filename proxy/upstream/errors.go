@@ -19,6 +19,9 @@ var (
 	// its body can be replayed; a request that is not idempotent may have been
 	// seen by the endpoint (RFC 9112 §9.3.1).
 	ErrStale = errors.New("kept connection was closed by the endpoint before an answer")
+	// ErrUnsent says that no byte of the request was sent: any request may be
+	// sent again, whatever its method.
+	ErrUnsent = errors.New("nothing of the request was sent")
 	// ErrCanceled says that Cancel was called: the client left or a deadline of
 	// the exchange has passed.
 	ErrCanceled = errors.New("exchange was canceled")
@@ -98,8 +101,8 @@ type TransferError struct {
 	// Err is the cause: ErrTruncated, ErrCanceled, a *wire.Error of what the
 	// endpoint sent, or an error of the network.
 	Err error
-	// stale makes errors.Is(err, ErrStale) true.
-	stale bool
+	// These make errors.Is true for ErrStale and ErrUnsent.
+	stale, unsent bool
 }
 
 // Error implements error.
@@ -114,8 +117,10 @@ func (e *TransferError) Error() string {
 // Unwrap gives the cause.
 func (e *TransferError) Unwrap() error { return e.Err }
 
-// Is makes errors.Is(err, ErrStale) answer for a kept connection.
-func (e *TransferError) Is(target error) bool { return e.stale && target == ErrStale }
+// Is makes errors.Is(err, ErrStale) and errors.Is(err, ErrUnsent) answer.
+func (e *TransferError) Is(target error) bool {
+	return e.stale && target == ErrStale || e.unsent && target == ErrUnsent
+}
 
 // Timeout says that the send or response timeout has passed: a 504 when no
 // response has been passed on yet.

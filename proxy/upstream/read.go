@@ -32,14 +32,25 @@ func (c *Conn) ReadHead(res *wire.ResponseHead, asked wire.Asked) (raw []byte, e
 			from = c.w
 		}
 		c.makeRoom()
-		n, err := c.receive(c.mem[c.w:])
-		if n > 0 {
-			c.answered = true
-			c.w += n
-			continue
+		n, err := c.receiveHead(c.mem[c.w:])
+		if err != nil {
+			return nil, err
 		}
-		return nil, c.failure(StepHead, err)
+		c.answered = true
+		c.w += n
 	}
+}
+
+// receiveHead waits for bytes of a head, after sending what is still to be sent.
+func (c *Conn) receiveHead(p []byte) (int, error) {
+	if c.hasLast {
+		return c.turn(p)
+	}
+	n, err := c.receive(p)
+	if n > 0 {
+		return n, nil
+	}
+	return 0, c.failure(StepHead, err)
 }
 
 // gotHead takes note of a head that was read.
@@ -55,7 +66,7 @@ func (c *Conn) gotHead(res *wire.ResponseHead) error {
 		return nil
 	}
 	c.final = true
-	c.deadlines.startBody()
+	c.link.deadlines.startBody()
 	c.upgraded = res.Status == 101
 	c.reusable = !res.Close && !c.upgraded
 	c.base = c.r

@@ -25,17 +25,18 @@ func (c *Conn) Hijack() (*Tunnel, error) {
 	if !c.upgraded {
 		return nil, errNotHeld
 	}
-	epoch := c.state.Load() >> 1
-	if !c.state.CompareAndSwap(epoch<<1, (epoch+1)<<1) {
-		return nil, c.failure(StepBody, ErrCanceled)
+	t := &Tunnel{Conn: c.link.Conn, endpoint: c.endpoint}
+	if !c.link.endExchange() {
+		return nil, t.fail(c, ErrCanceled)
 	}
-	t := &Tunnel{Conn: c.tcp, endpoint: c.endpoint}
 	if c.tls != nil {
 		t.Conn = c.tls
 	}
 	t.Buffered = append(t.Buffered, c.mem[c.r:c.w]...)
 	c.dropBuffers()
-	if err := c.tcp.SetDeadline(time.Time{}); err != nil {
+	// No deadlines but the tunnel's owner's, under TLS too.
+	c.link.deadlines.endless()
+	if err := c.link.SetDeadline(time.Time{}); err != nil {
 		return nil, t.fail(c, err)
 	}
 	return t, nil
