@@ -91,7 +91,8 @@ headers="lua.h lauxlib.h lualib.h luaconf.h luajit.h lua.hpp"
 # The archive itself is not in it: a folder copied to another machine stays.
 recipe=$({
 	echo "$release $source $version $digest ${DEPS_LUAJIT:-hardened} $(gcc -dumpfullversion) $triplet"
-	cat .ci/deps.sh .ci/luajit/*.patch
+	sed -n '/^build_hardened/,/^}/p; /^copy_stock/,/^}/p' .ci/deps.sh
+	cat .ci/luajit/*.patch
 } | sha256sum | cut -d' ' -f1)
 
 # fetch_source DIR: the pinned tarball, by apt and its mirrors and proxies but
@@ -148,7 +149,13 @@ copy_stock() {
 }
 
 prepare_luajit() {
-	[ "$(cat "$deps/luajit/recipe" 2>/dev/null)" = "$recipe" ] && return 0
+	if [ "$(cat "$deps/luajit/recipe" 2>/dev/null)" = "$recipe" ]; then
+		# A fallback stays, so that machines without the mirror do not try each time.
+		if [ -n "$source" ] && [ "${DEPS_LUAJIT:-hardened}" != stock ] && grep -q '^stock' "$deps/luajit/build.txt"; then
+			say "LuaJIT is the stock one; rm -rf .deps/luajit tries the hardened build again"
+		fi
+		return 0
+	fi
 	mkdir -p "$deps"
 	work=$(mktemp -d "$deps/luajit.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
