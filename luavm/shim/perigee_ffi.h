@@ -235,7 +235,7 @@ typedef struct pg_dict_io {  /* what does not fit into arguments; one per VM */
   uint32_t len;              /* length of the string in buf */
   double need;               /* with PG_DICT_GROW */
   int32_t type;              /* PG_DICT_* of the value */
-  uint32_t flags;            /* the 32 bits stored beside a value */
+  int32_t flags;             /* the 32 bits stored beside a value */
   int32_t stale;             /* 1: the value has expired */
   int32_t forcible;          /* 1: valid items had to go for it */
 } pg_dict_io;

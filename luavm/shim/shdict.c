@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict.c: the operations on one item of a shared dictionary, and the table
  * through which Lua calls all of them. The picture is in shdict.h.

@@ -72,7 +72,7 @@ typedef struct pg_item {
   uint16_t klen;
   uint32_t hash;
   pg_ref next, newer, older;
-  uint32_t flags;
+  int32_t flags;
   uint32_t expires_lo, expires_hi;  /* ms since 1970, 0: never; unaligned */
   uint32_t vlen;                 /* bytes of the value; elements of a list */
   char data[];                   /* value, then key */

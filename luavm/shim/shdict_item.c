@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict_item.c: the lock of a shared dictionary, how an item is found, born
  * and removed, and how room is made. The picture is in shdict.h.

@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict_list.c: lists in a shared dictionary (lpush, rpop, ...). A list is
  * an item whose value is the two ends; see shdict.h. It never stands empty:

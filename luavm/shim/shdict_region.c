@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict_region.c: the memory region of a shared dictionary, made and given
  * back by Go.

@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict_scan.c: operations that look at all items of a shared dictionary.
  * They hold the lock for a time that grows with the number of items (about

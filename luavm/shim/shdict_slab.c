@@ -1,3 +1,5 @@
+//go:build cgo && luajit
+
 /*
  * shdict_slab.c: memory inside of a dictionary's region.
  *
