@@ -28,7 +28,7 @@ type layer struct {
 // first; the lowest row that can see all it needs is the right one.
 var layers = []layer{
 	{
-		packages: []string{"proxy/unit", "proxy/wire", "ratelimit", "luavm/shim", "luavm/lualib"},
+		packages: []string{"luavm/lualib", "luavm/shim", "proxy/socket", "proxy/unit", "proxy/wire", "ratelimit"},
 		private:  "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
 	},
 	{
