@@ -1,0 +1,84 @@
+package luavm
+
+import (
+	"time"
+
+	"perigee/luavm/shim"
+)
+
+// Log levels of ngx.log and of Options.Log: nginx's, smaller is graver.
+const (
+	LevelStderr = iota
+	LevelEmerg
+	LevelAlert
+	LevelCrit
+	LevelErr
+	LevelWarn
+	LevelNotice
+	LevelInfo
+	LevelDebug
+)
+
+// A Source is the text of a script.
+type Source struct {
+	Name  string // for people, stats and metrics; unique in a pool
+	Chunk string // Lua's chunk name: "=access(perigee.yaml:41)" is shown as is, "@/path/file.lua" is a file
+	Text  string // Lua source; bytecode is refused
+}
+
+// Options describe a pool of VMs. The zero value of a field means the default
+// named there.
+type Options struct {
+	Workers     int // VMs; at least 1
+	WorkerBase  int // ngx.worker.id() of the first VM
+	WorkerCount int // ngx.worker.count(); Workers when 0
+
+	CPUBudget    time.Duration // CPU time of one run between two waits; 0: no bound
+	InitBudget   time.Duration // the same for Init and InitWorker; 30 s
+	MemoryLimit  uint64        // Lua heap of one VM in bytes; 0: no bound
+	MaxSuspended int           // suspended exchanges per VM; 10000
+	MaxEdits     uint32        // edits of one exchange in bytes; 4 MiB
+	MaxOutput    uint32        // ngx.print's buffer of one exchange in bytes; 64 MiB
+
+	Path   string // package.path; ";;" stands for the default; empty: the default
+	CPath  string // package.cpath, the same
+	Prefix string // ngx.config.prefix(), ends in "/"
+
+	Init       Source // runs once in each VM, before any script; Text empty: none
+	InitWorker Source // then, once the VM has its worker id
+
+	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
+	// Log takes one line of ngx.log or print, as "file:line: text". s is the
+	// exchange's slot, nil outside of exchanges. line is valid during the
+	// call. It may be called from several threads at once; no VM is locked.
+	Log func(s *Slot, level int, line []byte)
+}
+
+func (o *Options) defaults() {
+	o.Workers = max(o.Workers, 1)
+	if o.WorkerCount == 0 {
+		o.WorkerCount = o.Workers
+	}
+	if o.InitBudget == 0 {
+		o.InitBudget = 30 * time.Second
+	}
+	if o.MaxSuspended == 0 {
+		o.MaxSuspended = 10000
+	}
+	if o.MaxEdits == 0 {
+		o.MaxEdits = 4 << 20
+	}
+	if o.MaxOutput == 0 {
+		o.MaxOutput = 64 << 20
+	}
+	if o.LogLevel == 0 {
+		o.LogLevel = LevelErr
+	}
+	if o.Log == nil {
+		o.Log = func(*Slot, int, []byte) {}
+	}
+}
+
+func (o *Options) limits() shim.Limits {
+	return shim.Limits{Memory: o.MemoryLimit, Edits: o.MaxEdits, Output: o.MaxOutput}
+}

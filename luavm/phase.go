@@ -1,0 +1,34 @@
+package luavm
+
+// A Phase is what ngx.get_phase() answers in a handler. The numbers are
+// PG_PHASE_* in perigee_ffi.h.
+type Phase uint32
+
+// The phases.
+const (
+	PhaseInit Phase = iota
+	PhaseInitWorker
+	PhaseSet
+	PhaseRewrite
+	PhaseAccess
+	PhaseContent
+	PhaseBalancer
+	PhaseHeaderFilter
+	PhaseBodyFilter
+	PhaseLog
+	PhaseTimer
+	phaseCount
+)
+
+var phaseNames = [phaseCount]string{
+	"init", "init_worker", "set", "rewrite", "access", "content", "balancer",
+	"header_filter", "body_filter", "log", "timer",
+}
+
+// String is the phase's name in Lua.
+func (p Phase) String() string {
+	if p < phaseCount {
+		return phaseNames[p]
+	}
+	return "unknown"
+}

@@ -1,0 +1,349 @@
+package luavm
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/luavm/shim"
+)
+
+// A Pool is one generation's VMs and scripts.
+//
+//	NewPool -> Add... -> Start -> Pin/Release... -> Close -> Done
+//
+// Add and Start are for one thread; after Start everything is safe for any.
+type Pool struct {
+	options Options
+	scripts []*Script
+	checker *shim.State // compiles what Add gets; gone after Start
+
+	places []atomic.Pointer[VM] // by worker
+	closed atomic.Bool
+	done   chan struct{}
+	work   chan func() // for the keeper goroutine; never blocks: see tell
+
+	mu    sync.Mutex
+	spare *VM              // booted, without a worker id
+	alive map[*VM]struct{} // all that are not closed, but the spare
+	gone  retiredStats
+}
+
+var watchdog = sync.OnceValue(func() error {
+	grace := 250 * time.Millisecond
+	if !shim.Hardened() {
+		// Compiled loops ignore stage 1 there: waiting for it gains nothing.
+		grace = 10 * time.Millisecond
+	}
+	return shim.StartWatchdog(int64(time.Millisecond), int64(grace))
+})
+
+// NewPool checks options and the linked LuaJIT. It opens no VM yet.
+func NewPool(options Options) (*Pool, error) {
+	options.defaults()
+	if options.WorkerBase < 0 || options.WorkerBase+options.Workers > options.WorkerCount {
+		return nil, fmt.Errorf("luavm: workers %d..%d do not fit into a worker count of %d",
+			options.WorkerBase, options.WorkerBase+options.Workers-1, options.WorkerCount)
+	}
+	if err := checkLibrary(); err != nil {
+		return nil, err
+	}
+	if err := watchdog(); err != nil {
+		return nil, err
+	}
+	checker, err := shim.Open(shim.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	return &Pool{
+		options: options, checker: checker,
+		places: make([]atomic.Pointer[VM], options.Workers),
+		alive:  map[*VM]struct{}{},
+		done:   make(chan struct{}),
+	}, nil
+}
+
+// Add takes a script into the pool and compiles it, so that an error is known
+// at once: a *ScriptError.
+func (p *Pool) Add(src Source) (*Script, error) {
+	if p.checker == nil {
+		panic("BUG: script added after Start")
+	}
+	if _, err := p.checker.Compile(src.Chunk, src.Text); err != nil {
+		return nil, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
+	}
+	sc := &Script{pool: p, source: src, index: len(p.scripts)}
+	p.scripts = append(p.scripts, sc)
+	return sc, nil
+}
+
+// Start builds the VMs: lualib, init, scripts, init_worker. An error leaves
+// nothing behind.
+func (p *Pool) Start() error {
+	p.checker.Close()
+	p.checker = nil
+	for id := range p.places {
+		vm, err := openVM(p)
+		if err == nil {
+			p.alive[vm] = struct{}{}
+			err = vm.enter(id)
+		}
+		if err != nil {
+			for vm := range p.alive {
+				vm.close()
+			}
+			return err
+		}
+		p.places[id].Store(vm)
+	}
+	p.work = make(chan func(), 4*len(p.places)+4)
+	go p.keep()
+	return nil
+}
+
+// Pin gives an exchange its seat, in the VM that hint names if it is free,
+// else in another that is, else in the first. The seat is kept until
+// Slot.Release. ErrBusy: every VM has too many suspended exchanges.
+func (p *Pool) Pin(hint uint64) (*Slot, error) {
+	if p.closed.Load() {
+		return nil, ErrClosed
+	}
+	n := uint64(len(p.places))
+	for i := range n {
+		vm := p.places[(hint+i)%n].Load()
+		if vm.users.Load() == 0 {
+			if s := p.seat(vm); s != nil {
+				return s, nil
+			}
+		}
+	}
+	for i := range n {
+		if s := p.seat(p.places[(hint+i)%n].Load()); s != nil {
+			return s, nil
+		}
+	}
+	return nil, ErrBusy
+}
+
+// Beside gives a seat in the same VM, for a subrequest.
+func (s *Slot) Beside() (*Slot, error) {
+	if other := s.vm.pool.seat(s.vm); other != nil {
+		return other, nil
+	}
+	return nil, ErrBusy
+}
+
+func (p *Pool) seat(vm *VM) *Slot {
+	if int(vm.suspended.Load()) >= p.options.MaxSuspended {
+		return nil
+	}
+	return vm.pin()
+}
+
+// replace puts the spare where vm was; vm is lost or retired and locked by
+// the caller. The spare's init_worker runs on the keeper's thread: exchanges
+// that come before it is done wait for the lock, as they would for a script.
+func (p *Pool) replace(vm *VM) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed.Load() || p.places[vm.id].Load() != vm {
+		return
+	}
+	next := p.spare
+	p.spare = nil
+	if next == nil {
+		p.tell(func() { p.refill(vm) })
+		return
+	}
+	p.alive[next] = struct{}{}
+	next.id = vm.id
+	next.condition.Store(vmStarting)
+	next.lock()
+	p.places[vm.id].Store(next)
+	p.tell(func() {
+		p.welcome(next)
+		next.unlock()
+	})
+}
+
+// welcome runs init_worker of a VM that took another's place.
+func (p *Pool) welcome(vm *VM) {
+	if err := vm.enter(vm.id); err != nil {
+		p.options.Log(nil, LevelErr, []byte("init_worker of a replaced VM: "+err.Error()))
+	}
+	vm.condition.CompareAndSwap(vmStarting, vmServing)
+}
+
+// refill builds a VM for a place whose spare was already used.
+func (p *Pool) refill(was *VM) {
+	next, err := openVM(p)
+	if err == nil {
+		p.mu.Lock()
+		p.alive[next] = struct{}{}
+		p.mu.Unlock()
+		next.id = was.id
+		p.welcome(next)
+		p.places[was.id].CompareAndSwap(was, next)
+		return
+	}
+	p.options.Log(nil, LevelErr, []byte("cannot replace a VM: "+err.Error()))
+}
+
+// tell hands work to the keeper without ever blocking a request.
+func (p *Pool) tell(f func()) {
+	select {
+	case p.work <- f:
+	default:
+		go func() { p.work <- f }()
+	}
+}
+
+// keep builds spares and closes VMs, off the request path, until the pool is
+// closed and empty.
+func (p *Pool) keep() {
+	p.makeSpare()
+	for f := range p.work {
+		f()
+		p.makeSpare()
+		if p.finished() {
+			close(p.done)
+			return
+		}
+	}
+}
+
+func (p *Pool) makeSpare() {
+	p.mu.Lock()
+	need := p.spare == nil && !p.closed.Load()
+	p.mu.Unlock()
+	if !need {
+		return
+	}
+	vm, err := openVM(p)
+	if err != nil {
+		p.options.Log(nil, LevelErr, []byte("cannot build a spare VM: "+err.Error()))
+		return
+	}
+	p.mu.Lock()
+	p.spare = vm
+	p.mu.Unlock()
+}
+
+// emptied is told when a VM that takes no new exchanges has none left.
+func (p *Pool) emptied(vm *VM) {
+	p.tell(func() { p.dispose(vm) })
+}
+
+// dispose closes a VM that is out of use; asked twice it does nothing.
+func (p *Pool) dispose(vm *VM) {
+	vm.seats.Lock()
+	busy := vm.seats.pinned > 0
+	vm.seats.Unlock()
+	p.mu.Lock()
+	_, ours := p.alive[vm]
+	serving := p.places[vm.id].Load() == vm && !p.closed.Load()
+	if busy || !ours || serving {
+		p.mu.Unlock()
+		return
+	}
+	delete(p.alive, vm)
+	p.gone.add(vm)
+	p.mu.Unlock()
+	vm.close()
+}
+
+func (p *Pool) finished() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed.Load() && p.spare == nil && len(p.alive) == 0
+}
+
+// SetExiting makes ngx.worker.exiting() true in all VMs: the generation ends.
+func (p *Pool) SetExiting() {
+	for i := range p.places {
+		if vm := p.places[i].Load(); vm != nil && vm.condition.Load() != vmLost {
+			vm.lock()
+			vm.state.VM().Exiting = 1
+			vm.unlock()
+		}
+	}
+}
+
+// Close lets no new exchange in. VMs are closed as their exchanges release
+// their slots; Done tells when all are. It does not wait.
+func (p *Pool) Close() {
+	if p.checker != nil {
+		p.checker.Close()
+		p.checker = nil
+	}
+	if p.closed.Swap(true) {
+		return
+	}
+	if p.work == nil {
+		close(p.done)
+		return
+	}
+	p.tell(func() {
+		p.mu.Lock()
+		spare := p.spare
+		p.spare = nil
+		all := make([]*VM, 0, len(p.alive))
+		for vm := range p.alive {
+			all = append(all, vm)
+		}
+		p.mu.Unlock()
+		if spare != nil {
+			spare.close()
+		}
+		for _, vm := range all {
+			p.dispose(vm)
+		}
+	})
+}
+
+// Done is closed when the pool is closed and all its VMs are.
+func (p *Pool) Done() <-chan struct{} { return p.done }
+
+// Workers is the number of VMs.
+func (p *Pool) Workers() int { return len(p.places) }
+
+func checkLibrary() error {
+	if shim.Version() == "" {
+		_, err := shim.Open(shim.Limits{})
+		return err
+	}
+	return libraryProblem()
+}
+
+var libraryProblem = sync.OnceValue(func() error {
+	state, err := shim.Open(shim.Limits{})
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	missing, err := state.Eval(`
+		local ok, nkeys = pcall(require, "table.nkeys")
+		local found = ok and nkeys({ 1, a = 2 }) == 2
+		return not jit and "jit" or not found and "table.nkeys" or ""`)
+	if err == nil && missing != "" {
+		err = errors.New("it lacks " + missing)
+	}
+	if err != nil {
+		return fmt.Errorf("luavm: the linked Lua is not OpenResty's LuaJIT: %w (run `make deps`)", err)
+	}
+	return nil
+})
+
+// Library describes the linked LuaJIT for people.
+type Library struct {
+	Version  string // "LuaJIT 2.1.0-beta3"
+	Hardened bool   // compiled loops end on the watchdog's hook
+	Jumps    bool   // calls that do not end may be abandoned with their VM
+}
+
+// Linked tells which LuaJIT is in this program.
+var Linked = sync.OnceValue(func() Library {
+	return Library{Version: shim.Version(), Hardened: shim.Hardened(), Jumps: shim.CanJump()}
+})

@@ -1,0 +1,108 @@
+//go:build !cgo || !luajit
+
+package shim
+
+import "errors"
+
+var errNoLua = errors.New("luavm: this program was built without LuaJIT; build it with cgo and -tags luajit (`make build`)")
+
+// A State cannot be had in this build.
+type State struct{}
+
+// A Run cannot be had in this build.
+type Run struct{}
+
+// Open refuses: this build has no LuaJIT.
+func Open(Limits) (*State, error) { return nil, errNoLua }
+
+// StartWatchdog refuses: this build has no LuaJIT.
+func StartWatchdog(int64, int64) error { return errNoLua }
+
+// Version is empty: this build has no LuaJIT.
+func Version() string { return "" }
+
+// Hardened is false: this build has no LuaJIT.
+func Hardened() bool { return false }
+
+// CanJump is false: this build has no watchdog.
+func CanJump() bool { return false }
+
+// Declarations is empty: this build has no FFI.
+func Declarations() string { return "" }
+
+// Nothing does nothing.
+func Nothing() {}
+
+// The methods below have no State to be called on.
+
+// Boot does nothing.
+func (*State) Boot([]byte, []Module, map[string]string) error { return errNoLua }
+
+// Close does nothing.
+func (*State) Close() {}
+
+// Abandon does nothing.
+func (*State) Abandon() {}
+
+// Compile refuses.
+func (*State) Compile(string, string) (int32, error) { return 0, errNoLua }
+
+// Eval refuses.
+func (*State) Eval(string) (string, error) { return "", errNoLua }
+
+// Collect does nothing.
+func (*State) Collect() {}
+
+// Resume fails.
+func (*State) Resume(*Slot, *Run, int32, *Inputs, int64) Status { return Error }
+
+// RunNS is zero.
+func (*State) RunNS() int64 { return 0 }
+
+// Failure says why.
+func (*State) Failure() (string, string) { return errNoLua.Error(), "" }
+
+// Lines is empty.
+func (*State) Lines() []byte { return nil }
+
+// DropLines drops nothing.
+func (*State) DropLines() uint32 { return 0 }
+
+// Memory is zero.
+func (*State) Memory() (uint64, uint64) { return 0, 0 }
+
+// Crossings is zero.
+func (*State) Crossings() uint64 { return 0 }
+
+// VM is nil.
+func (*State) VM() *VM { return nil }
+
+// Idle is nil.
+func (*State) Idle() *Slot { return nil }
+
+// NewSlot is nil.
+func (*State) NewSlot(uint32) *Slot { return nil }
+
+// FreeSlot does nothing.
+func FreeSlot(*Slot) {}
+
+// Shrink does nothing.
+func (*Slot) Shrink() {}
+
+// NewRun is nil.
+func NewRun() *Run { return nil }
+
+// FreeRun does nothing.
+func (*State) FreeRun(*Run) {}
+
+// FreeLostRun does nothing.
+func FreeLostRun(*Run) {}
+
+// DropRun does nothing.
+func (*State) DropRun(*Run) {}
+
+// SetPhase does nothing.
+func (*Run) SetPhase(uint32) {}
+
+// Forget does nothing.
+func (*State) Forget(*Slot) {}

@@ -1,0 +1,246 @@
+//go:build cgo && luajit
+
+package shim
+
+/*
+#cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include -O2 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
+#cgo LDFLAGS: -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl -rdynamic
+#cgo noescape pg_resume
+#cgo nocallback pg_resume
+#cgo noescape pg_nothing
+#cgo nocallback pg_nothing
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	glua "github.com/aarzilli/golua/lua"
+)
+
+//go:embed perigee_ffi.h
+var header string
+
+// Declarations is the marked part of perigee_ffi.h, for ffi.cdef.
+func Declarations() string {
+	_, text, _ := strings.Cut(header, "/* PERIGEE FFI BEGIN */")
+	text, _, _ = strings.Cut(text, "/* PERIGEE FFI END */")
+	return text
+}
+
+// A State is one LuaJIT state with its C side.
+type State struct {
+	lua    *glua.State
+	c      *C.pg_state
+	limits Limits
+}
+
+// A Run is one coroutine of a slot.
+type Run struct{ c C.pg_run }
+
+// Open makes a state with the standard libraries and nothing of ours in Lua
+// yet: Boot comes next.
+func Open(limits Limits) (*State, error) {
+	lua := newLua()
+	c := C.pg_open(luaPointer(lua), C.size_t(limits.Memory))
+	if c == nil {
+		lua.Close()
+		return nil, errors.New("luavm: out of memory opening a LuaJIT state")
+	}
+	if C.pg_watch_add(c) != 0 {
+		C.pg_close_begin(c)
+		lua.Close()
+		C.pg_free(c)
+		return nil, errors.New("luavm: more than 4096 LuaJIT states in one process")
+	}
+	return &State{lua: lua, c: c, limits: limits}, nil
+}
+
+// Boot hands init.lua its modules and strings and runs it.
+func (s *State) Boot(init []byte, modules []Module, strs map[string]string) error {
+	cdef := Declarations()
+	C.pg_boot_string(s.c, literal("cdef\x00"), text(cdef), C.size_t(len(cdef)))
+	for k, v := range strs {
+		key := C.CString(k)
+		C.pg_boot_string(s.c, key, text(v), C.size_t(len(v)))
+		C.free(unsafe.Pointer(key))
+	}
+	for _, m := range modules {
+		name := C.CString(m.Name)
+		bad := C.pg_boot_module(s.c, name, bytes(m.Text), C.size_t(len(m.Text)))
+		C.free(unsafe.Pointer(name))
+		if bad != 0 {
+			return fmt.Errorf("luavm: lualib: %s", s.message())
+		}
+	}
+	if C.pg_boot(s.c, bytes(init), C.size_t(len(init))) != 0 {
+		return fmt.Errorf("luavm: lualib: %s", s.message())
+	}
+	return nil
+}
+
+// Close frees the state. All its slots and runs must have been freed.
+func (s *State) Close() {
+	C.pg_watch_remove(s.c)
+	C.pg_close_begin(s.c)
+	s.lua.Close()
+	C.pg_free(s.c)
+	s.c = nil
+}
+
+// Abandon leaks a poisoned state: its Lua heap is in an unknown condition.
+func (s *State) Abandon() { C.pg_watch_remove(s.c) }
+
+// Compile makes a function of source text. chunk is its name in Lua's form:
+// "@file" or "=shown as is".
+func (s *State) Compile(chunk, source string) (ref int32, err error) {
+	name := C.CString(chunk)
+	defer C.free(unsafe.Pointer(name))
+	ref = int32(C.pg_compile(s.c, text(source), C.size_t(len(source)), name))
+	if ref < 0 {
+		return 0, errors.New(s.message())
+	}
+	return ref, nil
+}
+
+// Eval runs source on the main thread, outside of any exchange and watch, and
+// returns its first result as text, at most 4096 bytes.
+func (s *State) Eval(source string) (string, error) {
+	if C.pg_eval(s.c, text(source), C.size_t(len(source))) != 0 {
+		return "", errors.New(s.message())
+	}
+	return s.message(), nil
+}
+
+// Collect runs a full garbage collection.
+func (s *State) Collect() { C.pg_collect(s.c) }
+
+// Resume starts function ref in run (ref >= 0) or lets it go on after a wait
+// (ref < 0). in is lent until Resume returns. budget is CPU time in ns, 0 for
+// no bound.
+func (s *State) Resume(slot *Slot, run *Run, ref int32, in *Inputs, budget int64) Status {
+	return Status(C.pg_resume(s.c, (*C.pg_slot)(unsafe.Pointer(slot)), &run.c, C.int(ref),
+		bytes(in[InHead]), C.uint32_t(len(in[InHead])),
+		bytes(in[InResp]), C.uint32_t(len(in[InResp])),
+		bytes(in[InBody]), C.uint32_t(len(in[InBody])),
+		bytes(in[InData]), C.uint32_t(len(in[InData])), C.int64_t(budget)))
+}
+
+// RunNS is the wall time of the last Resume in ns.
+func (s *State) RunNS() int64 { return int64(s.c.run_ns) }
+
+// Failure is the text of the last Error, Budget or Memory.
+func (s *State) Failure() (message, traceback string) {
+	return s.message(), C.GoStringN(&s.c.trace[0], C.int(s.c.trace_len))
+}
+
+func (s *State) message() string { return C.GoStringN(&s.c.err[0], C.int(s.c.err_len)) }
+
+// Lines is the log text of the last runs: for each line a level and a length
+// (int32, uint32), the text, padding to 8. The memory is C's; valid until
+// DropLines.
+func (s *State) Lines() []byte {
+	if s.c.lines_len == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(s.c.lines)), int(s.c.lines_len))
+}
+
+// DropLines empties the log text and says how many lines did not fit.
+func (s *State) DropLines() (lost uint32) {
+	lost = uint32(s.c.lines_lost)
+	s.c.lines_len, s.c.lines_lost = 0, 0
+	return lost
+}
+
+// Memory is the size of the Lua heap and its largest so far, in bytes; zero
+// when no limit is set.
+func (s *State) Memory() (used, peak uint64) { return uint64(s.c.used), uint64(s.c.peak) }
+
+// Crossings counts entries from Go into this state.
+func (s *State) Crossings() uint64 { return uint64(s.c.crossings) }
+
+// VM is what Lua sees of this state.
+func (s *State) VM() *VM { return (*VM)(unsafe.Pointer(&s.c.vm)) }
+
+// Idle is the slot that code outside of any exchange (init) runs in.
+func (s *State) Idle() *Slot { return (*Slot)(unsafe.Pointer(s.c.vm.slot)) }
+
+// NewSlot makes a slot in C memory; nil when there is none.
+func (s *State) NewSlot(id uint32) *Slot {
+	return (*Slot)(unsafe.Pointer(C.pg_slot_new(C.uint32_t(id), C.uint32_t(s.limits.Edits), C.uint32_t(s.limits.Output))))
+}
+
+// FreeSlot gives a slot back to the heap. It must not run or be released.
+func FreeSlot(slot *Slot) { C.pg_slot_free((*C.pg_slot)(unsafe.Pointer(slot))) }
+
+// Shrink gives back the buffers of a slot that grew big.
+func (slot *Slot) Shrink() { C.pg_slot_shrink((*C.pg_slot)(unsafe.Pointer(slot))) }
+
+// NewRun makes a run in C memory. The coroutine comes with its first start.
+func NewRun() *Run { return (*Run)(unsafe.Pointer(C.pg_run_new())) }
+
+// FreeRun gives a run back; its coroutine becomes garbage.
+func (s *State) FreeRun(run *Run) { C.pg_run_free(s.c, &run.c) }
+
+// FreeLostRun gives back a run whose state was abandoned.
+func FreeLostRun(run *Run) { C.pg_run_free(nil, &run.c) }
+
+// DropRun ends a suspended coroutine that nobody will resume.
+func (s *State) DropRun(run *Run) { C.pg_run_drop(s.c, &run.c) }
+
+// SetPhase says in which phase the run's handler is. PG_PHASE_*.
+func (r *Run) SetPhase(phase uint32) { r.c.phase = C.uint32_t(phase) }
+
+// Forget says that the exchange in slot has ended: its ngx.ctx is dropped at
+// the state's next run. The one function here that needs no lock.
+//
+// The list of such slots is a stack in C memory: Forget pushes, pg_resume
+// takes all of it at once, so a compare-and-swap on its head is enough. A slot
+// that is still on the list is not pushed again.
+func (s *State) Forget(slot *Slot) {
+	seat := (*C.pg_seat)(unsafe.Pointer(slot))
+	if !atomic.CompareAndSwapUint32((*uint32)(unsafe.Pointer(&seat.freed)), 0, 1) {
+		return
+	}
+	head := (*unsafe.Pointer)(unsafe.Pointer(&s.c.freed))
+	for {
+		first := atomic.LoadPointer(head)
+		seat.next_freed = (*C.pg_seat)(first)
+		if atomic.CompareAndSwapPointer(head, first, unsafe.Pointer(seat)) {
+			return
+		}
+	}
+}
+
+// StartWatchdog starts the thread that ends runaway scripts; once per
+// process. tick and grace in ns.
+func StartWatchdog(tick, grace int64) error {
+	if errno := C.pg_watch_start(C.int64_t(tick), C.int64_t(grace)); errno != 0 {
+		return fmt.Errorf("luavm: cannot start the watchdog thread: error %d", int(errno))
+	}
+	return nil
+}
+
+// CanJump says if the watchdog may abandon calls that do not end by themselves.
+func CanJump() bool { return C.pg_watch_can_jump() != 0 }
+
+// Hardened says if compiled loops of the linked LuaJIT obey the watchdog's
+// hook. It runs a short probe: ask once.
+func Hardened() bool { return C.pg_hardened() != 0 }
+
+// Nothing is an empty crossing, to compare others with.
+func Nothing() { C.pg_nothing() }
+
+func bytes(b []byte) *C.char { return (*C.char)(unsafe.Pointer(unsafe.SliceData(b))) }
+func text(s string) *C.char  { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
+
+// literal is a constant that ends in NUL.
+func literal(s string) *C.char { return text(s) }

@@ -1,0 +1,126 @@
+/*
+ * The private side of the bridge: what vm.c, watchdog.c, request.c, text.c
+ * and shdict.c share. Lua and the FFI see only perigee_ffi.h.
+ */
+#ifndef PERIGEE_SHIM_H
+#define PERIGEE_SHIM_H
+
+#include <lua.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <luajit.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "perigee_ffi.h"
+
+enum {                       /* what pg_resume answers */
+  PG_DONE = 0,               /* the handler returned */
+  PG_WAIT = 1,               /* slot->op says what for */
+  PG_EXIT = 2,               /* ngx.exit: slot->exit_code */
+  PG_ERROR = 3,              /* Lua error: pg_state.err */
+  PG_BUDGET = 4,             /* CPU budget used up, ended as a Lua error */
+  PG_MEMORY = 5,             /* memory limit, ended as a Lua error */
+  PG_POISONED = 6            /* jumped out of: never touch this state again */
+};
+
+/*
+ * One coroutine of a seat. A seat has several when filters run while the
+ * content handler is suspended. Recycled; the coroutine is made on first use.
+ */
+typedef struct pg_run {
+  lua_State *co;
+  int ref;                   /* registry reference that keeps co alive */
+  uint32_t phase;            /* PG_PHASE_*, copied to the slot at each entry */
+} pg_run;
+
+/* A slot and what Lua must not see of it. slot is first: casts both ways. */
+typedef struct pg_seat {
+  pg_slot slot;
+  struct pg_seat *next_freed;
+  uint32_t freed;            /* 1: in pg_state.freed, its ngx.ctx is garbage */
+  uint32_t log_max, out_max; /* bytes; edit() and print() refuse above */
+} pg_seat;
+
+enum { PG_ERR_MESSAGE = 4096, PG_ERR_TRACEBACK = 12288 };
+
+typedef struct pg_state {
+  pg_vm vm;                  /* first: Lua's view of this state */
+  lua_State *L;
+  pg_seat *freed;            /* pushed by Go without the lock, taken by C */
+  int ctx_ref;               /* registry: the table of ngx.ctx by slot id */
+  int dead_ref;              /* registry: coroutines that died in wrap() */
+  uint64_t crossings;        /* entries from Go */
+
+  char *lines;               /* log lines: pg_line, text, padded to 8 */
+  uint32_t lines_len, lines_cap, lines_lost;
+
+  char err[PG_ERR_MESSAGE], trace[PG_ERR_TRACEBACK];
+  uint32_t err_len, trace_len;
+  int64_t run_ns;            /* wall time of the last run */
+
+  lua_Alloc alloc; void *alloc_ud;
+  size_t used, limit, peak;  /* bytes of Lua heap; limit 0: none */
+
+  /* watchdog.c; the picture is there */
+  volatile uint64_t call;    /* odd while inside Lua */
+  volatile int64_t budget;   /* ns of CPU for this call, 0: unlimited */
+  volatile int tid;
+  volatile int clock;        /* clockid_t of the thread inside */
+  volatile uint64_t kill_call;
+  volatile int kill_stage, hooked, poisoned;
+  uint64_t seen_call; int64_t seen_cpu; int seen_stage;  /* its thread only */
+  uint64_t refused;          /* jumps put off: pc in a library, or crit */
+  void *jump[5];             /* __builtin_setjmp */
+} pg_state;
+
+typedef struct pg_line { int32_t level; uint32_t n; } pg_line;
+
+/* ---- tables of functions for Lua; each lives in the file of its name ---- */
+const pg_core_api *pg_core(void);
+
+/* ---- vm.c ---- */
+pg_state *pg_open(lua_State *L, size_t limit);
+void pg_close_begin(pg_state *);
+void pg_free(pg_state *);
+int pg_boot(pg_state *, const char *src, size_t n);
+void pg_boot_string(pg_state *, const char *key, const char *p, size_t n);
+int pg_boot_module(pg_state *, const char *name, const char *p, size_t n);
+int pg_compile(pg_state *, const char *p, size_t n, const char *chunk);
+int pg_eval(pg_state *, const char *p, size_t n);
+int pg_collect(pg_state *);
+pg_run *pg_run_new(void);
+void pg_run_free(pg_state *, pg_run *);
+int pg_run_drop(pg_state *, pg_run *);
+int pg_resume(pg_state *, pg_slot *, pg_run *, int ref,
+              const char *head, uint32_t head_n,
+              const char *resp, uint32_t resp_n,
+              const char *body, uint32_t body_n,
+              const char *data, uint32_t data_n, int64_t budget_ns);
+int pg_run_coroutine(pg_state *, pg_slot *, pg_run *, int ref);
+void pg_nothing(void);
+int64_t pg_mono(void);           /* ns */
+double pg_wall(void);            /* seconds since the epoch, whole ms */
+
+/* ---- buffers.c ---- */
+pg_slot *pg_slot_new(uint32_t id, uint32_t log_max, uint32_t out_max);
+void pg_slot_shrink(pg_slot *);
+void pg_slot_free(pg_slot *);
+void pg_line_add(pg_state *, int level, const char *p, size_t n);
+
+/* ---- log.c ---- */
+int pg_lua_log(lua_State *);
+
+/* ---- watchdog.c ---- */
+int pg_watch_start(int64_t tick_ns, int64_t grace_ns);
+int pg_watch_add(pg_state *);
+void pg_watch_remove(pg_state *);
+void pg_watch_restart(pg_state *);
+double pg_watch_now(int64_t mono_ns);
+int pg_watch_can_jump(void);
+int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
+
+/* ---- probe.c ---- */
+int pg_hardened(void);
+
+#endif

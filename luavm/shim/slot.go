@@ -1,0 +1,105 @@
+package shim
+
+import "unsafe"
+
+// A Str is text that somebody else owns: Go memory lent for one Resume, or C
+// memory of a slot. P is nil for "not set".
+type Str struct {
+	P unsafe.Pointer
+	N uint32
+	_ uint32
+}
+
+// Bytes is the text without a copy; it lives as long as its owner says.
+func (s Str) Bytes() []byte { return unsafe.Slice((*byte)(s.P), int(s.N)) }
+
+// What Inputs lends, by position. PG_IN_* in perigee_ffi.h.
+const (
+	InHead = iota
+	InResp
+	InBody
+	InData
+	InCount
+)
+
+// VarCount is how many variables Go fills. PG_VAR_COUNT.
+const VarCount = 17
+
+// A Slot is pg_slot: one exchange's seat in a state, in C memory. See
+// perigee_ffi.h for what each field means and who writes it.
+type Slot struct {
+	In                 [InCount]Str
+	Vars               [VarCount]Str
+	Arena              unsafe.Pointer
+	ArenaLen, ArenaCap uint32
+	ID, Gen            uint32
+	Phase              uint32
+	Flags              uint32
+	Status             int32
+	ExitCode           int32
+	HasExit            uint32
+	Op                 uint32
+	OpInt              int32
+	OpNum              float64
+	OpStr              Str
+	Res                int32
+	ResNum             float64
+	Log                unsafe.Pointer
+	LogLen, LogCap     uint32
+	LogDone            uint32
+	Out                unsafe.Pointer
+	OutLen, OutCap     uint32
+	ChunkLast          int32
+	ChunkSet           int32
+	StartTime          float64
+	StartNS            int64
+	BytesSent          int64
+	BodyBytesSent      int64
+	RequestLength      int64
+	Connection         uint64
+	ConnectionRequests uint64
+	HTTPMinor          int32
+	ExtraN, ExtraCap   uint32
+	Extra              unsafe.Pointer
+}
+
+// A VM is pg_vm: what Lua sees of its state.
+type VM struct {
+	Slot        unsafe.Pointer
+	Now         float64
+	WorkerID    int32
+	WorkerCount int32
+	Exiting     int32
+	LogLevel    int32
+	Crit        int32
+}
+
+// Inputs are the slices lent to one Resume, by In*. C keeps none of them.
+type Inputs [InCount][]byte
+
+// A Status is how a run ended. PG_DONE and following in shim.h.
+type Status int32
+
+// The ends of a run.
+const (
+	Done     Status = iota // the handler returned
+	Wait                   // Slot.Op says for what
+	Exit                   // ngx.exit; Slot.ExitCode
+	Error                  // Lua error; State.Failure has the text
+	Budget                 // CPU budget used up, unwound as a Lua error
+	Memory                 // memory limit, unwound as a Lua error
+	Poisoned               // abandoned in the middle: never touch the State again
+)
+
+// Limits bounds one state and its slots, in bytes; zero memory means none.
+type Limits struct {
+	Memory uint64 // Lua heap
+	Edits  uint32 // edit log of a slot
+	Output uint32 // output buffered in a slot
+}
+
+// A Module is one Lua file of lualib.
+type Module struct {
+	Name string // "ngx/core"
+	Text []byte
+}

@@ -1,0 +1,379 @@
+//go:build cgo && luajit
+
+/*
+ * The watchdog: ends scripts that use more CPU than their budget.
+ *
+ *   thread inside Lua (any of Go's)          watchdog thread (one, ours)
+ *   -------------------------------          ---------------------------
+ *   setjmp(v->jump)
+ *   v->budget, tid, clock = ...              every tick, for each state:
+ *   v->call++            (odd: inside)         call odd and seen last tick?
+ *     lua_resume ...                             read the CPU clock of tid
+ *        <---- SIGRTMIN+8 ---- stage 1 ----      over budget: kill_call = call
+ *     handler: count hook, 1 instruction         again each tick
+ *        <---- SIGRTMIN+8 ---- stage 2 ----      over budget + grace
+ *     handler: pc = leap, which longjmps         again until it is allowed
+ *   v->call++            (even: outside)
+ *
+ * Stage 1 sets a count hook of one instruction, which raises an ordinary Lua
+ * error: it unwinds, has a traceback, the state stays usable. A script that
+ * catches it with pcall meets it again at its next instruction. It is
+ * repeated at every tick because LuaJIT saves and restores its hook mask in
+ * places, which can lose one. LuaJIT as built by `make deps` (CHECKHOOK and a
+ * check in the pattern matcher) tests the hook in compiled loops too; stock
+ * LuaJIT does not, so there compiled loops are left to stage 2.
+ *
+ * Stage 2 abandons the call: the handler makes the thread continue in leap(),
+ * below a red zone of the interrupted stack, and leap() longjmps to the entry.
+ * The interrupted frames are lost, so the state is poisoned: nobody may touch
+ * it again, it is leaked on purpose. Returning through sigreturn instead of
+ * jumping out of the handler leaves the signal mask and the alternate stack
+ * as they were. It is safe only where the interrupted code holds nothing that
+ * others need, so it is refused, and tried again at the next tick, when
+ *   - pc lies in a shared object (libc, ld.so, libgcc_s, a C module, the
+ *     vdso): malloc's arena lock, stdio's and tzset's locks and the unwinder's
+ *     dl_iterate_phdr lock are only ever held by code there;
+ *   - vm.crit is set: a function of ours that Lua calls holds a lock.
+ * LuaJIT itself (linked in, or its own shared object) and the machine code it
+ * makes hold no locks.
+ *
+ * Why the signal can reach only the right call: kill_call is the number of
+ * the call that was seen overdue. The handler acts only if this thread is
+ * inside that very call, which it knows from its own thread-local pointer; a
+ * signal that comes late finds another number and does nothing. Nothing here
+ * waits for anything else, so there is no order of events to get wrong: the
+ * worst case of any lost race is one more tick.
+ *
+ * CPU time, not wall time: on a starved machine a script that got no CPU is
+ * innocent. The clock of the thread inside is read only for calls that were
+ * already running at the previous tick, so short calls cost nothing.
+ *
+ * With no calls for a while the thread parks on a condition; the next call
+ * sees `parked` and wakes it. Both sides store, then load, with sequential
+ * consistency (call then parked; parked then every call), so one sees the
+ * other.
+ */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum {
+  STATES_MAX = 4096, IDLE_TICKS = 200, RANGES_MAX = 256,
+  ERROR_PATH_NS = 2000000000  /* budget of reporting one error */
+};
+
+#define KILL_SIGNAL (SIGRTMIN + 8)
+
+static __thread pg_state *inside;        /* the state this thread runs now */
+static __thread int my_tid;
+static __thread clockid_t my_clock;
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static pg_state *states[STATES_MAX];     /* guarded by list_lock */
+static int states_n;
+
+static pthread_mutex_t park_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t park_cond = PTHREAD_COND_INITIALIZER;
+static int parked;
+
+static int64_t tick_ns, grace_ns;
+static volatile int64_t wall_minus_mono; /* ns; 0 until the thread runs */
+static int can_jump;
+
+/* ---- where jumping out is forbidden ---- */
+
+typedef struct pg_ranges {
+  int n;
+  struct { uintptr_t from, to; } at[RANGES_MAX];
+} pg_ranges;
+
+/* Two copies: the thread fills the one the handler does not look at. */
+static pg_ranges range_copies[2];
+static pg_ranges *volatile forbidden;
+
+static int in_range(const void *p, uintptr_t from, uintptr_t to) {
+  return (uintptr_t)p >= from && (uintptr_t)p < to;
+}
+
+static int forbidden_pc(uintptr_t pc) {
+  const pg_ranges *r = forbidden;
+  int i;
+  if (!r) return 1;
+  for (i = 0; i < r->n; i++)
+    if (pc >= r->at[i].from && pc < r->at[i].to) return 1;
+  return 0;
+}
+
+/* Executable mappings of files and the vdso, but this program and LuaJIT. */
+static void read_ranges(void) {
+  pg_ranges *r = forbidden == &range_copies[0] ? &range_copies[1]
+                                               : &range_copies[0];
+  char line[512];
+  FILE *f = fopen("/proc/self/maps", "re");
+  int n = 0;
+  if (!f) { forbidden = NULL; return; }
+  while (n >= 0 && fgets(line, sizeof line, f)) {
+    unsigned long from, to, inode;
+    char mode[8];
+    if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &from, &to, mode, &inode) != 4)
+      continue;
+    if (mode[2] != 'x' || (!inode && !strstr(line, "[v"))) continue;
+    if (in_range((void *)(uintptr_t)pg_core, from, to) ||
+        in_range((void *)(uintptr_t)lua_newstate, from, to))
+      continue;
+    if (n == RANGES_MAX) { n = -1; break; }    /* cannot tell: forbid all */
+    r->at[n].from = from;
+    r->at[n].to = to;
+    n++;
+  }
+  fclose(f);
+  if (n >= 0) r->n = n;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  forbidden = n < 0 ? NULL : r;
+}
+
+/* ---- in the thread that runs Lua ---- */
+
+static void over_budget(lua_State *L, lua_Debug *ar) {
+  (void)ar;
+  if (!inside || !inside->hooked) { lua_sethook(L, NULL, 0, 0); return; }
+  luaL_error(L, "execution time limit exceeded");
+}
+
+#if defined(__x86_64__)
+static void leap(void) { __builtin_longjmp(inside->jump, 1); }
+
+static void jump_out(pg_state *v, ucontext_t *uc) {
+  greg_t *regs = uc->uc_mcontext.gregs;
+  if (v->vm.crit || forbidden_pc((uintptr_t)regs[REG_RIP])) {
+    v->refused++;
+    return;
+  }
+  v->poisoned = 1;
+  v->kill_stage = 0;
+  regs[REG_RSP] = ((regs[REG_RSP] - 4096) & ~15L) - 8;
+  regs[REG_RIP] = (greg_t)(uintptr_t)leap;
+  regs[REG_EFL] &= ~0x400L;              /* the ABI wants DF clear */
+}
+#else
+static void jump_out(pg_state *v, ucontext_t *uc) { (void)uc; v->refused++; }
+#endif
+
+static void on_kill(int sig, siginfo_t *info, void *uc) {
+  int saved = errno;
+  pg_state *v = inside;
+  (void)sig;
+  (void)info;
+  if (v && (v->call & 1) && v->call == v->kill_call) {
+    if (v->kill_stage == 1) {
+      v->hooked = 1;
+      lua_sethook(v->L, over_budget, LUA_MASKCOUNT, 1);
+    } else if (v->kill_stage == 2) {
+      jump_out(v, uc);
+    }
+  }
+  errno = saved;
+}
+
+static void unhook(pg_state *v) {
+  if (!v->hooked) return;
+  v->hooked = 0;
+  lua_sethook(v->L, NULL, 0, 0);
+}
+
+/* Reporting an error is a call of its own for the watchdog. */
+void pg_watch_restart(pg_state *v) {
+  if (!(v->call & 1)) return;
+  v->budget = v->budget ? ERROR_PATH_NS : 0;
+  __atomic_store_n(&v->call, v->call + 2, __ATOMIC_SEQ_CST);
+  unhook(v);
+}
+
+static void learn_thread(void) {
+  my_tid = (int)syscall(SYS_gettid);
+  pthread_getcpuclockid(pthread_self(), &my_clock);
+}
+
+static void unpark(void) {
+  pthread_mutex_lock(&park_lock);
+  __atomic_store_n(&parked, 0, __ATOMIC_SEQ_CST);
+  pthread_cond_signal(&park_cond);
+  pthread_mutex_unlock(&park_lock);
+}
+
+/*
+ * Runs the coroutine under watch. noinline, and nothing of its frame is used
+ * after the jump comes back but thread-local memory: __builtin_longjmp
+ * restores the frame and stack pointers only.
+ */
+__attribute__((noinline))
+int pg_guarded(pg_state *v, pg_slot *s, pg_run *r, int ref,
+               int64_t budget_ns) {
+  int status;
+  if (!my_tid) learn_thread();
+  v->tid = my_tid;
+  v->clock = my_clock;
+  v->budget = budget_ns;
+  inside = v;
+  if (__builtin_setjmp(v->jump)) {
+    pg_state *lost = inside;
+    inside = NULL;
+    __atomic_store_n(&lost->call, lost->call + 1, __ATOMIC_SEQ_CST);
+    return PG_POISONED;
+  }
+  __atomic_store_n(&v->call, v->call + 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&parked, __ATOMIC_SEQ_CST)) unpark();
+  status = pg_run_coroutine(v, s, r, ref);
+  __atomic_store_n(&v->call, v->call + 1, __ATOMIC_RELEASE);
+  inside = NULL;
+  unhook(v);
+  return status;
+}
+
+double pg_watch_now(int64_t mono_ns) {
+  int64_t offset = wall_minus_mono;
+  if (!offset) return pg_wall();
+  return (double)((mono_ns + offset) / 1000000) * 1e-3;
+}
+
+/* ---- the watchdog's own thread ---- */
+
+static void read_offset(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  wall_minus_mono = t.tv_sec * 1000000000LL + t.tv_nsec - pg_mono();
+}
+
+static void kick(pg_state *v, uint64_t call, int stage) {
+  v->kill_call = call;
+  v->kill_stage = stage;
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  syscall(SYS_tgkill, getpid(), v->tid, KILL_SIGNAL);
+}
+
+/* 1 if the state was entered since the last look, or is inside. */
+static int inspect(pg_state *v) {
+  uint64_t call = __atomic_load_n(&v->call, __ATOMIC_SEQ_CST);
+  int64_t budget = v->budget, cpu;
+  struct timespec t;
+  if (call != v->seen_call) {
+    v->seen_call = call;
+    v->seen_cpu = -1;
+    v->seen_stage = 0;
+    return 1;
+  }
+  if (!(call & 1)) return 0;
+  if (budget <= 0 || clock_gettime(v->clock, &t)) return 1;
+  cpu = t.tv_sec * 1000000000LL + t.tv_nsec;
+  if (v->seen_cpu < 0) { v->seen_cpu = cpu; return 1; }
+  if (v->seen_stage == 0 && cpu - v->seen_cpu >= budget) {
+    v->seen_stage = 1;
+    v->seen_cpu = cpu;
+  }
+  if (v->seen_stage == 1) {
+    if (cpu - v->seen_cpu >= grace_ns && can_jump) v->seen_stage = 2;
+    else kick(v, call, 1);
+  }
+  if (v->seen_stage == 2) {
+    read_ranges();
+    kick(v, call, 2);
+  }
+  return 1;
+}
+
+static int look(void) {
+  int i, busy = 0;
+  pthread_mutex_lock(&list_lock);
+  for (i = 0; i < states_n; i++) busy |= inspect(states[i]);
+  pthread_mutex_unlock(&list_lock);
+  return busy;
+}
+
+static void park(void) {
+  __atomic_store_n(&parked, 1, __ATOMIC_SEQ_CST);
+  if (look()) {
+    __atomic_store_n(&parked, 0, __ATOMIC_SEQ_CST);
+    return;
+  }
+  pthread_mutex_lock(&park_lock);
+  while (__atomic_load_n(&parked, __ATOMIC_SEQ_CST))
+    pthread_cond_wait(&park_cond, &park_lock);
+  pthread_mutex_unlock(&park_lock);
+}
+
+static void *watch(void *unused) {
+  struct timespec tick = { tick_ns / 1000000000, tick_ns % 1000000000 };
+  int idle = 0;
+  (void)unused;
+  for (;;) {
+    read_offset();
+    nanosleep(&tick, NULL);
+    idle = look() ? 0 : idle + 1;
+    if (idle > IDLE_TICKS) { park(); idle = 0; }
+  }
+  return NULL;
+}
+
+/* libc inside this program would hide its locks from forbidden_pc. */
+static int libc_is_shared(void) {
+  void *p = dlsym(RTLD_DEFAULT, "malloc");
+  read_ranges();
+  return p && forbidden_pc((uintptr_t)p);
+}
+
+/* Once per process, after Go's runtime has its own handlers. 0, or errno. */
+int pg_watch_start(int64_t tick, int64_t grace) {
+  struct sigaction sa;
+  sigset_t all, before;
+  pthread_t thread;
+  int err;
+  tick_ns = tick;
+  grace_ns = grace;
+#if defined(__x86_64__)
+  can_jump = libc_is_shared();
+#endif
+  memset(&sa, 0, sizeof sa);
+  sa.sa_sigaction = on_kill;
+  sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  sigfillset(&sa.sa_mask);
+  if (sigaction(KILL_SIGNAL, &sa, NULL)) return errno;
+  read_offset();
+  sigfillset(&all);                      /* the new thread inherits the mask */
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  err = pthread_create(&thread, NULL, watch, NULL);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!err) pthread_detach(thread);
+  return err;
+}
+
+int pg_watch_can_jump(void) { return can_jump; }
+
+/* 0, or -1 when there are too many states. */
+int pg_watch_add(pg_state *v) {
+  int ok;
+  pthread_mutex_lock(&list_lock);
+  ok = states_n < STATES_MAX;
+  if (ok) states[states_n++] = v;
+  pthread_mutex_unlock(&list_lock);
+  return ok ? 0 : -1;
+}
+
+void pg_watch_remove(pg_state *v) {
+  int i;
+  pthread_mutex_lock(&list_lock);
+  for (i = 0; i < states_n; i++) {
+    if (states[i] == v) { states[i] = states[--states_n]; break; }
+  }
+  pthread_mutex_unlock(&list_lock);
+}

@@ -1,0 +1,352 @@
+package luavm
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"perigee/luavm/lualib"
+	"perigee/luavm/shim"
+)
+
+// What became of a VM.
+const (
+	vmServing  uint32 = iota
+	vmRetired         // takes no new exchanges; closed when the last one left
+	vmLost            // abandoned in the middle of a call: never touched again
+	vmStarting        // its init_worker runs; new exchanges wait for the lock
+)
+
+// A VM is one LuaJIT state with one owner at a time: the thread that holds mu.
+type VM struct {
+	pool  *Pool
+	id    int // ngx.worker.id() - Options.WorkerBase; its place in the pool
+	state *shim.State
+	refs  []int32 // by Script.index
+	stats []scriptStats
+
+	mu    sync.Mutex   // Lua runs
+	users atomic.Int32 // threads that hold mu or wait for it
+
+	condition atomic.Uint32 // vmServing, ...
+	suspended atomic.Int32  // runs that wait for an op
+	lockedNS  atomic.Int64  // wall time under mu, sum
+	crossings atomic.Uint64
+	memory    atomic.Uint64 // as of the last run
+	peak      atomic.Uint64
+
+	seats struct {
+		sync.Mutex
+		free   *Slot
+		made   uint32
+		pinned int
+	}
+}
+
+// openVM makes a VM with lualib, init and all scripts. It has no worker id
+// yet: see enter.
+func openVM(p *Pool) (*VM, error) {
+	state, err := shim.Open(p.options.limits())
+	if err != nil {
+		return nil, err
+	}
+	vm := &VM{pool: p, state: state}
+	view := state.VM()
+	view.WorkerID = -1
+	view.WorkerCount = int32(p.options.WorkerCount)
+	view.LogLevel = int32(p.options.LogLevel)
+	if err := vm.boot(); err != nil {
+		state.Close()
+		return nil, err
+	}
+	return vm, nil
+}
+
+func (vm *VM) boot() error {
+	o := &vm.pool.options
+	init, modules := lualib.Files()
+	list := make([]shim.Module, len(modules))
+	for i, m := range modules {
+		list[i] = shim.Module{Name: m.Name, Text: m.Text}
+	}
+	err := vm.state.Boot(init, list, map[string]string{
+		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix,
+	})
+	if err != nil {
+		return err
+	}
+	if err := vm.once(o.Init, PhaseInit); err != nil {
+		return err
+	}
+	scripts := vm.pool.scripts
+	vm.refs = make([]int32, len(scripts))
+	vm.stats = make([]scriptStats, len(scripts))
+	for i, sc := range scripts {
+		if vm.refs[i], err = vm.compile(sc.source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compile makes a function of src in this VM.
+func (vm *VM) compile(src Source) (int32, error) {
+	ref, err := vm.state.Compile(src.Chunk, src.Text)
+	if err != nil {
+		return 0, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
+	}
+	return ref, nil
+}
+
+// enter gives the VM its place in the pool and runs init_worker there.
+func (vm *VM) enter(id int) error {
+	vm.id = id
+	vm.state.VM().WorkerID = int32(vm.pool.options.WorkerBase + id)
+	return vm.once(vm.pool.options.InitWorker, PhaseInitWorker)
+}
+
+// once runs src outside of any exchange.
+func (vm *VM) once(src Source, phase Phase) error {
+	if src.Text == "" {
+		return nil
+	}
+	ref, err := vm.compile(src)
+	if err != nil {
+		return err
+	}
+	run := shim.NewRun()
+	defer vm.state.FreeRun(run)
+	run.SetPhase(uint32(phase))
+	status := vm.state.Resume(vm.state.Idle(), run, ref, &shim.Inputs{}, int64(vm.pool.options.InitBudget))
+	vm.settle()
+	lines := vm.takeLines()
+	defer lines.send(vm.pool, nil)
+	switch status {
+	case shim.Done, shim.Exit:
+		return nil
+	case shim.Wait:
+		vm.state.DropRun(run)
+		return &ScriptError{Kind: ErrRuntime, Script: src.Name,
+			Message: fmt.Sprintf("%s: nothing can be waited for in %s", src.Chunk[1:], phase)}
+	case shim.Poisoned:
+		vm.condition.Store(vmLost)
+		return errors.New("luavm: " + phase.String() + " had to be abandoned: it used more CPU than InitBudget")
+	}
+	return vm.failure(status, src.Name)
+}
+
+// settle copies what others read without the lock.
+func (vm *VM) settle() {
+	used, peak := vm.state.Memory()
+	vm.memory.Store(used)
+	vm.peak.Store(peak)
+	vm.crossings.Store(vm.state.Crossings())
+	vm.lockedNS.Store(vm.lockedNS.Load() + vm.state.RunNS())
+}
+
+// failure reads the error of the run that ended with status.
+func (vm *VM) failure(status shim.Status, script string) *ScriptError {
+	e := &ScriptError{Kind: ErrRuntime, Script: script}
+	switch status {
+	case shim.Budget:
+		e.Kind = ErrBudget
+	case shim.Memory:
+		e.Kind = ErrMemory
+	case shim.Poisoned:
+		e.Kind = ErrLost
+		e.Message = "the script used more CPU than its budget and had to be abandoned with its VM"
+		return e
+	}
+	e.Message, e.Traceback = vm.state.Failure()
+	return e
+}
+
+func (vm *VM) lock() {
+	vm.users.Add(1)
+	vm.mu.Lock()
+}
+
+func (vm *VM) unlock() {
+	vm.mu.Unlock()
+	vm.users.Add(-1)
+}
+
+// run is the one way into Lua for exchanges. ref < 0: r goes on after a wait.
+func (vm *VM) run(s *Slot, r *run, ref int32, in *Input) Outcome {
+	var lent shim.Inputs
+	if in != nil {
+		lent = shim.Inputs{in.Head, in.Resp, in.Body, in.Data}
+	}
+	vm.lock()
+	if vm.condition.Load() == vmLost {
+		vm.unlock()
+		return Outcome{Kind: Failed, Err: vm.lost(r.script)}
+	}
+	s.used = true
+	status := vm.state.Resume(s.c, r.c, ref, &lent, int64(vm.pool.options.CPUBudget))
+	vm.settle()
+	vm.stats[r.script.index].add(ref >= 0, vm.state.RunNS())
+	var err *ScriptError
+	if status >= shim.Error {
+		err = vm.failed(status, r)
+	}
+	lines := vm.takeLines()
+	vm.unlock()
+	if lines != nil {
+		lines.send(vm.pool, s)
+	}
+	switch status {
+	case shim.Done:
+		return Outcome{Kind: Done}
+	case shim.Wait:
+		return Outcome{Kind: Wait, Op: s.wait(r)}
+	case shim.Exit:
+		return Outcome{Kind: Exit, Status: s.c.ExitCode}
+	}
+	return Outcome{Kind: Failed, Err: err}
+}
+
+// wait takes down what the script waits for.
+func (s *Slot) wait(r *run) *Op {
+	c := s.c
+	r.op = Op{Kind: OpKind(c.Op), Seconds: c.OpNum, Int: c.OpInt, Owner: s.Owner, run: r}
+	if c.OpStr.P != nil {
+		r.op.Data = append([]byte(nil), c.OpStr.Bytes()...)
+	}
+	r.waits = true
+	s.waits++
+	s.vm.suspended.Add(1)
+	return &r.op
+}
+
+// failed counts a failure and decides what becomes of the VM; mu is held.
+func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
+	err := vm.failure(status, r.script.Name())
+	vm.stats[r.script.index].fail(err.Kind)
+	switch status {
+	case shim.Poisoned:
+		vm.condition.Store(vmLost)
+		vm.state.Abandon()
+		vm.pool.replace(vm)
+	case shim.Memory:
+		if limit := vm.pool.options.MemoryLimit; limit > 0 && vm.memory.Load() > limit/2 {
+			vm.condition.Store(vmRetired)
+			vm.pool.replace(vm)
+		}
+	}
+	return err
+}
+
+func (vm *VM) lost(sc *Script) *ScriptError {
+	return &ScriptError{Kind: ErrLost, Script: sc.Name(), Message: "the VM was abandoned because of another script"}
+}
+
+// pin takes a seat; nil when the VM takes none.
+func (vm *VM) pin() *Slot {
+	vm.seats.Lock()
+	defer vm.seats.Unlock()
+	if c := vm.condition.Load(); c == vmRetired || c == vmLost {
+		return nil
+	}
+	s := vm.seats.free
+	if s == nil {
+		id := vm.seats.made + 1
+		c := vm.state.NewSlot(id)
+		if c == nil {
+			return nil
+		}
+		vm.seats.made = id
+		s = &Slot{c: c, vm: vm}
+	} else {
+		vm.seats.free = s.next
+		s.next = nil
+	}
+	vm.seats.pinned++
+	s.c.Gen++
+	return s
+}
+
+// release takes a seat back; the last one closes a retired VM.
+func (vm *VM) release(s *Slot) {
+	if s.waits > 0 {
+		vm.drop(s)
+	}
+	if s.used {
+		vm.state.Forget(s.c)
+		s.used = false
+	}
+	s.reset()
+	vm.seats.Lock()
+	s.next = vm.seats.free
+	vm.seats.free = s
+	vm.seats.pinned--
+	last := vm.seats.pinned == 0
+	vm.seats.Unlock()
+	if last && (vm.condition.Load() != vmServing || vm.pool.closed.Load()) {
+		vm.pool.emptied(vm)
+	}
+}
+
+// drop ends handlers that nobody will resume.
+func (vm *VM) drop(s *Slot) {
+	vm.lock()
+	defer vm.unlock()
+	for _, r := range s.runs {
+		if r.waits {
+			r.waits = false
+			vm.suspended.Add(-1)
+			if vm.condition.Load() != vmLost {
+				vm.state.DropRun(r.c)
+			}
+		}
+	}
+	s.waits = 0
+}
+
+const keepBuffer = 16 << 10 // as KEEP in buffers.c
+
+// reset makes a seat as new, but for its gen.
+func (s *Slot) reset() {
+	c := s.c
+	s.Owner = nil
+	if c.LogCap > keepBuffer || c.OutCap > keepBuffer || c.ArenaCap > keepBuffer {
+		c.Shrink()
+	}
+	clear(c.Vars[:])
+	c.ArenaLen, c.LogLen, c.LogDone, c.OutLen, c.ExtraN = 0, 0, 0, 0, 0
+	c.Flags, c.Status, c.ExitCode, c.HasExit = 0, 0, 0, 0
+	c.Res, c.ResNum = 0, 0
+	c.ChunkLast, c.ChunkSet = 0, 0
+}
+
+// close frees the state and all seats; no slot is pinned and no lock held.
+func (vm *VM) close() {
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	lost := vm.condition.Swap(vmLost) == vmLost
+	for s := vm.seats.free; s != nil; s = s.next {
+		for _, r := range s.runs {
+			if lost {
+				shim.FreeLostRun(r.c)
+			} else {
+				vm.state.FreeRun(r.c)
+			}
+		}
+		if !lost {
+			shim.FreeSlot(s.c)
+		}
+		s.runs = nil
+	}
+	vm.seats.free = nil
+	if !lost {
+		vm.state.Close()
+	}
+}
+
+// eval runs code on the main thread; for tests.
+func (vm *VM) eval(code string) (string, error) {
+	vm.lock()
+	defer vm.unlock()
+	return vm.state.Eval(code)
+}
