@@ -130,10 +130,11 @@ func (r *report) function(file string, f function) {
 	r.size(at, f.length, functionLimit)
 	if f.parameters > maxParameters {
 		message := "%s takes %d parameters, at most %d: what belongs together is a struct"
-		if filepath.Ext(file) == ".c" || filepath.Ext(file) == ".h" {
-			r.warn(message, at, f.parameters, maxParameters) // text is two of them: pointer and length
-		} else {
+		if filepath.Ext(file) == ".go" {
 			r.fail(message, at, f.parameters, maxParameters)
+		} else {
+			// A text is two parameters in C, and a struct an allocation in Lua.
+			r.warn(message, at, f.parameters, maxParameters)
 		}
 	}
 	if f.bools > 1 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -27,7 +28,9 @@ func client(t *testing.T) *http.Client {
 	})
 	return &http.Client{
 		Timeout:   10 * time.Second,
-		Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return listener.Dial() }},
+		Transport: &http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return listener.Dial() },
+		},
 	}
 }
 
