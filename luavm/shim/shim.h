@@ -79,6 +79,9 @@ typedef struct pg_line { int32_t level; uint32_t n; } pg_line;
 /* ---- tables of functions for Lua; each lives in the file of its name ---- */
 const pg_core_api *pg_core(void);
 
+/* ---- request_view.c: at the start of every resume ---- */
+void pg_request_enter(void);
+
 /* ---- vm.c ---- */
 pg_state *pg_open(lua_State *L, size_t limit);
 void pg_close_begin(pg_state *);

@@ -445,6 +445,7 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref,
   v->crossings++;
   if (__atomic_load_n(&v->freed, __ATOMIC_RELAXED)) forget_contexts(v);
   if (!r->co && run_ready(v, r)) { v->run_ns = 0; return PG_MEMORY; }
+  pg_request_enter();
   s->in[PG_IN_HEAD].p = head; s->in[PG_IN_HEAD].n = head_n;
   s->in[PG_IN_RESP].p = resp; s->in[PG_IN_RESP].n = resp_n;
   s->in[PG_IN_BODY].p = body; s->in[PG_IN_BODY].n = body_n;
