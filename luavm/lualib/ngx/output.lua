@@ -17,7 +17,7 @@ local error, type, tostring, tonumber, select, next, rawget = error, type,
 local floor = math.floor
 local isyieldable = coroutine.isyieldable
 
-local ngx = P.ngx
+local ngx, null = P.ngx, P.null
 local slot_within, is_sent = P.slot_within, P.is_sent
 local HANDLER = P.HANDLER_PHASES
 local print_bytes = P.core.print
@@ -30,18 +30,12 @@ local COMMITTED, BODY_SEEN, HEADER_ONLY, BUFFERING, EOF = C.PG_F_COMMITTED,
 local SENT = bor(COMMITTED, C.PG_F_HEADERS_SENT)
 local SPECIAL = bor(EOF, HEADER_ONLY)
 local RESP, CONTENT_LENGTH = C.PG_SIDE_RESP, "content-length"
-local null = ffi.cast("void *", 0)
 local FILTER_ERROR = "nginx output filter error"
 
 local FLUSH_ABOVE = 65536
 local DEPTH = 100
 
 local found = ffi.new("pg_str[1]")
-
--- ngx.null is a light userdata of NULL, or a cdata NULL
-local function is_null(v)
-  return v == ngx.null or (type(v) == "cdata" and v == null)
-end
 
 -- The number of elements, as OpenResty counts an array: its largest key.
 local function array_size(t, i, name)
@@ -72,7 +66,7 @@ function check_table(t, i, name, strict, depth)
     if kind == "table" then
       check_table(v, i, name, strict, depth + 1)
     elseif kind ~= "string" and kind ~= "number"
-      and (strict or not (kind == "nil" or kind == "boolean" or is_null(v)))
+      and (strict or not (kind == "nil" or kind == "boolean" or v == null))
     then
       error("bad argument #" .. i .. " to '" .. name .. "' (bad data type "
         .. kind .. " found)", 0)
@@ -88,7 +82,7 @@ function write_table(s, t, name)
     if type(v) == "table" then
       rc = write_table(s, v, name)
     else
-      v = is_null(v) and "null" or tostring(v)
+      v = v == null and "null" or tostring(v)
       rc = print_bytes(s, v, #v)
     end
     if rc ~= 0 then
@@ -106,7 +100,7 @@ local function add(s, v)
     return write_table(s, v, "print")
   end
   if type(v) ~= "string" then
-    v = is_null(v) and "null" or tostring(v)
+    v = v == null and "null" or tostring(v)
   end
   return print_bytes(s, v, #v)
 end
@@ -115,7 +109,7 @@ end
 local function check(v, i, name, level)
   local kind = type(v)
   if kind == "string" or kind == "number" or kind == "nil"
-    or kind == "boolean" or is_null(v)
+    or kind == "boolean" or v == null
   then
     return
   end

@@ -31,8 +31,7 @@ local count = ffi.new("int32_t[2]")
 local out = ffi.new("pg_str")
 local MAX = 100
 
-local req = {}
-P.ngx.req = req
+local req = P.ngx.req
 
 -- headers.user_agent and headers["User-Agent"] find "user-agent". Spelled
 -- once per name; the memory is bounded as names may come from clients.

@@ -34,29 +34,27 @@ local function connection(s)
   return keep and "keep-alive" or "close"
 end
 
-P.ngx.resp = {
-  get_headers = function(max, raw)
-    if max == nil then
-      max = MAX
-    else
-      max = check_integer(max, 1, "get_headers")
-    end
-    local s = slot_of_request()
-    local list = fields(s, RESP, raw and 0 or 1, count)
-    local n = count[0]
-    if n < 0 then
-      error("no memory", 2)
-    end
-    -- connection counts as one of them, as in nginx
-    local cut = max > 0 and n + 1 > max
-    if cut then
-      n = max - 1
-    end
-    local headers = collect(list, n, raw)
-    headers.connection = connection(s)
-    if cut then
-      return headers, "truncated"
-    end
-    return headers
-  end,
-}
+function P.ngx.resp.get_headers(max, raw)
+  if max == nil then
+    max = MAX
+  else
+    max = check_integer(max, 1, "get_headers")
+  end
+  local s = slot_of_request()
+  local list = fields(s, RESP, raw and 0 or 1, count)
+  local n = count[0]
+  if n < 0 then
+    error("no memory", 2)
+  end
+  -- connection counts as one of them, as in nginx
+  local cut = max > 0 and n + 1 > max
+  if cut then
+    n = max - 1
+  end
+  local headers = collect(list, n, raw)
+  headers.connection = connection(s)
+  if cut then
+    return headers, "truncated"
+  end
+  return headers
+end
