@@ -27,7 +27,7 @@ func client(t *testing.T) *http.Client {
 		}
 	})
 	return &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout: 10 * time.Second,
 		Transport: &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return listener.Dial() },
 		},
