@@ -44,6 +44,8 @@ type Options struct {
 	CPath  string // package.cpath, the same
 	Prefix string // ngx.config.prefix(), ends in "/"
 
+	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
+
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
 

@@ -70,6 +70,9 @@ func (vm *VM) boot() error {
 	for i, m := range modules {
 		list[i] = shim.Module{Name: m.Name, Text: m.Text}
 	}
+	if err := vm.state.Provide(shimDicts(o.Dicts)); err != nil {
+		return err
+	}
 	err := vm.state.Boot(init, list, map[string]string{
 		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix,
 	})
@@ -232,6 +235,7 @@ func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
 	case shim.Memory:
 		if limit := vm.pool.options.MemoryLimit; limit > 0 && vm.memory.Load() > limit/2 {
 			vm.condition.Store(vmRetired)
+			vm.state.Allow(limit / 4) // so that those who are still here can finish
 			vm.pool.replace(vm)
 		}
 	}

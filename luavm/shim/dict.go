@@ -6,12 +6,14 @@ package shim
 #cgo LDFLAGS: ${SRCDIR}/../../.deps/lib/liblua5.1-cjson.a -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl
 #include <stdlib.h>
 #include "shdict.h"
+#include "shim.h"
 
-const pg_dict_api *pg_dict(void);
+int pg_provide(pg_state *v, pg_shdict **dicts, uint32_t n);
 */
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"unsafe"
@@ -53,28 +55,15 @@ func (d *Dict) Stats() DictStats {
 	}
 }
 
-// A DictList is C memory that names the dictionaries of a VM to Lua.
-type DictList struct{ c *C.pg_dict_list }
-
-// NewDictList lists dicts; Free it after the last VM that got its Pointer.
-func NewDictList(dicts []*Dict) *DictList {
-	n := len(dicts)
-	head := (*C.pg_dict_list)(C.calloc(1, C.sizeof_pg_dict_list))
-	list := (**C.pg_shdict)(C.calloc(C.size_t(n)+1, C.size_t(unsafe.Sizeof(uintptr(0)))))
+// Provide hands ngx.null, cjson and dicts to the state; between Open and Boot.
+// The dictionaries must stay open for as long as the state runs.
+func (s *State) Provide(dicts []*Dict) error {
+	list := make([]*C.pg_shdict, len(dicts)+1)
 	for i, d := range dicts {
-		unsafe.Slice(list, n)[i] = d.c
+		list[i] = d.c
 	}
-	head.n = C.uint32_t(n)
-	head.dicts = list
-	return &DictList{c: head}
-}
-
-// Pointer is what P.dicts is to Lua: a const pg_dict_list *.
-func (l *DictList) Pointer() unsafe.Pointer { return unsafe.Pointer(l.c) }
-
-// Free gives the list's memory back, not the dictionaries'.
-func (l *DictList) Free() {
-	C.free(unsafe.Pointer(l.c.dicts))
-	C.free(unsafe.Pointer(l.c))
-	l.c = nil
+	if C.pg_provide(s.c, &list[0], C.uint32_t(len(dicts))) != 0 {
+		return errors.New("luavm: out of memory naming the shared dictionaries")
+	}
+	return nil
 }

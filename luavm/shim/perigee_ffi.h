@@ -209,10 +209,6 @@ typedef struct pg_request_api {
 
 typedef struct pg_shdict pg_shdict;      /* one shared dictionary; opaque */
 
-typedef struct pg_dict_list {            /* the dictionaries a VM may see */
-  uint32_t n; pg_shdict *const *dicts;
-} pg_dict_list;
-
 enum {                       /* what a dictionary operation answers */
   PG_DICT_OK = 0,
   PG_DICT_NOT_FOUND = -1, PG_DICT_EXISTS = -2, PG_DICT_NO_MEMORY = -3,
@@ -243,7 +239,6 @@ typedef struct pg_dict_io {  /* what does not fit into arguments; one per VM */
 /* Keys are 1..65535 bytes, ttl is milliseconds with 0 = for ever. The first
    argument gives the time and the crit counter; NULL (from Go) is allowed. */
 typedef struct pg_dict_api {
-  const char *(*name)(const pg_shdict *);          /* ends with NUL */
   int32_t (*get)(pg_vm *, pg_shdict *, const char *k, uint32_t kn,
                  int32_t stale, pg_dict_io *);
   /* op: PG_DICT_ADD|...; io->type, num or v/vn, flags; NIL deletes */

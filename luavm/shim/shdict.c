@@ -13,8 +13,6 @@ static int64_t deadline(int64_t now, double ttl) {
   return ttl >= 1 && ttl < 9e15 ? now + (int64_t)ttl : 0;
 }
 
-static const char *api_name(const pg_shdict *d) { return d->name; }
-
 /* Copies an item's value out; the lock is held. */
 static int32_t copy_out(const pg_item *it, pg_dict_io *io) {
   io->flags = it->flags;
@@ -205,7 +203,6 @@ static double api_free_space(pg_vm *vm, pg_shdict *d) {
 }
 
 static const pg_dict_api api = {
-    .name = api_name,
     .get = api_get,
     .store = api_store,
     .incr = api_incr,

@@ -83,6 +83,7 @@ const pg_core_api *pg_core(void);
 void pg_request_enter(void);
 
 /* ---- vm.c ---- */
+#define PG_BOOT_KEY "perigee.boot"   /* registry: the argument of init.lua */
 pg_state *pg_open(lua_State *L, size_t limit);
 void pg_close_begin(pg_state *);
 void pg_free(pg_state *);

@@ -115,7 +115,7 @@ static void set_pointer(lua_State *L, const char *key, const void *p) {
   lua_setfield(L, -2, key);
 }
 
-static const char BOOT_KEY[] = "perigee.boot";
+static const char BOOT_KEY[] = PG_BOOT_KEY;
 
 static int do_open(lua_State *L) {
   pg_job *job = lua_touserdata(L, 1);

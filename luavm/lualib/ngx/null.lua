@@ -11,6 +11,9 @@ P.ngx.null = P.null
 preload["cjson"] = P.cjson
 preload["cjson.safe"] = P.cjson_safe
 
+-- The release of lua-resty-core whose behaviour this library has.
+P.resty_core_version = "0.1.25"
+
 -- What resty.core replaces in OpenResty is this way from the start here.
 preload["resty.core"] = function()
   return {version = P.resty_core_version}

@@ -321,12 +321,8 @@ P.shdict = {
 
 local shared = {}
 
-if P.dicts then
-  local list = ffi.cast("const pg_dict_list *", P.dicts)
-  for i = 0, list.n - 1 do
-    local zone = list.dicts[i]
-    shared[ffi_string(dict.name(zone))] = setmetatable({zone}, methods)
-  end
+for name, p in pairs(P.dicts) do
+  shared[name] = setmetatable({ffi.cast(zone_type, p)}, methods)
 end
 
 P.ngx.shared = shared
