@@ -1,0 +1,315 @@
+package exchange
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"perigee/luavm"
+	"perigee/proxy/observe"
+	"perigee/proxy/upstream"
+	"perigee/proxy/wire"
+)
+
+// maxOps is how many ops an exchange can wait for at once: a pump, a receive, a
+// write, and what a filter posts.
+const maxOps = 8
+
+// Exchange is one request and its response. It is pooled: nothing of it may be
+// kept past finish. One thread at a time advances it; only Complete and Abort
+// may be called by others.
+type Exchange struct {
+	// Request as it arrived: Raw is the head, lent by the downstream until the
+	// exchange ends; Head are spans of Raw.
+	Raw  []byte
+	Head wire.RequestHead
+	// Req is the request as it will be sent on: names keep the client's
+	// spelling and order, hop-by-hop fields are gone. Edits go here, through
+	// SetRequestHeader and its like, which ignore case.
+	Req fasthttp.RequestHeader
+	// Path is the decoded path without dot segments and double slashes: what
+	// routes match and $uri is. Query is raw, without the '?'.
+	Path, Query []byte
+	// Host is the request's host in lower case, without port.
+	Host []byte
+	// Rewritten says that Path or Query were set after arrival, so that the
+	// target sent on is built from them instead of the client's.
+	Rewritten bool
+	// HeadEdited says that native filters edited Req, so that scripts must not
+	// read the head from Raw any more.
+	HeadEdited bool
+	// Conn is what is known of the connection the request came by.
+	Conn *Conn
+
+	// Resp is the response head. Edited says that fields were set before an
+	// upstream's head arrived; they are laid over it.
+	Resp fasthttp.ResponseHeader
+	// Early are response fields set before the upstream's head arrived.
+	Early fasthttp.ResponseHeader
+	// HasEarly tells whether Early holds anything.
+	HasEarly bool
+	// Out is the body of a local answer, or the part of it that Emit sends.
+	Out []byte
+	// Chunk is the piece of body the Body stage looks at; filters may replace
+	// it by memory they own until the stage runs again. Last: none follows.
+	Chunk []byte
+	Last  bool
+	// Scripted says that the answer is a script's.
+	Scripted bool
+	// FailStatus is what a filter that answered Fail wants the client told.
+	FailStatus int
+	// Bare says that the status has no body made for it: the gateway makes one.
+	Bare bool
+	// Ended: the script ended the answer (ngx.eof) though it goes on running.
+	Ended bool
+
+	// Body is the request body, once it was read or set. BodyRead tells the two
+	// from nothing; BodyStreamed: it went to the upstream unseen.
+	Body         []byte
+	BodyRead     bool
+	BodyStreamed bool
+	// BodyLimit bounds the body in bytes; 0: no bound.
+	BodyLimit int64
+
+	// Snapshot is the configuration the exchange lives under from its first
+	// step to its last.
+	Snapshot Snapshot
+	// Route is what the request matched last; Captures what its regular
+	// expression captured; Restarts how often it was matched again.
+	Route    *Route
+	Captures [][]byte
+	Restarts int
+	// Place is where the gateway's steps stand.
+	Place Place
+
+	// Upstream side of the running attempt.
+	Endpoint *upstream.Endpoint
+	Tried    upstream.Tried
+	Up       *upstream.Conn
+	UpHead   []byte // request head as it is sent, own memory
+	UpRes    wire.ResponseHead
+	UpRaw    []byte // response head as received, lent by Up
+	Attempts int
+	// AttemptStart is when the running attempt began; PumpFault what the client
+	// did wrong while its body was streamed.
+	AttemptStart time.Time
+	PumpFault    *wire.Error
+
+	// Send is what OpWrite sends.
+	Send Send
+	// Down takes the answer.
+	Down Downstream
+
+	// Lua is the exchange's seat in a VM, taken by its first script.
+	Lua *luavm.Slot
+	// LuaWaits is what the script of each stage waits for, nil if it does not:
+	// while a content script waits for its output to be sent, the filters of
+	// that output run, and may wait too.
+	LuaWaits [StageCount]*luavm.Op
+	// Vars are variables set by scripts and by the configuration.
+	Vars []Var
+
+	// Record is what metrics, log and trace will read.
+	Record observe.Record
+
+	// Groups is memory for offsets of captures. Target and Scratch are memory for building the request that is sent on.
+	Groups          []int
+	Target, Scratch []byte
+
+	// HeadText and RespText are heads as scripts read them, where the raw bytes
+	// are not to be had.
+	HeadText, RespText []byte
+	// StartNS is the monotonic clock's reading at Record.Start.
+	StartNS int64
+
+	added [][]byte // names of request fields that filters have added
+	query []byte   // memory of a query that was set
+
+	ops           [maxOps]luavm.Op
+	posted, fresh uint16
+	mu            sync.Mutex // guards done and cancel
+	done          uint16
+	cancel        upstream.Canceler
+	wake          chan struct{}
+	aborted       atomic.Bool
+}
+
+// Snapshot is a configuration as an exchange holds on to it.
+type Snapshot interface {
+	// Leave ends one exchange's hold; shard is what it entered with.
+	Leave(shard uint32)
+}
+
+// Var is a variable of one exchange.
+type Var struct{ Name, Value string }
+
+// Place is where the steps of an exchange stand. It belongs to the gateway.
+type Place struct {
+	Step   uint8 // what is done next
+	Back   uint8 // the step that goes on after a chunk was written
+	Filter int   // index of the filter that is next in a request stage
+	Answer int   // index of the filter that is next in a response stage
+	Source Source
+	Left   int64 // body bytes that a promised Content-Length still needs
+
+	HeadDone  bool // the header filters have run, the framing is settled
+	HeadSent  bool
+	Plain     bool          // response filters are passed over: one of them has failed
+	Finished  bool          // the last piece of the answer has been sent
+	Lost      bool          // the client takes no more, though a script goes on
+	Skipped   bool          // nothing was there to write
+	Pumping   bool          // the request body streams to the upstream
+	Fresh     bool          // the next attempt must not use a kept connection
+	BodyFrame wire.BodyKind // how the answer's body is framed to the client
+	ErrorPage int           // the status whose error page is being made, or 0
+}
+
+// Source is where the answer's body comes from.
+type Source uint8
+
+// The sources.
+const (
+	FromNone     Source = iota
+	FromOut             // Exchange.Out, all of it
+	FromFilter          // Exchange.Out now, and more from the filter that emits
+	FromUpstream        // the connection Exchange.Up
+)
+
+// Send is the argument of OpWrite.
+type Send struct {
+	Head bool   // Resp goes first
+	Data []byte // then this
+	Last bool   // and nothing follows
+}
+
+// Conn is what is known of a client connection. It is shared by its exchanges
+// and does not change while one is under way.
+type Conn struct {
+	ID         uint64
+	Listener   string
+	Peer       netip.AddrPort
+	RemoteAddr string // without port; "unix:" for unix sockets
+	RemotePort string
+	LocalAddr  string
+	LocalPort  string
+	TLS        bool
+	ServerName string // SNI
+	Trusted    bool   // the peer is one of trusted_proxies
+	Requests   uint64 // exchanges so far, this one included
+}
+
+var pool = sync.Pool{New: func() any {
+	ex := &Exchange{wake: make(chan struct{}, 1)}
+	ex.plainHeads()
+	return ex
+}}
+
+// plainHeads makes the heads keep names as they are written, in their order,
+// and add nothing of their own: fasthttp forgets these settings at each Reset.
+func (ex *Exchange) plainHeads() {
+	ex.Req.DisableNormalizing()
+	ex.Req.DisableSpecialHeader()
+	ex.Req.SetNoDefaultContentType(true)
+	ex.Resp.DisableNormalizing()
+	ex.Resp.SetNoDefaultContentType(true)
+	ex.Early.DisableNormalizing()
+	ex.Early.SetNoDefaultContentType(true)
+}
+
+// ResetResponse empties the response head for another answer.
+func (ex *Exchange) ResetResponse() {
+	ex.Resp.Reset()
+	ex.Resp.DisableNormalizing()
+	ex.Resp.SetNoDefaultContentType(true)
+}
+
+// Acquire takes an exchange from the pool. The caller gives it back with
+// Release once, after the last completion has been taken.
+func Acquire(down Downstream, conn *Conn) *Exchange {
+	ex := pool.Get().(*Exchange)
+	ex.Down = down
+	ex.Conn = conn
+	return ex
+}
+
+// keep is the largest buffer that a pooled exchange holds on to.
+const keep = 64 << 10
+
+// Release empties the exchange and gives it back.
+func Release(ex *Exchange) {
+	if ex.posted != 0 {
+		panic("BUG: exchange released while it waits for ops")
+	}
+	select {
+	case <-ex.wake:
+	default:
+	}
+	ex.Req.Reset()
+	ex.Resp.Reset()
+	if ex.HasEarly {
+		ex.Early.Reset()
+		ex.HasEarly = false
+	}
+	ex.plainHeads()
+	ex.added = ex.added[:0]
+	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
+	ex.Path, ex.Query, ex.Host = ex.Path[:0], nil, ex.Host[:0]
+	ex.HeadEdited = false
+	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
+	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
+	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
+	ex.Chunk = nil
+	ex.Captures, ex.Vars = ex.Captures[:0], ex.Vars[:0]
+	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
+	ex.Place, ex.Send = Place{}, Send{}
+	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
+	ex.Tried.Reset()
+	ex.Lua, ex.LuaWaits, ex.Bare = nil, [StageCount]*luavm.Op{}, false
+	ex.Record.Reset()
+	ex.done, ex.cancel = 0, upstream.Canceler{}
+	ex.aborted.Store(false)
+	pool.Put(ex)
+}
+
+func trim(b []byte) []byte {
+	if cap(b) > keep {
+		return nil
+	}
+	return b[:0]
+}
+
+// SetUp makes c the connection of the running attempt, which Abort cancels;
+// nil: there is none.
+func (ex *Exchange) SetUp(c *upstream.Conn) {
+	ex.Up = c
+	var cancel upstream.Canceler
+	if c != nil {
+		cancel = c.Canceler()
+	}
+	ex.mu.Lock()
+	ex.cancel = cancel
+	ex.mu.Unlock()
+	if ex.aborted.Load() {
+		cancel.Cancel()
+	}
+}
+
+// Abort says that the downstream is gone: what the exchange waits for at the
+// upstream is cancelled. It may be called from any thread while the exchange
+// is not released.
+func (ex *Exchange) Abort() {
+	ex.aborted.Store(true)
+	ex.mu.Lock()
+	cancel := ex.cancel
+	ex.mu.Unlock()
+	cancel.Cancel()
+}
+
+// EditsBody tells whether filters of the route may change the answer's body.
+func (ex *Exchange) EditsBody() bool { return ex.Route != nil && ex.Route.EditsBody }
+
+// Aborted tells whether the downstream is gone.
+func (ex *Exchange) Aborted() bool { return ex.aborted.Load() }

@@ -1,0 +1,219 @@
+package exchange
+
+import (
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
+	"perigee/proxy/wire"
+)
+
+// Fields that fasthttp keeps apart from the others and knows in any spelling.
+var (
+	setCookie       = []byte(fasthttp.HeaderSetCookie)
+	contentType     = []byte(fasthttp.HeaderContentType)
+	contentLength   = []byte(fasthttp.HeaderContentLength)
+	server          = []byte(fasthttp.HeaderServer)
+	contentEncoding = []byte(fasthttp.HeaderContentEncoding)
+)
+
+// The heads keep names as they were written (fasthttp's normalizing is off),
+// so fasthttp's own Set and Del, which compare bytes, would miss another
+// spelling. The functions here ignore case (RFC 9110 §5.1).
+
+// FillRequest makes Req from the head that arrived, without the fields that
+// belong to the client's connection and its framing (RFC 9110 §7.6.1).
+func (ex *Exchange) FillRequest() {
+	h := &ex.Req
+	h.SetMethodBytes(ex.Head.Method.Of(ex.Raw))
+	h.SetRequestURIBytes(ex.Head.Target.Of(ex.Raw))
+	listed := ex.Head.Has(wire.FieldConnection)
+	for i := range ex.Head.Fields {
+		f := &ex.Head.Fields[i]
+		switch {
+		case f.ID.HopByHop(), f.ID == wire.FieldContentLength, f.ID == wire.FieldExpect:
+			continue
+		case f.ID == wire.FieldXForwardedFor, f.ID == wire.FieldXForwardedProto, f.ID == wire.FieldXForwardedHost:
+			continue // written anew when the request is sent on
+		case !ex.Conn.Trusted && (f.ID == wire.FieldXForwardedPort || f.ID == wire.FieldForwarded || f.ID == wire.FieldXRealIP):
+			continue // anybody can write these
+		case f.ID == wire.FieldHost:
+			h.AddBytesKV(f.Name.Of(ex.Raw), ex.Head.Host.Of(ex.Raw))
+			continue
+		}
+		name := f.Name.Of(ex.Raw)
+		if listed && f.ID == wire.FieldOther && ex.listedInConnection(name) {
+			continue
+		}
+		h.AddBytesKV(name, f.Value.Of(ex.Raw))
+	}
+}
+
+func (ex *Exchange) listedInConnection(name []byte) bool {
+	for option, next := ex.Head.NextOption(ex.Raw, 0); option != nil; option, next = ex.Head.NextOption(ex.Raw, next) {
+		if SameName(option, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// AddRequestHeader adds a field to the request that is sent on.
+func (ex *Exchange) AddRequestHeader(name string, value []byte) {
+	ex.noteAdded(name)
+	ex.Req.AddBytesV(name, value)
+}
+
+// SetRequestHeader replaces all fields of that name by one.
+func (ex *Exchange) SetRequestHeader(name string, value []byte) {
+	ex.DelRequestHeader(name)
+	ex.AddRequestHeader(name, value)
+}
+
+// DelRequestHeader removes all fields of that name.
+func (ex *Exchange) DelRequestHeader(name string) {
+	for i := range ex.Head.Fields {
+		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
+			ex.Req.DelBytes(spelt)
+		}
+	}
+	for _, spelt := range ex.added {
+		if sameName(spelt, name) {
+			ex.Req.DelBytes(spelt)
+		}
+	}
+}
+
+// RequestHeader returns the first value that a field has in the request as it
+// will be sent on, nil if it has none.
+func (ex *Exchange) RequestHeader(name string) []byte {
+	for i := range ex.Head.Fields {
+		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
+			if v := ex.Req.PeekBytes(spelt); v != nil {
+				return v
+			}
+		}
+	}
+	for _, spelt := range ex.added {
+		if sameName(spelt, name) {
+			if v := ex.Req.PeekBytes(spelt); v != nil {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// noteAdded remembers how a name that did not arrive is spelt.
+func (ex *Exchange) noteAdded(name string) {
+	for _, known := range ex.added {
+		if string(known) == name {
+			return
+		}
+	}
+	n := len(ex.added)
+	if n < cap(ex.added) {
+		ex.added = ex.added[:n+1] // with the memory of an earlier name
+	} else {
+		ex.added = append(ex.added, nil)
+	}
+	ex.added[n] = append(ex.added[n][:0], name...)
+}
+
+// RequestHas tells whether the request that is sent on has a field that arrived
+// with the known name id.
+func (ex *Exchange) RequestHas(id wire.FieldID) bool {
+	return ex.Head.Has(id) || ex.Added(id.String())
+}
+
+// Added tells whether a filter has set a field of that name.
+func (ex *Exchange) Added(name string) bool {
+	for _, known := range ex.added {
+		if sameName(known, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// PeekResponse returns the first value of a response field, nil if absent.
+func PeekResponse(h *fasthttp.ResponseHeader, name string) []byte {
+	for k, v := range h.All() {
+		if sameName(k, name) {
+			return v
+		}
+	}
+	return nil
+}
+
+// SetResponse replaces all fields of that name by one.
+func SetResponse(h *fasthttp.ResponseHeader, name string, value []byte) {
+	DelResponse(h, name)
+	h.AddBytesV(name, value)
+}
+
+// DelResponse removes all fields of that name.
+func DelResponse(h *fasthttp.ResponseHeader, name string) {
+	// fasthttp keeps these apart and knows them by their canonical spelling.
+	switch {
+	case sameName(setCookie, name):
+		h.DelAllCookies()
+		return
+	case sameName(contentType, name):
+		h.Del(fasthttp.HeaderContentType)
+		return
+	case sameName(contentLength, name):
+		h.Del(fasthttp.HeaderContentLength)
+		return
+	case sameName(server, name):
+		h.Del(fasthttp.HeaderServer)
+		return
+	case sameName(contentEncoding, name):
+		h.Del(fasthttp.HeaderContentEncoding)
+		return
+	}
+	for {
+		spelt := spelling{name: name}
+		for k := range h.All() {
+			if spelt.matches(k) {
+				break
+			}
+		}
+		if spelt.found == nil {
+			return
+		}
+		h.DelBytes(spelt.found)
+	}
+}
+
+// spelling finds how a name is spelt in a head. The copy is needed because the
+// head's own bytes move while a field is removed.
+type spelling struct {
+	name  string
+	buf   [64]byte
+	found []byte
+}
+
+func (s *spelling) matches(key []byte) bool {
+	if !sameName(key, s.name) {
+		return false
+	}
+	s.found = append(s.buf[:0], key...)
+	return true
+}
+
+// SameName compares field names without ASCII case.
+func SameName(a, b []byte) bool { return sameName(a, unsafe.String(unsafe.SliceData(b), len(b))) }
+
+func sameName(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, c := range a {
+		d := b[i]
+		if c != d && (c|0x20 != d|0x20 || c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}

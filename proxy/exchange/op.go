@@ -1,0 +1,154 @@
+package exchange
+
+import "perigee/luavm"
+
+// Ops that an exchange can wait for, beside those of luavm. What an op works
+// on are fields of the exchange, named at each kind; its outcome is Op.Err and
+// the fields named.
+const (
+	// OpReadBody reads the whole request body into Exchange.Body.
+	OpReadBody luavm.OpKind = luavm.OpHost + iota
+	// OpConnect gets a connection to Attempt.Endpoint into Exchange.Up.
+	OpConnect
+	// OpSend writes Exchange.UpHead and, when it was read, Exchange.Body.
+	OpSend
+	// OpPump copies the rest of the request body from the downstream to the
+	// upstream until its end. It runs beside OpReceiveHead and later ops.
+	OpPump
+	// OpReceiveHead reads a response head into Exchange.UpRes and UpRaw.
+	OpReceiveHead
+	// OpReceiveBody reads some response body into Exchange.Chunk; io.EOF in
+	// Err: there is no more.
+	OpReceiveBody
+	// OpWrite sends Exchange.Send to the downstream.
+	OpWrite
+	// OpTunnel copies bytes both ways until one side ends.
+	OpTunnel
+)
+
+// Post adds an op to those that the exchange waits for. The memory of the op is
+// the exchange's, valid until its completion was taken with Take.
+func (ex *Exchange) Post(kind luavm.OpKind) *luavm.Op {
+	for i := range ex.ops {
+		if ex.posted&(1<<i) == 0 {
+			op := &ex.ops[i]
+			*op = luavm.Op{Kind: kind, Owner: ex}
+			ex.posted |= 1 << i
+			ex.fresh |= 1 << i
+			return op
+		}
+	}
+	panic("BUG: exchange waits for too many ops")
+}
+
+// Next hands the driver an op that was posted and not yet started, or nil.
+// Background ops come first, so that the last one can be performed in place.
+func (ex *Exchange) Next() *luavm.Op {
+	best := -1
+	for i := range ex.ops {
+		if ex.fresh&(1<<i) == 0 {
+			continue
+		}
+		if best < 0 || ex.ops[i].Kind == OpPump {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	ex.fresh &^= 1 << best
+	return &ex.ops[best]
+}
+
+// Fresh tells how many posted ops have not been started.
+func (ex *Exchange) Fresh() int {
+	n := 0
+	for m := ex.fresh; m != 0; m &= m - 1 {
+		n++
+	}
+	return n
+}
+
+// Pending tells whether the exchange waits for any op, started or not, whose
+// completion has not been taken.
+func (ex *Exchange) Pending() bool { return ex.posted != 0 }
+
+// Complete reports that op has been performed. It may be called from any
+// thread; it is luavm.Owner's method. The op belongs to the exchange again.
+func (ex *Exchange) Complete(op *luavm.Op) {
+	bit := ex.bit(op)
+	ex.mu.Lock()
+	ex.done |= bit
+	ex.mu.Unlock()
+	select {
+	case ex.wake <- struct{}{}:
+	default: // a wake-up is waiting already and will see this completion
+	}
+}
+
+// Performed is Complete for an op that the driver performed in place, on the
+// thread that advances the exchange: nobody has to be woken.
+func (ex *Exchange) Performed(op *luavm.Op) {
+	bit := ex.bit(op)
+	ex.mu.Lock()
+	ex.done |= bit
+	ex.mu.Unlock()
+}
+
+// Completions is where a driver that performed everything it could waits for
+// ops that others perform.
+func (ex *Exchange) Completions() <-chan struct{} { return ex.wake }
+
+// Completed tells whether a completion waits to be taken.
+func (ex *Exchange) Completed() bool {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	return ex.done != 0
+}
+
+// Take returns a completed op of the given kind, or nil. The op may be used
+// until the next Post.
+func (ex *Exchange) Take(kind luavm.OpKind) *luavm.Op {
+	ex.mu.Lock()
+	done := ex.done
+	ex.mu.Unlock()
+	for i := range ex.ops {
+		bit := uint16(1) << i
+		if done&bit != 0 && ex.ops[i].Kind == kind {
+			ex.mu.Lock()
+			ex.done &^= bit
+			ex.mu.Unlock()
+			ex.posted &^= bit
+			return &ex.ops[i]
+		}
+	}
+	return nil
+}
+
+// Discard takes all completions that nobody will look at.
+func (ex *Exchange) Discard() {
+	ex.mu.Lock()
+	done := ex.done
+	ex.done = 0
+	ex.mu.Unlock()
+	ex.posted &^= done
+}
+
+// Waiting tells whether an op of the kind is posted and not taken.
+func (ex *Exchange) Waiting(kind luavm.OpKind) bool {
+	for i := range ex.ops {
+		if ex.posted&(1<<i) != 0 && ex.ops[i].Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+func (ex *Exchange) bit(op *luavm.Op) uint16 {
+	for i := range ex.ops {
+		if op == &ex.ops[i] {
+			return 1 << i
+		}
+	}
+	panic("BUG: op of another exchange")
+}

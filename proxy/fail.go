@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/route"
+)
+
+// fail answers with a status of the gateway's own. why is for log and metrics;
+// the client is told nothing internal. If the head has left, the answer is cut.
+func (g *Gateway) fail(ex *exchange.Exchange, status int, why string) bool {
+	if ex.Place.HeadSent {
+		g.cut(ex, observe.AbortInternal)
+		return true
+	}
+	g.state.failed(ex, status, why)
+	ex.Place.HeadDone = false
+	ex.Place.Answer = 0
+	ex.ResetResponse()
+	ex.Resp.SetStatusCode(status)
+	if g.errorPage(ex, status) {
+		return true
+	}
+	localError(ex, status)
+	ex.Place.Source = exchange.FromOut
+	ex.Place.Step = stepHeader
+	return true
+}
+
+// localError makes the plain answer for a status.
+func localError(ex *exchange.Exchange, status int) {
+	ex.Resp.SetContentType("text/plain")
+	ex.Out = strconv.AppendInt(ex.Out[:0], int64(status), 10)
+	ex.Out = append(ex.Out, ' ')
+	ex.Out = append(ex.Out, fasthttp.StatusMessage(status)...)
+	ex.Out = append(ex.Out, '\n')
+	ex.Scripted = false
+}
+
+// errorPage turns to the route that the configuration names for a status. The
+// answer keeps the status; a page that fails itself is not replaced again.
+func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
+	snap := ex.Snapshot.(*Snapshot)
+	page, ok := snap.errorPages[status]
+	if !ok || ex.Place.ErrorPage != 0 {
+		return false
+	}
+	ex.Place.ErrorPage = status
+	ex.Path = append(ex.Path[:0], page...)
+	ex.Query = nil
+	ex.Rewritten = true
+	ex.Tried.Reset()
+	ex.Place.Step = stepMatch
+	return true
+}
+
+// hangup closes the connection without an answer.
+func (g *Gateway) hangup(ex *exchange.Exchange) bool {
+	ex.Record.Status = ex.Resp.StatusCode()
+	ex.Down.Close()
+	ex.Place.Step = stepEnd
+	return true
+}
+
+// failMethod answers 405 with the methods that would have found a route (RFC
+// 9110 §15.5.6).
+func (g *Gateway) failMethod(ex *exchange.Exchange) bool {
+	more := g.fail(ex, 405, "method")
+	allowed := ex.Snapshot.(*Snapshot).table.Allowed(asked{ex}, route.Outside)
+	ex.Resp.Set("Allow", strings.Join(allowed, ", "))
+	return more
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/respond"
+	"perigee/proxy/script"
+	"perigee/proxy/transform"
+)
+
+// filters lays out a route's filters: the one table that says which feature runs
+// at which stage and in which order. Request stages run top down; header, body
+// and log run in the order given here too, which is the reverse of how a
+// request meets the features.
+func (b *builder) filters(r *exchange.Route, c *config.Route) error {
+	var (
+		edit    *transform.Filter
+		lua     *script.Filter
+		respond *respond.Filter
+		err     error
+	)
+	if c.Transform != nil {
+		edit = transform.New(*c.Transform)
+	}
+	if c.Respond != nil {
+		respond = newRespond(c.Respond)
+	}
+	if c.Lua != nil {
+		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.snapshot.state.Scripts()); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		stage  exchange.Stage
+		filter exchange.Filter
+		runs   bool
+	}{
+		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
+		{exchange.Rewrite, lua, lua.Has(exchange.Rewrite)},
+		{exchange.Access, lua, lua.Has(exchange.Access)},
+		{exchange.Content, respond, respond != nil},
+		{exchange.Content, lua, lua.Has(exchange.Content)},
+		{exchange.Header, lua, lua.Has(exchange.Header)},
+		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
+		{exchange.Body, lua, lua.Has(exchange.Body)},
+		{exchange.Log, lua, lua.Has(exchange.Log)},
+	} {
+		if f.runs {
+			r.Steps[f.stage] = append(r.Steps[f.stage], f.filter)
+		}
+	}
+	r.EditsBody = lua.Has(exchange.Body)
+	return nil
+}
+
+func newRespond(c *respond.Config) *respond.Filter { return respond.New(*c) }

@@ -1,0 +1,287 @@
+package proxy
+
+import (
+	"errors"
+	"time"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/upstream"
+	"perigee/proxy/wire"
+)
+
+// maxBuffered is the largest request body that is read before it is sent on: it
+// leaves with the head in one write and can be sent again. Larger ones stream.
+const maxBuffered = 16 << 10
+
+// readBody reads a short body, and refuses one over the limit before any
+// endpoint sees the request.
+func (g *Gateway) readBody(ex *exchange.Exchange) bool {
+	if op := ex.Take(exchange.OpReadBody); op != nil && op.Err != nil {
+		return g.bodyFailed(ex, op.Err)
+	}
+	if ex.Waiting(exchange.OpReadBody) {
+		return false
+	}
+	size := ex.Down.BodySize()
+	if ex.BodyLimit > 0 && size > ex.BodyLimit {
+		ex.Down.Close()
+		return g.fail(ex, 413, "body_bytes")
+	}
+	if !ex.BodyRead && size > 0 && size <= maxBuffered && !ex.Down.BodyDone() {
+		ex.Post(exchange.OpReadBody)
+		return false
+	}
+	ex.Place.Step = stepConnect
+	return true
+}
+
+// bodyFailed answers a request whose body could not be read.
+func (g *Gateway) bodyFailed(ex *exchange.Exchange, err error) bool {
+	ex.Down.Close()
+	var why *wire.Error
+	if errors.As(err, &why) {
+		g.state.Metrics.Refused.With(why.Reason).Inc()
+		return g.fail(ex, why.Status, why.Reason)
+	}
+	return g.fail(ex, 400, "body")
+}
+
+// connect chooses an endpoint and gets a connection to it.
+func (g *Gateway) connect(ex *exchange.Exchange) bool {
+	if ex.Waiting(exchange.OpConnect) {
+		op := ex.Take(exchange.OpConnect)
+		if op == nil {
+			return false
+		}
+		return g.connected(ex, op.Err)
+	}
+	if !ex.Place.Fresh {
+		e := ex.Route.Group.Pick(&ex.Tried)
+		if e == nil {
+			return g.fail(ex, 502, "no_endpoint")
+		}
+		ex.Endpoint = e
+		ex.Record.Upstream = ex.Route.Group.Name()
+	}
+	ex.Attempts++
+	ex.Record.AddAttempt(ex.Endpoint.Address())
+	ex.AttemptStart = time.Now()
+	op := ex.Post(exchange.OpConnect)
+	if ex.Place.Fresh {
+		op.Int = 1
+	}
+	return false
+}
+
+func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
+	ex.Place.Fresh = false
+	if err == nil {
+		ex.Record.Last().Connect = time.Since(ex.AttemptStart)
+		ex.Place.Step = stepSend
+		return true
+	}
+	status := 502
+	if isTimeout(err) {
+		status = 504
+	}
+	if errors.Is(err, upstream.ErrBusy) {
+		status = 503
+	} else {
+		ex.Endpoint.Failed()
+	}
+	g.attemptFailed(ex, status, err)
+	if ex.Aborted() {
+		return g.clientGone(ex)
+	}
+	if g.mayRetry(ex, exchange.RetryConnect) {
+		return true
+	}
+	return g.fail(ex, status, "connect")
+}
+
+// send writes the request; a body that is not in memory is pumped beside what
+// follows.
+func (g *Gateway) send(ex *exchange.Exchange) bool {
+	if !ex.Waiting(exchange.OpSend) {
+		appendUpstreamHead(ex)
+		ex.Post(exchange.OpSend)
+		return false
+	}
+	op := ex.Take(exchange.OpSend)
+	if op == nil {
+		return false
+	}
+	if op.Err != nil && !ex.Place.Pumping {
+		return g.attemptBroke(ex, op.Err)
+	}
+	if !ex.BodyRead && !ex.Down.BodyDone() {
+		ex.BodyStreamed, ex.Place.Pumping = true, true
+		ex.Post(exchange.OpPump)
+	}
+	ex.Post(exchange.OpReceiveHead)
+	ex.Place.Step = stepHead
+	return false
+}
+
+// receiveHead takes the response head, or decides about another attempt.
+func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
+	if op := ex.Take(exchange.OpPump); op != nil && op.Err != nil {
+		// A client's fault ends the attempt; an endpoint that takes no more may
+		// have answered all the same.
+		var why *wire.Error
+		if errors.As(op.Err, &why) {
+			ex.PumpFault = why
+			ex.Up.Cancel()
+		}
+	}
+	op := ex.Take(exchange.OpReceiveHead)
+	if op == nil {
+		return false
+	}
+	if op.Err != nil {
+		if ex.PumpFault != nil {
+			g.attemptFailed(ex, 0, op.Err)
+			return g.bodyFailed(ex, ex.PumpFault)
+		}
+		return g.attemptBroke(ex, op.Err)
+	}
+	a := ex.Record.Last()
+	a.Header = time.Since(ex.AttemptStart)
+	a.Status = ex.UpRes.Status
+	ex.Endpoint.Answered()
+	if g.retryStatus(ex) {
+		return true
+	}
+	if ex.UpRes.Status == 101 && !ex.Head.Upgrade {
+		return g.attemptBroke(ex, errUnasked)
+	}
+	g.fillResponse(ex)
+	ex.Place.Source = exchange.FromUpstream
+	ex.Place.Step = stepHeader
+	return true
+}
+
+var errUnasked = errors.New("endpoint switched protocols (101) though no upgrade was asked for")
+
+// attemptBroke handles a connection that failed before a response head.
+func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
+	if ex.Aborted() {
+		g.attemptFailed(ex, 0, err)
+		return g.clientGone(ex)
+	}
+	if errors.Is(err, upstream.ErrStale) && g.replayable(ex) && idempotent(ex) {
+		// Not the endpoint's fault, and not an attempt the client paid for.
+		g.attemptFailed(ex, 502, err)
+		ex.Place.Fresh = true
+		ex.Place.Step = stepConnect
+		return true
+	}
+	status, on := 502, exchange.RetryBroken
+	if isTimeout(err) {
+		status, on = 504, exchange.RetryTimeout
+	}
+	ex.Endpoint.Failed()
+	g.attemptFailed(ex, status, err)
+	if g.mayRetry(ex, on) {
+		return true
+	}
+	return g.fail(ex, status, "upstream")
+}
+
+// attemptFailed notes how an attempt ended and closes its connection.
+func (g *Gateway) attemptFailed(ex *exchange.Exchange, status int, err error) {
+	a := ex.Record.Last()
+	a.Status = status
+	a.Response = time.Since(ex.AttemptStart)
+	g.state.attemptFailed(ex, err)
+	dropUpstream(ex, upstream.Abandoned)
+}
+
+// mayRetry turns to another endpoint if the route allows it after such an
+// outcome. Only what never reached an endpoint is repeated for every method
+// (RFC 9110 §9.2.2).
+func (g *Gateway) mayRetry(ex *exchange.Exchange, on exchange.RetryOn) bool {
+	p := &ex.Route.Proxy
+	if p.Retry&on == 0 || ex.Attempts >= p.Attempts || !g.replayable(ex) {
+		return false
+	}
+	if on != exchange.RetryConnect && !idempotent(ex) {
+		return false
+	}
+	ex.Place.Step = stepConnect
+	return ex.Tried.Len() < ex.Route.Endpoints
+}
+
+// retryStatus turns to another endpoint because of the status of an answer.
+func (g *Gateway) retryStatus(ex *exchange.Exchange) bool {
+	on := exchange.OfStatus(ex.UpRes.Status)
+	if on == 0 || !g.mayRetry(ex, on) {
+		return false
+	}
+	ex.Record.Last().Response = time.Since(ex.AttemptStart)
+	dropUpstream(ex, upstream.Abandoned)
+	return true
+}
+
+// replayable tells whether the request can be sent again from memory.
+func (g *Gateway) replayable(ex *exchange.Exchange) bool { return !ex.BodyStreamed }
+
+func idempotent(ex *exchange.Exchange) bool {
+	switch string(ex.Req.Method()) {
+	case "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// clientGone ends an exchange whose client left before an answer: nginx's 499.
+func (g *Gateway) clientGone(ex *exchange.Exchange) bool {
+	ex.Record.Status = 499
+	ex.Record.Abort = observe.AbortClientGone
+	ex.Resp.SetStatusCode(499)
+	ex.Down.Close()
+	ex.Place.Step = stepEnd
+	return true
+}
+
+// tunnel hands both connections over after a 101.
+func (g *Gateway) tunnel(ex *exchange.Exchange) bool {
+	if ex.Waiting(exchange.OpTunnel) {
+		if ex.Take(exchange.OpTunnel) == nil {
+			return false
+		}
+		ex.SetUp(nil)
+		ex.Place.Step = stepEnd
+		return true
+	}
+	ex.Post(exchange.OpTunnel)
+	return false
+}
+
+// endUpstream takes note of the last attempt's end and drops its connection.
+func endUpstream(ex *exchange.Exchange) {
+	if a := ex.Record.Last(); a != nil && a.Response < 0 {
+		a.Response = time.Since(ex.AttemptStart)
+	}
+	dropUpstream(ex, upstream.Finished)
+}
+
+// dropUpstream gives the connection back: kept if everything about it is
+// complete. While a pump or a receive still uses it, it is only ended; the last
+// step, which waits for them, drops it again.
+func dropUpstream(ex *exchange.Exchange, outcome upstream.Outcome) {
+	up := ex.Up
+	if up == nil {
+		return
+	}
+	if ex.Waiting(exchange.OpPump) || ex.Waiting(exchange.OpReceiveBody) || ex.Waiting(exchange.OpReceiveHead) {
+		up.Cancel()
+		if ex.Waiting(exchange.OpPump) {
+			ex.Down.StopReading()
+		}
+		return
+	}
+	ex.SetUp(nil)
+	up.Release(outcome)
+}

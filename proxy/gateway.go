@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/route"
+	"perigee/proxy/wire"
+)
+
+// Gateway moves exchanges. It knows no driver: a driver calls Begin once and
+// Advance until it says true, performing the ops that the exchange waits for in
+// between.
+type Gateway struct {
+	current  atomic.Pointer[Snapshot]
+	state    *State
+	draining atomic.Bool
+}
+
+// The steps of an exchange, in their usual order. Several are entered more than
+// once: match after a rewrite, the answer's steps once per piece of body.
+const (
+	stepMatch uint8 = iota
+	stepRewrite
+	stepAccess
+	stepContent
+	stepBody    // read a short request body before it is sent on
+	stepConnect // choose an endpoint, get a connection
+	stepSend    // send head and body
+	stepHead    // receive the response head
+	stepHeader  // header filters over the answer's head
+	stepChunk   // get the next piece of body
+	stepFilter  // body filters over that piece
+	stepWrite   // send it
+	stepWritten // it has been sent
+	stepTunnel  // after a 101
+	stepEnd     // take back ops that are still out
+	stepLog     // log filters
+	stepDone
+)
+
+// Begin takes the current snapshot, so that a reload never splits a request, and
+// reads the request's target.
+func (g *Gateway) Begin(ex *exchange.Exchange) {
+	snap := g.enter(ex)
+	ex.Snapshot = snap
+	g.state.Metrics.InFlight.Add(ex.Record.Shard, 1)
+	g.beginRecord(ex)
+	ex.FillRequest()
+	switch {
+	case snap.inflightLimit > 0 && g.state.Metrics.InFlight.Value() > snap.inflightLimit:
+		g.fail(ex, 503, "inflight")
+	case !setTarget(ex):
+		ex.Down.Close()
+		g.fail(ex, 400, "uri")
+	default:
+		ex.Place.Step = stepMatch
+	}
+}
+
+// Advance runs steps until the exchange is finished (true) or waits (false). It
+// is the whole life of a request; a step answers whether another one can follow
+// at once.
+func (g *Gateway) Advance(ex *exchange.Exchange) (finished bool) {
+	for g.step(ex) {
+	}
+	return ex.Place.Step == stepDone
+}
+
+func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
+	switch ex.Place.Step {
+	case stepMatch:
+		return g.match(ex)
+	case stepRewrite:
+		return g.request(ex, exchange.Rewrite, stepAccess)
+	case stepAccess:
+		return g.request(ex, exchange.Access, stepContent)
+	case stepContent:
+		return g.request(ex, exchange.Content, stepBody)
+	case stepBody:
+		return g.readBody(ex)
+	case stepConnect:
+		return g.connect(ex)
+	case stepSend:
+		return g.send(ex)
+	case stepHead:
+		return g.receiveHead(ex)
+	case stepHeader:
+		return g.answerHead(ex)
+	case stepChunk:
+		return g.nextChunk(ex)
+	case stepFilter:
+		return g.filterChunk(ex)
+	case stepWrite:
+		return g.write(ex)
+	case stepWritten:
+		return g.written(ex)
+	case stepTunnel:
+		return g.tunnel(ex)
+	case stepEnd:
+		return g.end(ex)
+	case stepLog:
+		return g.log(ex)
+	}
+	return false
+}
+
+// match finds the route and lays out its filters.
+func (g *Gateway) match(ex *exchange.Exchange) bool {
+	snap := ex.Snapshot.(*Snapshot)
+	r, found := snap.match(ex)
+	if r == nil {
+		if found == route.WrongMethod {
+			return g.failMethod(ex)
+		}
+		return g.fail(ex, 404, "no_route")
+	}
+	ex.Route = r
+	ex.BodyLimit = r.BodyLimit
+	ex.Record.Route = r.Name
+	ex.Place.Filter = 0
+	ex.Place.Step = stepRewrite
+	return true
+}
+
+// maxRestarts bounds how often one request is matched again; nginx has the same
+// bound and answers 500 beyond it.
+const maxRestarts = 10
+
+// request runs the filters of a request stage and goes on to next.
+func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint8) bool {
+	steps := ex.Route.Steps[stage]
+	for ex.Place.Filter < len(steps) {
+		switch steps[ex.Place.Filter].Step(ex, stage) {
+		case exchange.Continue:
+			ex.Place.Filter++
+		case exchange.Respond:
+			return g.respond(ex)
+		case exchange.Wait:
+			return false
+		case exchange.Emit:
+			ex.Place.Back = ex.Place.Step
+			ex.Place.Source = exchange.FromFilter
+			ex.Place.Step = stepChunk
+			if !ex.Place.HeadDone {
+				ex.Place.Step = stepHeader
+			}
+			return true
+		case exchange.Fail:
+			return g.fail(ex, ex.FailStatus, "filter")
+		case exchange.Hangup:
+			return g.hangup(ex)
+		case exchange.Restart:
+			if ex.Restarts++; ex.Restarts > maxRestarts {
+				return g.fail(ex, 500, "restarts")
+			}
+			ex.Place.Step = stepMatch
+			return true
+		}
+	}
+	if next == stepBody && ex.Route.Group == nil {
+		return g.fail(ex, 404, "no_content")
+	}
+	ex.Place.Filter = 0
+	ex.Place.Step = next
+	return true
+}
+
+// respond turns to the answer that a filter has made.
+func (g *Gateway) respond(ex *exchange.Exchange) bool {
+	if ex.Place.Finished || ex.Place.Lost {
+		ex.Place.Step = stepEnd
+		return true
+	}
+	if ex.Bare && !ex.Place.HeadDone {
+		ex.Bare = false
+		status := ex.Resp.StatusCode()
+		if g.errorPage(ex, status) {
+			return true
+		}
+		localError(ex, status)
+	}
+	ex.Place.Source = exchange.FromOut
+	ex.Place.Step = stepChunk
+	if !ex.Place.HeadDone {
+		ex.Place.Step = stepHeader
+	}
+	return true
+}
+
+// end waits for ops that others still perform: nothing may touch the exchange
+// once it is released.
+func (g *Gateway) end(ex *exchange.Exchange) bool {
+	ex.Discard()
+	endUpstream(ex)
+	if ex.Pending() {
+		return false
+	}
+	ex.Record.Duration = time.Since(ex.Record.Start)
+	ex.Record.BytesOut += ex.Down.Written()
+	ex.Place.Answer = 0
+	ex.Place.Step = stepLog
+	return true
+}
+
+// log runs the log filters and lets go of everything.
+func (g *Gateway) log(ex *exchange.Exchange) bool {
+	if ex.Route != nil {
+		steps := ex.Route.Steps[exchange.Log]
+		for ex.Place.Answer < len(steps) {
+			if steps[ex.Place.Answer].Step(ex, exchange.Log) == exchange.Wait {
+				return false
+			}
+			ex.Place.Answer++
+		}
+	}
+	snap := ex.Snapshot.(*Snapshot)
+	snap.observe(ex)
+	if ex.Lua != nil {
+		ex.Lua.Release()
+		ex.Lua = nil
+	}
+	ex.Place.Step = stepDone
+	g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)
+	snap.Leave(ex.Record.Shard)
+	return false
+}
+
+// Refused counts a request that never became an exchange.
+func (g *Gateway) Refused(conn *exchange.Conn, why *wire.Error) {
+	g.state.Metrics.Refused.With(why.Reason).Inc()
+	g.state.refused(conn, why)
+}

@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"strconv"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// setTarget reads path, query and host of the request.
+func setTarget(ex *exchange.Exchange) (ok bool) {
+	raw := ex.Head.Path.Of(ex.Raw)
+	for i, c := range raw {
+		if c == '?' {
+			raw, ex.Query = raw[:i:i], raw[i+1:]
+			break
+		}
+	}
+	ex.Record.Path, ex.Record.Query = raw, ex.Query
+	ex.Host = exchange.AppendHost(ex.Host[:0], ex.Head.Host.Of(ex.Raw))
+	if ex.Head.Form == wire.FormAsterisk {
+		ex.Path = append(ex.Path[:0], '*')
+		return true
+	}
+	var err error
+	ex.Path, err = exchange.AppendPath(ex.Path[:0], raw)
+	return err == nil
+}
+
+// appendUpstreamHead makes the request head that is sent to the endpoint.
+func appendUpstreamHead(ex *exchange.Exchange) {
+	p := &ex.Route.Proxy
+	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
+		ex.Target = ex.AppendTarget(ex.Target[:0])
+		ex.Req.SetRequestURIBytes(ex.Target)
+	}
+	ex.Req.SetProtocol("HTTP/1.1")
+	setHost(ex, p)
+	for i := range p.SetHeaders {
+		f := &p.SetHeaders[i]
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.Value)
+		if len(ex.Scratch) == 0 {
+			ex.DelRequestHeader(f.Name)
+			continue
+		}
+		ex.SetRequestHeader(f.Name, ex.Scratch)
+	}
+	head := ex.Req.AppendBytes(ex.UpHead[:0])
+	head = head[:len(head)-2] // the empty line comes last
+	if !ex.RequestHas(wire.FieldHost) {
+		head = appendField(head, "Host", ex.Endpoint.Address()) // HTTP/1.0 without one
+	}
+	head = appendForwarded(head, ex)
+	if p.Via != "" {
+		head = append(head, "Via: 1."...)
+		head = append(head, '0'+ex.Head.Minor, ' ')
+		head = append(head, p.Via...)
+		head = append(head, '\r', '\n')
+	}
+	head = appendRequestFraming(head, ex)
+	ex.UpHead = append(head, '\r', '\n')
+}
+
+func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
+	switch p.Host {
+	case exchange.HostEndpoint:
+		ex.SetRequestHeader("Host", []byte(ex.Endpoint.Address()))
+	case exchange.HostTemplate:
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], p.HostValue)
+		ex.SetRequestHeader("Host", ex.Scratch)
+	}
+}
+
+// appendForwarded tells the endpoint who the client is. What the client says of
+// itself counts only behind a trusted proxy; a filter's own fields stay.
+func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
+	if !ex.Added("x-forwarded-for") {
+		head = append(head, "X-Forwarded-For: "...)
+		if ex.Conn.Trusted {
+			for _, f := range ex.Head.Fields {
+				if f.ID == wire.FieldXForwardedFor {
+					head = append(head, f.Value.Of(ex.Raw)...)
+					head = append(head, ", "...)
+				}
+			}
+		}
+		head = append(head, ex.Conn.RemoteAddr...)
+		head = append(head, '\r', '\n')
+	}
+	scheme := "http"
+	if ex.Conn.TLS {
+		scheme = "https"
+	}
+	head = appendTrusted(head, ex, wire.FieldXForwardedProto, scheme)
+	return appendTrusted(head, ex, wire.FieldXForwardedHost, "")
+}
+
+// appendTrusted appends a forwarding field: a trusted proxy's, else our own.
+func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, own string) []byte {
+	name := forwardedNames[id]
+	if ex.Added(name) {
+		return head
+	}
+	head = append(head, name...)
+	head = append(head, ':', ' ')
+	if f, ok := ex.Head.Find(id); ok && ex.Conn.Trusted {
+		head = append(head, f.Value.Of(ex.Raw)...)
+	} else if own != "" {
+		head = append(head, own...)
+	} else {
+		head = append(head, ex.Head.Host.Of(ex.Raw)...)
+	}
+	return append(head, '\r', '\n')
+}
+
+var forwardedNames = map[wire.FieldID]string{
+	wire.FieldXForwardedProto: "X-Forwarded-Proto",
+	wire.FieldXForwardedHost:  "X-Forwarded-Host",
+}
+
+func appendField(head []byte, name, value string) []byte {
+	head = append(head, name...)
+	head = append(head, ':', ' ')
+	head = append(head, value...)
+	return append(head, '\r', '\n')
+}
+
+// appendRequestFraming says how the body of the request to the endpoint ends,
+// and passes an upgrade on.
+func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
+	size := int64(0)
+	switch {
+	case ex.BodyRead:
+		size = int64(len(ex.Body))
+	case !ex.Down.BodyDone():
+		size = ex.Down.BodySize()
+	}
+	announce := size > 0 || ex.BodyRead && ex.Head.Body != wire.BodyNone || ex.Head.Has(wire.FieldContentLength)
+	switch {
+	case size < 0:
+		head = append(head, "Transfer-Encoding: chunked\r\n"...)
+	case announce:
+		head = append(head, "Content-Length: "...)
+		head = strconv.AppendInt(head, size, 10)
+		head = append(head, '\r', '\n')
+	}
+	if f, ok := ex.Head.Find(wire.FieldUpgrade); ok && ex.Head.Upgrade {
+		head = append(head, "Connection: Upgrade\r\nUpgrade: "...)
+		head = append(head, f.Value.Of(ex.Raw)...)
+		head = append(head, '\r', '\n')
+	}
+	return head
+}
+
+// fillResponse makes the response head from the endpoint's, without what belongs
+// to the endpoint's connection.
+func (g *Gateway) fillResponse(ex *exchange.Exchange) {
+	ex.ResetResponse()
+	res := &ex.UpRes
+	h := &ex.Resp
+	h.SetStatusCode(res.Status)
+	if reason := res.Reason.Of(ex.UpRaw); len(reason) > 0 {
+		h.SetStatusMessage(reason)
+	}
+	listed := res.Has(wire.FieldConnection)
+	for i := range res.Fields {
+		f := &res.Fields[i]
+		name := f.Name.Of(ex.UpRaw)
+		if f.ID.HopByHop() && !(f.ID == wire.FieldUpgrade && res.Status == 101) {
+			continue
+		}
+		if f.ID == wire.FieldContentLength {
+			continue
+		}
+		if listed && f.ID == wire.FieldOther && responseLists(ex, name) {
+			continue
+		}
+		h.AddBytesKV(name, f.Value.Of(ex.UpRaw))
+	}
+	if res.Status == 101 {
+		h.AddBytesKV([]byte("Connection"), []byte("Upgrade"))
+	}
+	if res.ContentLength >= 0 && res.Status >= 200 && res.Status != 204 {
+		setContentLength(ex, res.ContentLength)
+	}
+}
+
+func responseLists(ex *exchange.Exchange, name []byte) bool {
+	for option, next := ex.UpRes.NextOption(ex.UpRaw, 0); option != nil; option, next = ex.UpRes.NextOption(ex.UpRaw, next) {
+		if exchange.SameName(option, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// announcedLength is the Content-Length in the answer's head, -1 without one or
+// if it is no number.
+func announcedLength(ex *exchange.Exchange) int64 {
+	v := ex.Resp.Peek("Content-Length")
+	if len(v) == 0 || len(v) > 18 {
+		return -1
+	}
+	var n int64
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+func setContentLength(ex *exchange.Exchange, n int64) {
+	var digits [20]byte
+	ex.Resp.SetBytesV("Content-Length", strconv.AppendInt(digits[:0], n, 10))
+}

@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"path/filepath"
+	"runtime"
+
+	"perigee/luavm"
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/script"
+)
+
+// newPool makes the VMs' pool of a configuration; scripts are added by the
+// routes, then Start opens the VMs.
+func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool, error) {
+	c := &file.Lua
+	o := luavm.Options{
+		Dicts:       dicts,
+		Workers:     workers(file),
+		CPUBudget:   c.CPUBudget.Std(),
+		MemoryLimit: uint64(memoryLimit(file)),
+		Path:        c.Path, CPath: c.CPath,
+		Prefix:   filepath.Clean(file.Root()) + "/",
+		LogLevel: luaLevel(file.Log.Level),
+		Log: func(s *luavm.Slot, level int, line []byte) {
+			var rec *observe.Record
+			if s != nil {
+				if ex, ok := s.Owner.(*exchange.Exchange); ok {
+					rec = &ex.Record
+				}
+			}
+			state.Log.Write(observe.Level(level), rec, line)
+		},
+	}
+	if c.Init != nil {
+		o.Init = source("init", "init_by_lua", c.Init)
+	}
+	if c.InitWorker != nil {
+		o.InitWorker = source("init_worker", "init_worker_by_lua", c.InitWorker)
+	}
+	return luavm.NewPool(o)
+}
+
+// declareDicts gets the shared dictionaries of a configuration; the caller
+// releases them.
+func declareDicts(file *config.File, state *State) (dicts []*luavm.Dict, err error) {
+	for name, size := range file.Lua.SharedDicts {
+		d, err := state.Dicts.Declare(name, int64(size))
+		if err != nil {
+			return dicts, err
+		}
+		dicts = append(dicts, d)
+	}
+	return dicts, nil
+}
+
+func source(name, stage string, s *script.Source) luavm.Source {
+	return luavm.Source{Name: name, Chunk: s.ChunkName(stage), Text: s.Text}
+}
+
+// workers is how many VMs a generation has: one per core that the cgroup gives.
+func workers(file *config.File) int {
+	if file.Workers > 0 {
+		return file.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// defaultMemory is lua.memory_limit when the configuration says nothing and no
+// cgroup is tighter.
+const defaultMemory = 256 << 20
+
+// memoryLimit is a VM's heap: as configured, else the default, or less where a
+// cgroup's limit shared by all VMs of two generations would be exceeded.
+func memoryLimit(file *config.File) int64 {
+	if file.Lua.MemoryLimit > 0 {
+		return int64(file.Lua.MemoryLimit)
+	}
+	limit := int64(defaultMemory)
+	if cgroup := cgroupMemory(); cgroup > 0 {
+		limit = min(limit, cgroup/int64(8*workers(file)))
+	}
+	return limit
+}
+
+var levels = map[config.LogLevel]int{
+	"emerg": luavm.LevelEmerg, "alert": luavm.LevelAlert, "crit": luavm.LevelCrit,
+	"error": luavm.LevelErr, "warn": luavm.LevelWarn, "notice": luavm.LevelNotice,
+	"info": luavm.LevelInfo, "debug": luavm.LevelDebug,
+}
+
+func luaLevel(l config.LogLevel) int { return levels[l] }

@@ -1,0 +1,150 @@
+package script
+
+import (
+	"errors"
+	"unsafe"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// text is b as a string for the length of a call; the callee must copy it.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// applyEdits carries out what the script wrote down since its last run. restart:
+// it asked for the request to be matched again.
+func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
+	var e luavm.Edit
+	for ex.Lua.NextEdit(&e) {
+		switch e.Kind {
+		case luavm.EditRequestSet, luavm.EditRequestAdd, luavm.EditRequestClear:
+			editRequest(ex, &e)
+		case luavm.EditResponseSet, luavm.EditResponseAdd, luavm.EditResponseClear:
+			editResponse(ex, stage, &e)
+		case luavm.EditMethod:
+			ex.Req.SetMethodBytes(e.Value)
+		case luavm.EditURI:
+			ex.Path = append(ex.Path[:0], e.Value...)
+			ex.Rewritten = true
+			restart = restart || e.Aux == 1
+		case luavm.EditArgs:
+			ex.SetQuery(e.Value)
+		case luavm.EditBody:
+			ex.Body = append(ex.Body[:0], e.Value...)
+			ex.BodyRead = true
+		case luavm.EditVariable:
+			ex.SetVariable(e.Name, e.Value)
+		}
+	}
+	if status := ex.Lua.Status(); status != 0 && ex.Lua.Flags()&luavm.FlagStatusSet != 0 && !ex.Place.HeadSent {
+		ex.Resp.SetStatusCode(status)
+	}
+	return restart
+}
+
+func editRequest(ex *exchange.Exchange, e *luavm.Edit) {
+	id := wire.LookupField(e.Name)
+	if id.HopByHop() || id == wire.FieldContentLength {
+		return // they belong to the connection; the body's own length is sent
+	}
+	switch e.Kind {
+	case luavm.EditRequestSet:
+		ex.SetRequestHeader(text(e.Name), e.Value)
+	case luavm.EditRequestAdd:
+		ex.AddRequestHeader(text(e.Name), e.Value)
+	default:
+		ex.DelRequestHeader(text(e.Name))
+	}
+}
+
+// editResponse edits the head of the answer: before there is one, in the fields
+// that are laid over it.
+func editResponse(ex *exchange.Exchange, stage exchange.Stage, e *luavm.Edit) {
+	if wire.LookupField(e.Name).HopByHop() || ex.Place.HeadSent {
+		return
+	}
+	h := &ex.Resp
+	if stage < exchange.Header {
+		h = &ex.Early
+		ex.HasEarly = true
+	}
+	switch e.Kind {
+	case luavm.EditResponseSet:
+		exchange.SetResponse(h, text(e.Name), e.Value)
+	case luavm.EditResponseAdd:
+		h.AddBytesKV(e.Name, e.Value)
+	default:
+		exchange.DelResponse(h, text(e.Name))
+	}
+}
+
+// drop forgets what a failed run wrote down.
+func drop(ex *exchange.Exchange) {
+	var e luavm.Edit
+	for ex.Lua.NextEdit(&e) {
+		continue
+	}
+	ex.Lua.ClearOutput()
+}
+
+// takeOutput moves what was printed to the exchange; in the body stage it is the
+// chunk that goes on.
+func takeOutput(ex *exchange.Exchange, stage exchange.Stage) {
+	if stage == exchange.Body {
+		ex.Chunk, ex.Last = ex.Lua.EndChunk(ex.Chunk)
+		return
+	}
+	if out := ex.Lua.Output(); len(out) > 0 {
+		ex.Out = append(ex.Out, out...)
+		ex.Lua.ClearOutput()
+		ex.Scripted = true
+	}
+}
+
+// began tells whether the script has begun an answer.
+func began(ex *exchange.Exchange) bool {
+	return ex.Place.HeadDone || len(ex.Out) > 0 || ex.Lua.Flags()&luavm.FlagCommitted != 0
+}
+
+// respond ends the request stages with the script's own answer.
+func respond(ex *exchange.Exchange) exchange.Verdict {
+	ex.Scripted = true
+	return exchange.Respond
+}
+
+// exit carries out ngx.exit.
+func exit(ex *exchange.Exchange, stage exchange.Stage, status int) exchange.Verdict {
+	const ok, failure, declined = 0, -1, -5
+	switch {
+	case began(ex):
+		return respond(ex)
+	case status == failure:
+		return fail(ex, 500)
+	case (status == ok || status == declined) && stage != exchange.Content:
+		return exchange.Continue
+	case status < 200:
+		return respond(ex)
+	case status == 444 || status == 499:
+		ex.Resp.SetStatusCode(status)
+		return exchange.Hangup
+	}
+	ex.Resp.SetStatusCode(status)
+	ex.Scripted = status < 300
+	ex.Bare = status >= 300
+	return exchange.Respond
+}
+
+// fail answers with a status of the gateway's own.
+func fail(ex *exchange.Exchange, status int) exchange.Verdict {
+	ex.FailStatus = status
+	return exchange.Fail
+}
+
+func bodyStatus(err error) int {
+	var why *wire.Error
+	if errors.As(err, &why) {
+		return why.Status
+	}
+	return 400
+}

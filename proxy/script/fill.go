@@ -1,0 +1,152 @@
+package script
+
+import (
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+)
+
+// fillRequest copies what scripts read of a request into the slot, once, when
+// the exchange takes its seat.
+func fillRequest(ex *exchange.Exchange) error {
+	s := ex.Lua
+	conn := ex.Conn
+	var err error
+	set := func(v luavm.Variable, value []byte) {
+		if e := s.SetVar(v, value); e != nil {
+			err = e
+		}
+	}
+	setString := func(v luavm.Variable, value string) {
+		if e := s.SetVarString(v, value); e != nil {
+			err = e
+		}
+	}
+	set(luavm.VarURI, ex.Path)
+	set(luavm.VarArgs, ex.Query)
+	set(luavm.VarRequestURI, ex.Head.Target.Of(ex.Raw))
+	set(luavm.VarMethod, ex.Req.Method())
+	set(luavm.VarHost, ex.Host)
+	setString(luavm.VarScheme, ex.Record.Scheme)
+	setString(luavm.VarProtocol, ex.Record.Protocol)
+	if ex.Record.Client == conn.Peer {
+		setString(luavm.VarRemoteAddr, conn.RemoteAddr)
+	} else {
+		ex.Scratch = ex.Record.Client.Addr().AppendTo(ex.Scratch[:0])
+		set(luavm.VarRemoteAddr, ex.Scratch)
+	}
+	setString(luavm.VarRemotePort, conn.RemotePort)
+	setString(luavm.VarServerAddr, conn.LocalAddr)
+	setString(luavm.VarServerPort, conn.LocalPort)
+	set(luavm.VarServerName, ex.Host)
+	set(luavm.VarRequestID, ex.Record.ID[:])
+	for i := range ex.Vars {
+		if e := s.SetExtra(ex.Vars[i].Name, []byte(ex.Vars[i].Value)); e != nil {
+			err = e
+		}
+	}
+	for i, group := range ex.Captures {
+		if e := s.SetExtra(captureNames[min(i, 8)], group); e != nil {
+			err = e
+		}
+	}
+	if ex.Conn.TLS {
+		s.SetFlags(luavm.FlagTLS)
+	}
+	fillNumbers(ex)
+	if ex.HeadEdited {
+		ex.HeadText = ex.Req.AppendBytes(ex.HeadText[:0])
+	}
+	return err
+}
+
+func fillNumbers(ex *exchange.Exchange) {
+	ex.Lua.SetNumbers(&luavm.Numbers{
+		StartTime: float64(ex.Record.Start.UnixMilli()) / 1e3,
+		StartNS:   ex.StartNS,
+		BytesSent: ex.Record.BytesOut, BodyBytesSent: ex.Record.ResponseBodyBytes,
+		RequestLength: int64(len(ex.Raw)) + ex.Record.RequestBodyBytes,
+		Connection:    ex.Conn.ID, ConnectionRequests: ex.Conn.Requests,
+		HTTPMinor: int32(ex.Head.Minor),
+	})
+}
+
+var captureNames = [9]string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
+
+// fillStage brings the slot up to date before a run.
+func fillStage(ex *exchange.Exchange, stage exchange.Stage) {
+	s := ex.Lua
+	// The variables can only fail for lack of room, which an earlier fill
+	// has reported; nil in Lua then.
+	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
+	if ex.Place.HeadSent {
+		s.SetFlags(luavm.FlagHeadersSent)
+	}
+	if ex.BodyRead {
+		s.SetFlags(luavm.FlagBodyRead)
+	}
+	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 {
+		s.SetFlags(luavm.FlagInternal)
+	}
+	switch stage {
+	case exchange.Content:
+		s.SetFlags(luavm.FlagLocal)
+		return
+	case exchange.Header, exchange.Body, exchange.Log:
+	default:
+		return
+	}
+	s.SetStatus(ex.Resp.StatusCode())
+	if stage == exchange.Body {
+		s.BeginChunk(ex.Last)
+		return
+	}
+	if ex.Record.Tried > 0 {
+		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_addr")
+		_ = s.SetVar(luavm.VarUpstreamAddr, ex.Scratch)
+		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_status")
+		_ = s.SetVar(luavm.VarUpstreamStatus, ex.Scratch)
+		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_response_time")
+		_ = s.SetVar(luavm.VarUpstreamResponseTime, ex.Scratch)
+	}
+	if stage == exchange.Log {
+		fillNumbers(ex)
+	}
+}
+
+// input lends the run what it may read of the exchange.
+func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input {
+	in := luavm.Input{Head: ex.Raw[ex.Head.Method.Start:]}
+	if ex.HeadEdited {
+		in.Head = ex.HeadText
+	}
+	if ex.BodyRead {
+		in.Body = ex.Body
+	}
+	switch stage {
+	case exchange.Header:
+		in.Resp = f.responseText(ex)
+	case exchange.Body:
+		in.Resp, in.Data = ex.RespText, ex.Chunk
+	case exchange.Log:
+		in.Resp = ex.RespText
+	}
+	return in
+}
+
+// responseText is the answer's head before scripts edited it: their edits are
+// replayed over it. It is kept where later stages will read it too, because the
+// upstream's own copy does not last that long.
+func (f *Filter) responseText(ex *exchange.Exchange) []byte {
+	switch {
+	case ex.Place.Source == exchange.FromUpstream:
+		if !f.Has(exchange.Body) && !f.Has(exchange.Log) {
+			return ex.UpRaw
+		}
+		ex.RespText = append(ex.RespText[:0], ex.UpRaw...)
+	case !ex.Scripted:
+		ex.RespText = append(ex.RespText[:0], ex.Resp.Header()...)
+	default:
+		ex.RespText = ex.RespText[:0]
+	}
+	return ex.RespText
+}

@@ -1,0 +1,189 @@
+package serve
+
+import (
+	"io"
+
+	"perigee/proxy/wire"
+)
+
+// bodyReader is the framing of one request body.
+type bodyReader struct {
+	kind   wire.BodyKind
+	left   int64 // of a body with a length
+	chunks wire.Chunks
+	expect bool // the client waits for 100 (Continue)
+	done   bool
+	err    error
+}
+
+func (b *bodyReader) begin(h *wire.RequestHead) {
+	b.kind, b.left, b.err = h.Body, 0, nil
+	b.expect = h.ExpectContinue
+	switch h.Body {
+	case wire.BodyNone:
+		b.done, b.expect = true, false
+		return
+	case wire.BodyLength:
+		b.left = h.ContentLength
+	case wire.BodyChunked:
+		b.chunks.Reset()
+	}
+	b.done = false
+}
+
+// BodySize implements exchange.Downstream.
+func (c *conn) BodySize() int64 {
+	switch c.body.kind {
+	case wire.BodyChunked:
+		return -1
+	case wire.BodyLength:
+		return c.ex.Head.ContentLength
+	}
+	return 0
+}
+
+// BodyDone implements exchange.Downstream.
+func (c *conn) BodyDone() bool { return c.body.done }
+
+// BodyBuffered implements exchange.Downstream.
+func (c *conn) BodyBuffered() int {
+	if c.body.kind == wire.BodyLength {
+		return int(min(c.body.left, int64(c.w-c.r)))
+	}
+	return 0
+}
+
+// ReadBody implements exchange.Downstream.
+func (c *conn) ReadBody(p []byte) (int, error) {
+	b := &c.body
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.done {
+		return 0, io.EOF
+	}
+	if err := c.sayContinue(); err != nil {
+		return 0, err
+	}
+	n, err := c.readFramed(p)
+	if err != nil {
+		b.err = err
+		c.close = true // where the next request starts is not known
+	}
+	return n, err
+}
+
+func (c *conn) readFramed(p []byte) (int, error) {
+	if c.body.kind == wire.BodyChunked {
+		return c.readChunked(p)
+	}
+	b := &c.body
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	var n int
+	if c.r < c.w {
+		n = copy(p, c.buf[c.r:c.w])
+		c.r += n
+	} else {
+		var err error
+		if n, err = c.readInto(p); n == 0 {
+			return 0, bodyError(err)
+		}
+	}
+	b.left -= int64(n)
+	b.done = b.left == 0
+	return n, nil
+}
+
+// readChunked decodes from the buffer, which it refills behind the head.
+func (c *conn) readChunked(p []byte) (int, error) {
+	b := &c.body
+	total := 0
+	for {
+		for c.r < c.w && total < len(p) && !b.chunks.Done() {
+			window := c.buf[c.r:c.w]
+			if len(window) > len(p)-total {
+				// Framing before the payload may use the surplus, so the
+				// window is only as long as what p can take.
+				window = window[:len(p)-total]
+			}
+			data, used, err := b.chunks.Next(window)
+			c.r += used
+			total += copy(p[total:], data)
+			if err != nil {
+				return total, err
+			}
+		}
+		if b.chunks.Done() {
+			b.done = true
+			if total == 0 {
+				return 0, io.EOF
+			}
+			return total, nil
+		}
+		if total > 0 {
+			return total, nil
+		}
+		if err := c.refill(); err != nil {
+			return 0, bodyError(err)
+		}
+	}
+}
+
+// refill reads once to the room behind the head, all before it being consumed.
+func (c *conn) refill() error {
+	c.r, c.w = c.headEnd, c.headEnd
+	n, err := c.readInto(c.buf[c.headEnd:])
+	c.w += n
+	return err
+}
+
+// readInto reads once into p, within limits.body_timeout.
+func (c *conn) readInto(p []byte) (n int, err error) {
+	if !c.setDeadline(c.server.limits.Load().BodyTime) {
+		return 0, errSlowBody
+	}
+	if c.sock != nil {
+		n, err = c.sock.Read(p)
+	} else {
+		n, err = c.plain().Read(p)
+	}
+	if n > 0 {
+		c.clearDeadline()
+		return n, nil
+	}
+	return 0, err
+}
+
+var (
+	errSlowBody = &wire.Error{Status: 408, Reason: "slow_body", Text: "no byte of the request body came within limits.body_timeout"}
+	errCutBody  = &wire.Error{Status: 400, Reason: "cut_body", Text: "the client ended the connection inside the request body"}
+)
+
+func bodyError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isTimeout(err):
+		return errSlowBody
+	case err == errSlowBody:
+		return err
+	}
+	return errCutBody
+}
+
+var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// sayContinue asks for a body that its client holds back (RFC 9110 §10.1.1),
+// unless the client has sent some of it already.
+func (c *conn) sayContinue() error {
+	if !c.body.expect {
+		return nil
+	}
+	c.body.expect = false
+	if c.r < c.w {
+		return nil
+	}
+	return c.write(continueLine, nil, nil)
+}

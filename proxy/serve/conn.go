@@ -1,0 +1,378 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/socket"
+	"perigee/proxy/wire"
+)
+
+// States of a connection as others may see it.
+const (
+	busy    int32 = iota // a request is being read or served
+	idle                 // waiting for the first byte of a request
+	leaving              // told to end while idle
+)
+
+// conn is one client connection. Its goroutine owns everything but the fields
+// marked as shared.
+//
+//	buf  [ head of this request | body bytes and what follows, as read ]
+//	      0                headEnd        r ->                    w
+//
+// The head stays in place until the exchange ends, because Raw points to it;
+// body bytes behind it are consumed from r on. buf is nil while nothing is
+// under way.
+type conn struct {
+	server *Server
+	tcp    net.Conn
+	tls    *tls.Conn      // nil: cleartext
+	sock   *socket.Socket // nil: TLS, or a connection without descriptor
+	info   exchange.Conn
+
+	deadline atomic.Int64 // shared with sweep
+	state    atomic.Int32 // shared with Drain
+	mu       sync.Mutex   // guards ex and gone, shared with watch
+	ex       *exchange.Exchange
+	gone     bool
+
+	mem           *[]byte
+	buf           []byte
+	headEnd, r, w int
+
+	body   bodyReader
+	out    []byte // head and framing of an answer, gathered
+	sent   int64  // bytes of this exchange's answer on the wire
+	close  bool   // the connection ends after this exchange
+	broken bool   // a write failed: nothing can be sent any more
+	timer  *time.Timer
+}
+
+func (s *Server) newConn(l *listener, nc net.Conn) *conn {
+	c := &conn{server: s, tcp: nc}
+	c.info.ID = s.nextID.Add(1)
+	c.info.Listener = l.name
+	c.info.Peer, c.info.RemoteAddr, c.info.RemotePort = splitAddr(nc.RemoteAddr())
+	_, c.info.LocalAddr, c.info.LocalPort = splitAddr(nc.LocalAddr())
+	c.info.Trusted = s.opt.Trusted(c.info.Peer.Addr())
+	if l.tls != nil {
+		c.tls = tls.Server(nc, l.tls)
+		c.info.TLS = true
+	} else if c.sock = socket.New(nc, c.mayWait); c.sock != nil {
+		c.sock.LendReads(c.lend, c.giveBack)
+	}
+	s.conns.add(c)
+	s.opt.Opened(l.name)
+	if sc := socket.New(nc, nil); sc != nil {
+		_ = sc.Control(func(fd uintptr) { s.watch.add(c.info.ID, int(fd)) })
+	}
+	return c
+}
+
+// splitAddr gives an address in the forms that are asked for; a unix socket has
+// none of them.
+func splitAddr(a net.Addr) (ap netip.AddrPort, addr, port string) {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return ap, "unix:", ""
+	}
+	ap = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	return ap, ap.Addr().String(), strconv.Itoa(int(ap.Port()))
+}
+
+// mayWait lets a read or write wait unless the deadline has passed already.
+func (c *conn) mayWait(bool) error {
+	if c.isExpired() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// lend gives room for the next read, taking a buffer if none is held.
+func (c *conn) lend() []byte {
+	if c.mem == nil {
+		c.mem = c.server.takeBuffer()
+		c.buf = *c.mem
+		c.r, c.w = 0, 0
+	}
+	return c.buf[c.w:]
+}
+
+// giveBack drops the buffer when nothing is in it.
+func (c *conn) giveBack() {
+	if c.mem != nil && c.w == 0 {
+		c.server.buffers.Put(c.mem)
+		c.mem, c.buf = nil, nil
+	}
+}
+
+// serve is the connection's life.
+func (c *conn) serve() {
+	defer c.end()
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.opt.Recovered(v)
+		}
+	}()
+	if c.tls != nil && !c.handshake() {
+		return
+	}
+	for c.serveOne() {
+	}
+}
+
+func (c *conn) end() {
+	_ = c.tcp.Close()
+	c.mu.Lock()
+	c.ex = nil
+	c.mu.Unlock()
+	c.server.conns.remove(c)
+	c.server.opt.Closed(c.info.Listener)
+	c.w = 0
+	c.giveBack()
+}
+
+func (c *conn) handshake() bool {
+	c.setDeadline(c.server.limits.Load().HeaderTime)
+	if err := c.tls.HandshakeContext(context.Background()); err != nil {
+		return false
+	}
+	c.info.ServerName = c.tls.ConnectionState().ServerName
+	return true
+}
+
+// serveOne reads one request and answers it. False: the connection ends.
+func (c *conn) serveOne() bool {
+	ex := exchange.Acquire(c, &c.info)
+	if err := c.readHead(&ex.Head); err != nil {
+		exchange.Release(ex)
+		c.refuse(err)
+		return false
+	}
+	c.info.Requests++
+	ex.Raw = c.buf[:c.headEnd:c.headEnd]
+	ex.Record.Start = time.Now()
+	c.body.begin(&ex.Head)
+	c.sent, c.broken = 0, false
+	c.close = ex.Head.Close || c.server.closing.Load()
+	if !c.enter(ex) {
+		ex.Abort()
+	}
+	c.drive(ex)
+	c.mu.Lock()
+	c.ex = nil
+	c.mu.Unlock()
+	exchange.Release(ex)
+	return c.goesOn()
+}
+
+// enter makes ex the exchange that a leaving client aborts. False: the client
+// has left already.
+func (c *conn) enter(ex *exchange.Exchange) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ex = ex
+	return !c.gone
+}
+
+// clientGone is called by the watch.
+func (c *conn) clientGone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	if c.ex != nil {
+		c.ex.Abort()
+	}
+}
+
+// closeIfIdle ends a connection that waits for a request.
+func (c *conn) closeIfIdle() {
+	if c.state.CompareAndSwap(idle, leaving) {
+		c.kill()
+	}
+}
+
+// kill makes the connection's reads and writes fail from now on.
+func (c *conn) kill() {
+	c.deadline.Store(expired)
+	_ = c.tcp.SetDeadline(time.Unix(1, 0))
+	c.clientGone()
+}
+
+// errIdle says that a connection ended where no request was lost.
+var errIdle = errors.New("connection ended between requests")
+
+// readHead reads a request head to the front of buf.
+func (c *conn) readHead(h *wire.RequestHead) error {
+	limits := c.server.limits.Load()
+	c.toFront()
+	from := 0
+	if c.w == 0 {
+		if err := c.awaitRequest(limits); err != nil {
+			return err
+		}
+	}
+	c.setDeadline(limits.HeaderTime)
+	for {
+		n, err := wire.ScanRequest(h, c.buf[:c.w], from, limits.Head)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			c.headEnd, c.r = n, n
+			c.clearDeadline()
+			return nil
+		}
+		from = c.w
+		if err := c.fill(); err != nil {
+			return c.headError(err)
+		}
+	}
+}
+
+// awaitRequest waits for the first byte of a request, holding no buffer.
+func (c *conn) awaitRequest(limits *Limits) error {
+	wait := limits.IdleTime
+	if c.info.Requests == 0 {
+		wait = limits.HeaderTime // a client that opens and says nothing
+	}
+	if !c.setDeadline(wait) || c.server.closing.Load() {
+		return errIdle
+	}
+	c.state.Store(idle)
+	err := c.fill()
+	if !c.state.CompareAndSwap(idle, busy) || err != nil {
+		return errIdle
+	}
+	return nil
+}
+
+// headError says what the failure of a read inside a head means.
+func (c *conn) headError(err error) error {
+	if isTimeout(err) {
+		return errSlowHead
+	}
+	return errIdle // the client left: nobody is there to be answered
+}
+
+// fill reads once behind w.
+func (c *conn) fill() error {
+	if c.sock != nil {
+		n, err := c.sock.ReadLent()
+		c.w += n
+		return err
+	}
+	room := c.lend()
+	n, err := c.plain().Read(room)
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// plain is the connection as net.Conn, TLS removed.
+func (c *conn) plain() net.Conn {
+	if c.tls != nil {
+		return c.tls
+	}
+	return c.tcp
+}
+
+// toFront moves what was read ahead to the front of the buffer, or gives the
+// buffer back if there is nothing.
+func (c *conn) toFront() {
+	if c.mem == nil {
+		return
+	}
+	c.w = copy(c.buf, c.buf[c.r:c.w])
+	c.r, c.headEnd = 0, 0
+	if c.w == 0 && c.sock != nil {
+		c.giveBack()
+	}
+}
+
+func isTimeout(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// goesOn decides after an exchange whether the connection serves another.
+func (c *conn) goesOn() bool {
+	if c.broken || c.isExpired() {
+		return false
+	}
+	if !c.close && c.drainBody() {
+		return true
+	}
+	c.linger()
+	return false
+}
+
+// maxDrain is how much of an unread body is read away to keep a connection.
+const maxDrain = 64 << 10
+
+// drainBody reads the rest of a request body that nobody wanted, if it is short
+// and not held back by a client that waits for 100 (Continue).
+func (c *conn) drainBody() bool {
+	if c.body.done {
+		return true
+	}
+	if c.body.expect || c.body.left > maxDrain {
+		return false
+	}
+	var sink [4096]byte
+	for total := 0; total < maxDrain; {
+		n, err := c.ReadBody(sink[:])
+		total += n
+		if err == io.EOF {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+	}
+	return false
+}
+
+// lingerTime bounds how long a closing connection waits for its client.
+const lingerTime = 2 * time.Second
+
+// linger closes the sending side and reads until the client has closed too:
+// unread bytes in a closed socket would make the kernel send RST, which can
+// destroy the answer on its way (nginx: lingering_close).
+func (c *conn) linger() {
+	if c.isExpired() || c.gone && c.r == c.w && c.body.done {
+		return
+	}
+	if c.tls != nil {
+		_ = c.tls.CloseWrite()
+	}
+	half, ok := c.tcp.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.tcp.SetReadDeadline(time.Now().Add(lingerTime))
+	var sink [4096]byte
+	for total := 0; total < 1<<20; {
+		n, err := c.tcp.Read(sink[:])
+		if err != nil {
+			return
+		}
+		total += n
+	}
+}

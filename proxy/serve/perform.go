@@ -1,0 +1,207 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// errGone says that the client has left.
+var errGone = errors.New("client has closed the connection")
+
+// drive moves an exchange to its end, performing its ops.
+func (c *conn) drive(ex *exchange.Exchange) {
+	c.server.opt.Begin(ex)
+	for !c.server.opt.Advance(ex) {
+		for op := ex.Next(); op != nil; op = ex.Next() {
+			if op.Kind == exchange.OpPump || ex.Fresh() > 0 {
+				go c.performBeside(ex, op)
+				continue
+			}
+			c.perform(ex, op)
+			ex.Performed(op)
+		}
+		if !ex.Completed() {
+			<-ex.Completions()
+		}
+	}
+}
+
+// performBeside performs an op on a goroutine of its own, because the exchange
+// waits for others too.
+func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.server.opt.Recovered(v)
+			op.Err = errors.New("panic while an op was performed")
+		}
+		ex.Complete(op)
+	}()
+	c.perform(ex, op)
+}
+
+func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
+	switch op.Kind {
+	case luavm.OpSleep:
+		sleep(op.Seconds)
+	case exchange.OpReadBody:
+		op.Err = c.readWholeBody(ex)
+	case exchange.OpConnect:
+		op.Err = connect(ex, op.Int == 1)
+	case exchange.OpSend:
+		op.Err = c.sendUp(ex)
+	case exchange.OpPump:
+		op.Err = c.pump(ex)
+	case exchange.OpReceiveHead:
+		op.Err = receiveHead(ex)
+	case exchange.OpReceiveBody:
+		ex.Chunk, op.Err = ex.Up.NextBody()
+	case exchange.OpWrite:
+		op.Err = c.Write(ex, ex.Send)
+	case exchange.OpTunnel:
+		op.Err = c.tunnel(ex)
+	default:
+		panic("BUG: serve: op of unknown kind")
+	}
+}
+
+func sleep(seconds float64) { time.Sleep(time.Duration(seconds * float64(time.Second))) }
+
+// errBodyTooLarge refuses a body over the route's limit.
+var errBodyTooLarge = &wire.Error{Status: 413, Reason: "body_bytes", Text: "request body is larger than limits.body_bytes"}
+
+// readWholeBody reads the request body into ex.Body.
+func (c *conn) readWholeBody(ex *exchange.Exchange) error {
+	size := c.BodySize()
+	if ex.BodyLimit > 0 && size > ex.BodyLimit {
+		c.Close()
+		return errBodyTooLarge
+	}
+	body := ex.Body[:0]
+	if size > 0 && int64(cap(body)) < size && size <= 1<<20 {
+		body = make([]byte, 0, size)
+	}
+	for {
+		if len(body) == cap(body) {
+			// An announced length is not believed beyond a megabyte: memory
+			// follows the bytes that really come.
+			body = append(body, 0)[:len(body)]
+		}
+		n, err := c.ReadBody(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		ex.Body = body
+		if ex.BodyLimit > 0 && int64(len(body)) > ex.BodyLimit {
+			c.Close()
+			return errBodyTooLarge
+		}
+		if err == io.EOF || err == nil && c.body.done {
+			ex.BodyRead = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func connect(ex *exchange.Exchange, fresh bool) error {
+	t := ex.Route.Proxy.Timeouts
+	if fresh {
+		up, err := ex.Endpoint.AcquireNew(t)
+		ex.SetUp(up)
+		return err
+	}
+	up, _, err := ex.Endpoint.Acquire(t)
+	ex.SetUp(up)
+	return err
+}
+
+// sendUp writes the request head, and the body if it is in memory.
+func (c *conn) sendUp(ex *exchange.Exchange) error {
+	if err := ex.Up.Write(ex.UpHead, ex.Body, nil); err != nil {
+		return err
+	}
+	if ex.BodyRead || c.body.done {
+		ex.Up.SentAll()
+	}
+	return nil
+}
+
+// pumpSize is the memory of one body on its way through.
+const pumpSize = 32 << 10
+
+// pump streams the rest of the request body to the upstream, as chunks unless
+// its length is known.
+func (c *conn) pump(ex *exchange.Exchange) error {
+	buf := make([]byte, pumpSize)
+	const room = 16 // a chunk's size line before the data
+	chunked := c.BodySize() < 0
+	limit := ex.BodyLimit
+	var total int64
+	for {
+		n, err := c.ReadBody(buf[room : pumpSize-8])
+		total += int64(n)
+		if limit > 0 && total > limit {
+			c.Close()
+			return errBodyTooLarge
+		}
+		piece := buf[room : room+n]
+		if chunked && n > 0 {
+			var line [room]byte
+			size := wire.AppendChunkHeader(line[:0], n)
+			copy(buf[room-len(size):], size)
+			piece = wire.AppendChunkEnd(buf[room-len(size) : room+n])
+		}
+		ended := err == io.EOF || err == nil && c.body.done
+		if err != nil && !ended {
+			return err
+		}
+		if ended && chunked {
+			text, fields := c.body.chunks.Trailers()
+			piece = wire.AppendFinalChunkTrailers(piece, text, fields)
+		}
+		if len(piece) > 0 {
+			if err := ex.Up.Write(piece, nil, nil); err != nil {
+				return err
+			}
+		}
+		if ended {
+			ex.Up.SentAll()
+			return nil
+		}
+	}
+}
+
+// receiveHead reads the response head; interim ones but 101 are passed over.
+func receiveHead(ex *exchange.Exchange) error {
+	asked := wire.AskedOther
+	if ex.Req.IsHead() {
+		asked = wire.AskedHEAD
+	}
+	for {
+		raw, err := ex.Up.ReadHead(&ex.UpRes, asked)
+		if err != nil {
+			return err
+		}
+		if ex.UpRes.Status >= 200 || ex.UpRes.Status == 101 {
+			ex.UpRaw = raw
+			return nil
+		}
+	}
+}
+
+func (c *conn) tunnel(ex *exchange.Exchange) error {
+	t, err := ex.Up.Hijack()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	sent, received, err := c.Tunnel(t.Conn, t.Buffered)
+	ex.Record.ResponseBodyBytes += sent
+	ex.Record.BytesIn += received
+	return err
+}

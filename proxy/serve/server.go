@@ -1,0 +1,192 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// Options is what a server needs to know of the gateway. The functions are
+// called from many goroutines.
+type Options struct {
+	// Begin prepares an acquired exchange whose Raw and Head are set.
+	Begin func(ex *exchange.Exchange)
+	// Advance moves the exchange until it is finished (true) or waits for ops
+	// (false). At true it waits for none.
+	Advance func(ex *exchange.Exchange) bool
+	// Refused counts a request that never became an exchange.
+	Refused func(conn *exchange.Conn, why *wire.Error)
+	// Recovered is told of a panic on a connection's goroutine.
+	Recovered func(value any)
+	// Trusted tells whether a peer is one of trusted_proxies.
+	Trusted func(addr netip.Addr) bool
+	// Opened and Closed count connections per listener.
+	Opened, Closed func(listener string)
+}
+
+// Limits bound what clients may use. Zero durations are no bound.
+type Limits struct {
+	Connections int           // at once; further ones are closed at accept
+	Head        wire.Limits   // of a request head
+	HeaderTime  time.Duration // from a head's first byte to its last
+	IdleTime    time.Duration // between two requests of a connection
+	BodyTime    time.Duration // between two reads of a body
+	SendTime    time.Duration // between two writes of an answer
+}
+
+// Server is the goroutine driver of one process. Its limits may change while it
+// runs.
+type Server struct {
+	opt    Options
+	limits atomic.Pointer[Limits]
+
+	mu        sync.Mutex
+	listeners map[*listener]struct{}
+	closing   atomic.Bool
+
+	conns   connSet
+	nextID  atomic.Uint64
+	watch   *watch
+	clock   atomic.Int64 // coarse, in ns since start; see sweep
+	start   time.Time
+	stop    chan struct{}
+	buffers sync.Pool // *[]byte of at least HeaderBytes+scratch
+}
+
+type listener struct {
+	net.Listener
+	name string
+	tls  *tls.Config
+}
+
+// New makes a server and starts its watch and sweep. Close ends them.
+func New(opt Options, limits Limits) (*Server, error) {
+	s := &Server{
+		opt: opt, listeners: map[*listener]struct{}{}, start: time.Now(),
+		stop: make(chan struct{}),
+	}
+	s.SetLimits(limits)
+	w, err := newWatch(&s.conns)
+	if err != nil {
+		return nil, err
+	}
+	s.watch = w
+	s.tick()
+	go s.sweep()
+	return s, nil
+}
+
+// SetLimits replaces the limits; connections take them over at their next
+// request.
+func (s *Server) SetLimits(limits Limits) { s.limits.Store(&limits) }
+
+// Serve accepts connections until ln is closed. name is the listener's label in
+// metrics; tlsConfig nil: cleartext.
+func (s *Server) Serve(ln net.Listener, name string, tlsConfig *tls.Config) error {
+	l := &listener{Listener: ln, name: name, tls: tlsConfig}
+	s.mu.Lock()
+	if s.closing.Load() {
+		s.mu.Unlock()
+		return net.ErrClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+	}()
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors or memory: waiting lets exchanges end and
+			// give some back.
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+				errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			var temporary net.Error
+			if errors.As(err, &temporary) && errors.Is(err, syscall.ECONNABORTED) {
+				continue
+			}
+			return err
+		}
+		s.accept(l, nc)
+	}
+}
+
+func (s *Server) accept(l *listener, nc net.Conn) {
+	limits := s.limits.Load()
+	if limits.Connections > 0 && int(s.conns.size()) >= limits.Connections {
+		s.opt.Refused(&exchange.Conn{Listener: l.name}, ErrTooMany)
+		_ = nc.Close()
+		return
+	}
+	c := s.newConn(l, nc)
+	go c.serve()
+}
+
+// ErrTooMany is the refusal of a connection over limits.connections.
+var ErrTooMany = &wire.Error{Status: 503, Reason: "connections", Text: "limits.connections are in use"}
+
+// Connections is how many client connections are open.
+func (s *Server) Connections() int { return int(s.conns.size()) }
+
+// Drain closes the listeners and lets exchanges under way end: their
+// connections close with the answer, idle ones at once. When ctx ends first the
+// remaining connections are closed and the error is ctx's.
+func (s *Server) Drain(ctx context.Context) error {
+	s.closing.Store(true)
+	s.mu.Lock()
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	s.mu.Unlock()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.conns.size() > 0 {
+		s.conns.each(func(c *conn) { c.closeIfIdle() })
+		select {
+		case <-ctx.Done():
+			s.conns.each(func(c *conn) { c.kill() })
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Close ends everything at once.
+func (s *Server) Close() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.Drain(ctx)
+	close(s.stop)
+	s.watch.close()
+}
+
+// scratch is how much room a buffer has behind the largest head: chunk framing
+// and the first bytes of a body are read there.
+const scratch = 8 << 10
+
+func (s *Server) takeBuffer() *[]byte {
+	size := s.limits.Load().Head.HeaderBytes + scratch
+	if b, _ := s.buffers.Get().(*[]byte); b != nil && len(*b) >= size {
+		return b
+	}
+	b := make([]byte, size)
+	return &b
+}

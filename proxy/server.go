@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/serve"
+	"perigee/proxy/wire"
+)
+
+// closeLimit bounds the wait for what is flushed at an end.
+const closeLimit = 2 * time.Second
+
+// Server is a gateway with its listeners: what a process runs.
+//
+// A configuration is applied whole or not at all: listeners are opened and VMs
+// built aside; only when nothing can fail any more does the new snapshot
+// replace the old one. Connections never notice.
+type Server struct {
+	gateway *Gateway
+	state   *State
+	driver  *serve.Server
+
+	mu        sync.Mutex // one configuration at a time
+	listeners map[string]*listener
+}
+
+// listener is one bound address. Its descriptor stays through reloads; what it
+// presents in TLS is replaced.
+type listener struct {
+	net.Listener
+	address string
+	tls     atomic.Pointer[tls.Config]
+}
+
+// NewServer makes a server that serves nothing yet; Apply gives it its first
+// configuration.
+func NewServer(state *State) (*Server, error) {
+	s := &Server{gateway: &Gateway{state: state}, state: state, listeners: map[string]*listener{}}
+	driver, err := serve.New(serve.Options{
+		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
+		Recovered: s.recovered, Trusted: s.trusted,
+		Opened: func(name string) {
+			m := state.Metrics.Listener(name)
+			m.Open.Add(1)
+			m.Accepted.Inc()
+		},
+		Closed: func(name string) { state.Metrics.Listener(name).Open.Add(-1) },
+	}, serve.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	s.driver = driver
+	return s, nil
+}
+
+func (s *Server) trusted(peer netip.Addr) bool {
+	return s.gateway.current.Load().File.TrustedProxies.Contains(peer)
+}
+
+// Apply makes file the running configuration. On error the former one runs on,
+// untouched.
+func (s *Server) Apply(file *config.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opened, tlsConfigs, err := s.openListeners(file)
+	if err != nil {
+		return err
+	}
+	closeAll := func() {
+		for _, l := range opened {
+			_ = l.Close()
+		}
+	}
+	snap, err := build(file, s.state)
+	if err != nil {
+		closeAll()
+		return err
+	}
+	if err := s.state.useAccessLog(file.AccessLog); err != nil {
+		snap.close()
+		closeAll()
+		return err
+	}
+	s.commit(snap, opened, tlsConfigs)
+	return nil
+}
+
+// commit is the part of Apply that cannot fail.
+func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs map[string]*tls.Config) {
+	file := snap.File
+	s.driver.SetLimits(limits(&file.Limits))
+	former := s.gateway.current.Swap(snap)
+	for address, l := range s.listeners {
+		if c, stays := tlsConfigs[address]; stays {
+			l.tls.Store(c)
+			continue
+		}
+		delete(s.listeners, address)
+		_ = l.Close()
+	}
+	for address, l := range opened {
+		l.tls.Store(tlsConfigs[address])
+		s.listeners[address] = l
+		go s.serve(l)
+	}
+	if former != nil {
+		former.retire()
+	}
+	s.state.Metrics.Applied(file.Digest())
+}
+
+func limits(c *config.Limits) serve.Limits {
+	return serve.Limits{
+		Connections: c.Connections,
+		Head:        wire.Limits{HeaderBytes: int(c.HeaderBytes)},
+		HeaderTime:  c.HeaderTimeout.Std(), IdleTime: c.IdleTimeout.Std(),
+		BodyTime: c.BodyTimeout.Std(), SendTime: c.SendTimeout.Std(),
+	}
+}
+
+// openListeners opens the addresses that are new and reads all certificates.
+func (s *Server) openListeners(file *config.File) (opened map[string]*listener, tlsConfigs map[string]*tls.Config, err error) {
+	opened, tlsConfigs = map[string]*listener{}, map[string]*tls.Config{}
+	defer func() {
+		if err != nil {
+			for _, l := range opened {
+				_ = l.Close()
+			}
+		}
+	}()
+	for i := range file.Listeners {
+		c := &file.Listeners[i]
+		path := fmt.Sprintf("listeners[%d]", i)
+		t, err := serverTLS(c.TLS)
+		if err != nil {
+			return nil, nil, file.NewError(path+".tls", err.Error(), "give readable PEM files that belong together")
+		}
+		tlsConfigs[c.Address] = t
+		if l, open := s.listeners[c.Address]; open {
+			if (l.tls.Load() != nil) != (t != nil) {
+				return nil, nil, file.NewError(path+".tls", "a listener cannot change between cleartext and TLS while it runs", "restart, or use another address")
+			}
+			continue
+		}
+		ln, err := listen(c.Address)
+		if err != nil {
+			return nil, nil, file.NewError(path+".address", err.Error(), "use an address of this machine that nobody listens on")
+		}
+		opened[c.Address] = &listener{Listener: ln, address: c.Address}
+	}
+	return opened, tlsConfigs, nil
+}
+
+// serve accepts connections of a listener until it is closed.
+func (s *Server) serve(l *listener) {
+	var t *tls.Config
+	if l.tls.Load() != nil {
+		// Each handshake asks for the newest configuration.
+		t = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return l.tls.Load(), nil
+		}}
+	}
+	if err := s.driver.Serve(l.Listener, l.address, t); err != nil {
+		s.state.problem("listener " + l.address + " has stopped: " + err.Error())
+	}
+}
+
+// Addresses are the bound addresses by the text that the configuration has: a
+// port 0 has become a number.
+func (s *Server) Addresses() map[string]net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bound := map[string]net.Addr{}
+	for address, l := range s.listeners {
+		bound[address] = l.Addr()
+	}
+	return bound
+}
+
+// Ready tells whether the server takes new exchanges, and why not.
+func (s *Server) Ready() (bool, string) {
+	switch {
+	case s.gateway.current.Load() == nil:
+		return false, "starting"
+	case s.gateway.draining.Load():
+		return false, "draining"
+	}
+	return true, "ready"
+}
+
+// Drain ends service without losing an exchange: readiness turns false, the
+// configured delay passes while new connections are still taken (so that load
+// balancers notice), listeners close, and exchanges under way end. At the
+// configured timeout, or when ctx ends, what is left is cut.
+func (s *Server) Drain(ctx context.Context) error {
+	s.gateway.draining.Store(true)
+	c := s.gateway.current.Load().File.Drain
+	select {
+	case <-time.After(c.Delay.Std()):
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout.Std())
+	defer cancel()
+	return s.driver.Drain(ctx)
+}
+
+// Close ends everything that is left after Drain.
+func (s *Server) Close() {
+	s.driver.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if snap := s.gateway.current.Load(); snap != nil {
+		snap.retired.Store(true)
+		snap.close()
+		<-snap.pool.Done()
+	}
+	s.state.close()
+}
+
+func (s *Server) recovered(value any) {
+	s.state.Metrics.Panics.Inc()
+	s.state.problem(fmt.Sprintf("panic while a connection was served: %v", value))
+}
+
+var _ exchange.Verdict

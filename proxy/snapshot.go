@@ -1,0 +1,225 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"perigee/luavm"
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/route"
+	"perigee/proxy/unit"
+	"perigee/proxy/upstream"
+)
+
+// Snapshot is the immutable product of one configuration. Exchanges enter it at
+// their start and leave it at their end; when it has been replaced and the last
+// one has left, what it borrowed is given back.
+//
+//	reload:  build B aside ---> current = B ---> A.retire: no more entries
+//	                                              A's last exchange leaves
+//	                                              A.close: groups, VMs
+type Snapshot struct {
+	File          *config.File
+	table         *route.Table
+	routes        []*exchange.Route
+	errorPages    map[int]string
+	inflightLimit int64
+	groups        map[string]*upstream.Group
+	pool          *luavm.Pool
+	dicts         []*luavm.Dict
+	unmatched     *observe.RouteMetrics
+	state         *State
+
+	retired atomic.Bool
+	holds   [holdShards]hold
+}
+
+// hold counts the exchanges of a shard; each has a cache line of its own, so
+// that entering on many cores does not meet at one counter.
+type hold struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+const holdShards = 16
+
+// enter holds the current snapshot for ex. A snapshot that is retired between
+// the load and the count is left again: its closing has not looked yet, or sees
+// this count.
+func (g *Gateway) enter(ex *exchange.Exchange) *Snapshot {
+	if ex.Record.Shard == 0 {
+		ex.Record.Shard = g.state.Metrics.NextShard() | 1<<31
+	}
+	for {
+		snap := g.current.Load()
+		snap.holds[ex.Record.Shard%holdShards].n.Add(1)
+		if !snap.retired.Load() {
+			return snap
+		}
+		snap.Leave(ex.Record.Shard)
+	}
+}
+
+// Leave implements exchange.Snapshot.
+func (s *Snapshot) Leave(shard uint32) { s.holds[shard%holdShards].n.Add(-1) }
+
+// held is how many exchanges are in the snapshot.
+func (s *Snapshot) held() (n int64) {
+	for i := range s.holds {
+		n += s.holds[i].n.Load()
+	}
+	return n
+}
+
+// retire closes the snapshot once its last exchange has left.
+func (s *Snapshot) retire() {
+	s.retired.Store(true)
+	if s.pool != nil {
+		s.pool.SetExiting()
+	}
+	go func() {
+		for s.held() > 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+		s.close()
+	}()
+}
+
+func (s *Snapshot) close() {
+	for _, g := range s.groups {
+		g.Close()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+		<-s.pool.Done()
+	}
+	for _, d := range s.dicts {
+		d.Release()
+	}
+}
+
+// build makes a snapshot of a checked configuration. Nothing of the running one
+// changes; on error everything borrowed is given back.
+func build(file *config.File, state *State) (s *Snapshot, err error) {
+	s = &Snapshot{
+		File: file, state: state, groups: map[string]*upstream.Group{},
+		errorPages:    file.ErrorPages,
+		inflightLimit: int64(file.Limits.Inflight),
+		unmatched:     state.Metrics.Route(""),
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	for name, c := range file.Upstreams {
+		g, err := upstream.NewGroup(state.Upstreams, name, c)
+		if err != nil {
+			return nil, err
+		}
+		s.groups[name] = g
+	}
+	if s.dicts, err = declareDicts(file, state); err != nil {
+		return nil, err
+	}
+	if s.pool, err = newPool(file, state, s.dicts); err != nil {
+		return nil, err
+	}
+	b := &builder{snapshot: s}
+	rules := make([]route.Rule, 0, len(file.Routes))
+	for i := range file.Routes {
+		r, err := b.route(&file.Routes[i])
+		if err != nil {
+			return nil, err
+		}
+		s.routes = append(s.routes, r)
+		rules = append(rules, rule(&file.Routes[i]))
+	}
+	s.table = route.NewTable(rules)
+	if err := s.pool.Start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// builder makes the routes of a snapshot.
+type builder struct{ snapshot *Snapshot }
+
+func (b *builder) route(c *config.Route) (*exchange.Route, error) {
+	s := b.snapshot
+	r := &exchange.Route{
+		Name: c.Name, Internal: c.Internal,
+		BodyLimit: int64(s.File.Limits.BodyBytes),
+		Metrics:   s.state.Metrics.Route(c.Name),
+	}
+	if c.Upstream != "" {
+		r.Group = s.groups[c.Upstream]
+		r.Endpoints = len(r.Group.Info())
+		r.Proxy = proxyPolicy(c, s.File.Upstreams[c.Upstream])
+	}
+	return r, b.filters(r, c)
+}
+
+// proxyPolicy joins what upstream and route say about sending on.
+func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
+	p := exchange.Proxy{
+		Via:      c.Proxy.Via,
+		Attempts: u.Retry.Attempts,
+		Timeouts: upstream.Timeouts{
+			Connect:  either(c.Timeouts.Connect, u.Timeouts.Connect),
+			Send:     either(c.Timeouts.Send, u.Timeouts.Send),
+			Response: either(c.Timeouts.Response, u.Timeouts.Response),
+		},
+	}
+	host := u.Host
+	if !c.Proxy.Host.IsZero() {
+		host = c.Proxy.Host
+	}
+	switch text, literal := host.Literal(); {
+	case literal && text == upstream.HostPass, host.IsZero():
+		p.Host = exchange.HostPass
+	case literal && text == upstream.HostEndpoint:
+		p.Host = exchange.HostEndpoint
+	default:
+		p.Host, p.HostValue = exchange.HostTemplate, host
+	}
+	for _, on := range u.Retry.On {
+		p.Retry |= retryFlags[on]
+	}
+	for name, value := range c.Proxy.Headers {
+		p.SetHeaders = append(p.SetHeaders, exchange.HeaderTemplate{Name: name, Value: value})
+	}
+	return p
+}
+
+var retryFlags = map[upstream.RetryCondition]exchange.RetryOn{
+	upstream.RetryConnect: exchange.RetryConnect,
+	upstream.RetryReset:   exchange.RetryBroken,
+	upstream.RetryTimeout: exchange.RetryTimeout,
+	upstream.Retry502:     exchange.Retry502,
+	upstream.Retry503:     exchange.Retry503,
+	upstream.Retry504:     exchange.Retry504,
+}
+
+func either(first, second unit.Duration) time.Duration {
+	if first != 0 {
+		return first.Std()
+	}
+	return second.Std()
+}
+
+// observe counts a finished exchange and writes its access line.
+func (s *Snapshot) observe(ex *exchange.Exchange) {
+	rec := &ex.Record
+	if rec.Status == 0 {
+		rec.Status = ex.Resp.StatusCode()
+	}
+	metrics := s.unmatched
+	if ex.Route != nil {
+		metrics = ex.Route.Metrics
+	}
+	metrics.Observe(rec)
+	s.state.observe(ex)
+}

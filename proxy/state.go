@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"perigee/luavm"
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/script"
+	"perigee/proxy/upstream"
+	"perigee/proxy/wire"
+)
+
+// State is what outlives a reload: numbers, logs, shared dictionaries and the
+// connections to endpoints, each found again by name. A snapshot borrows from
+// it.
+type State struct {
+	Metrics   *observe.Metrics
+	Upstreams *upstream.Registry
+	Dicts     *luavm.Dicts
+	Log       *observe.Log
+
+	access     atomic.Pointer[observe.AccessLog]
+	accessConf config.AccessLog
+}
+
+// NewState makes the state of a process. log is where it reports to.
+func NewState(build observe.BuildInfo, log *observe.Log) *State {
+	return &State{
+		Metrics: observe.NewMetrics(build), Upstreams: upstream.NewRegistry(),
+		Dicts: luavm.NewDicts(), Log: log,
+	}
+}
+
+// useAccessLog opens the configured access log if it is not the one in use.
+func (s *State) useAccessLog(c config.AccessLog) error {
+	if s.accessConf == c {
+		return nil
+	}
+	var next *observe.AccessLog
+	if c.Format != config.AccessLogOff {
+		format, err := observe.ParseAccessFormat(string(c.Format))
+		if err != nil {
+			return err
+		}
+		next, err = observe.OpenAccessLog(observe.AccessOptions{
+			File: c.File, Format: format, Dropped: &s.Metrics.AccessDropped,
+			Report: func(err error) { s.problem("access log: " + err.Error()) },
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.accessConf = c
+	if former := s.access.Swap(next); former != nil {
+		go func() { _ = former.Close(closeLimit) }()
+	}
+	return nil
+}
+
+// observe counts what the record says beyond the route and writes the access
+// line.
+func (s *State) observe(ex *exchange.Exchange) {
+	rec := &ex.Record
+	if rec.Abort == observe.AbortClientGone || rec.Abort == observe.AbortClientTimeout {
+		s.Metrics.ClientAborts.Inc()
+	}
+	for i, a := range rec.Tries() {
+		s.Metrics.Endpoint(rec.Upstream, a.Endpoint).Observe(rec.Shard, &rec.Tries()[i])
+	}
+	if access := s.access.Load(); access != nil {
+		access.Write(rec)
+	}
+}
+
+func (s *State) refused(conn *exchange.Conn, why *wire.Error) {
+	if s.Log.Enabled(observe.LevelInfo) {
+		s.Log.Print(observe.LevelInfo, &observe.Record{Connection: conn.ID, Peer: conn.Peer, Client: conn.Peer}, "client sent a request that was refused: "+why.Text)
+	}
+}
+
+func (s *State) failed(ex *exchange.Exchange, status int, why string) {
+	if status >= 500 && s.Log.Enabled(observe.LevelWarn) {
+		s.Log.Print(observe.LevelWarn, &ex.Record, "answered "+strconv.Itoa(status)+" by the gateway itself: "+why)
+	}
+}
+
+func (s *State) attemptFailed(ex *exchange.Exchange, err error) {
+	if ex.Aborted() || !s.Log.Enabled(observe.LevelError) {
+		return
+	}
+	s.Log.Print(observe.LevelError, &ex.Record, err.Error())
+}
+
+// problem reports what concerns no exchange.
+func (s *State) problem(message string) { s.Log.Print(observe.LevelError, nil, message) }
+
+// close ends what the state holds; the log stays open for those who report
+// after it.
+func (s *State) close() {
+	s.Upstreams.Close()
+	if access := s.access.Load(); access != nil {
+		_ = access.Close(closeLimit)
+	}
+}
+
+// Scripts is how scripts report to the state.
+func (s *State) Scripts() script.Report {
+	return script.Report{
+		Failed: func(ex *exchange.Exchange, err *luavm.ScriptError) string {
+			id := string(ex.Record.ID[:])
+			s.Log.Print(observe.LevelError, &ex.Record, err.Error()+"\n"+err.Traceback+"\nid: "+id)
+			return id
+		},
+		Refused: func(ex *exchange.Exchange, err error) {
+			s.Log.Print(observe.LevelError, &ex.Record, err.Error())
+		},
+	}
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/route"
+)
+
+// asked is an exchange as the routing table reads it: one pointer, so that it
+// is an interface value without an allocation.
+type asked struct{ ex *exchange.Exchange }
+
+func (a asked) Host() []byte   { return a.ex.Host }
+func (a asked) Path() []byte   { return a.ex.Path }
+func (a asked) Method() []byte { return a.ex.Req.Method() }
+
+func (a asked) Header(name string) ([]byte, bool) {
+	v := a.ex.RequestHeader(name)
+	return v, v != nil
+}
+
+func (a asked) Query(name string) ([]byte, bool) {
+	ex := a.ex
+	raw := exchange.Argument(ex.Query, name)
+	if raw == nil {
+		return nil, exchange.HasArgument(ex.Query, name)
+	}
+	ex.Scratch = exchange.AppendUnescaped(ex.Scratch[:0], raw)
+	return ex.Scratch, true
+}
+
+// match finds the route of an exchange. A request that was turned round by a
+// script or an error page may reach internal routes.
+func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome) {
+	origin := route.Outside
+	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 {
+		origin = route.Inside
+	}
+	result := s.table.Match(asked{ex}, origin, ex.Groups[:0])
+	if result.Outcome != route.Found {
+		return nil, result.Outcome
+	}
+	ex.Groups = result.Captures
+	ex.Captures = ex.Captures[:0]
+	for i := 2; i+1 < len(result.Captures); i += 2 {
+		var group []byte
+		if from := result.Captures[i]; from >= 0 {
+			// A copy: a script may replace the path while it still wants $1.
+			group = append(group, ex.Path[from:result.Captures[i+1]]...)
+		}
+		ex.Captures = append(ex.Captures, group)
+	}
+	return s.routes[result.Rule], route.Found
+}
+
+// rule is what the routing table needs to know of a configured route.
+func rule(c *config.Route) route.Rule {
+	return route.Rule{
+		Name: c.Name, Hosts: c.Match.Hosts, Paths: c.Match.Paths, Methods: c.Match.Methods,
+		Headers: route.Predicates(c.Match.Headers), Query: route.Predicates(c.Match.Query),
+		Priority: c.Priority, Internal: c.Internal,
+	}
+}

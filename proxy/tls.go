@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"perigee/proxy/config"
+)
+
+// serverTLS reads the files of a listener's tls block; nil without one. The
+// certificate is chosen by SNI; the first is for clients that name none.
+func serverTLS(c *config.TLS) (*tls.Config, error) {
+	if c == nil {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if c.MinVersion == config.TLS13 {
+		t.MinVersion = tls.VersionTLS13
+	}
+	for _, pair := range c.Certificates {
+		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", pair.Cert, pair.Key, err)
+		}
+		t.Certificates = append(t.Certificates, cert)
+	}
+	if c.ClientCA != "" {
+		pem, err := os.ReadFile(c.ClientCA)
+		if err != nil {
+			return nil, err
+		}
+		t.ClientCAs = x509.NewCertPool()
+		if !t.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("no certificate in " + c.ClientCA)
+		}
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return t, nil
+}
+
+// listen opens a TCP address, or a unix socket for "unix:/path".
+func listen(address string) (net.Listener, error) {
+	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
+		return net.Listen("unix", path)
+	}
+	return net.Listen("tcp", address)
+}

@@ -1,0 +1,106 @@
+package transform
+
+import (
+	"sort"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/unit"
+)
+
+// Filter edits the heads of requests and responses.
+type Filter struct {
+	request, response edits
+}
+
+// edits are Headers in a fixed order.
+type edits struct {
+	remove   []string
+	set, add []field
+}
+
+type field struct {
+	name  string
+	value unit.Template
+}
+
+// New makes the filter of a checked configuration.
+func New(c Config) *Filter {
+	return &Filter{request: order(c.Request), response: order(c.Response)}
+}
+
+func order(h Headers) edits {
+	return edits{remove: h.Remove, set: sorted(h.Set), add: sorted(h.Add)}
+}
+
+func sorted(m map[string]unit.Template) []field {
+	var fields []field
+	for name, value := range m {
+		fields = append(fields, field{name, value})
+	}
+	sort.Slice(fields, func(i, j int) bool { return fields[i].name < fields[j].name })
+	return fields
+}
+
+// Name implements exchange.Filter.
+func (f *Filter) Name() string { return "transform" }
+
+// Edits tells whether the filter does anything at a stage.
+func (f *Filter) Edits(stage exchange.Stage) bool {
+	e := f.request
+	if stage == exchange.Header {
+		e = f.response
+	} else if stage != exchange.Rewrite {
+		return false
+	}
+	return len(e.remove)+len(e.set)+len(e.add) > 0
+}
+
+// Step implements exchange.Filter.
+func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
+	if stage == exchange.Header {
+		f.editResponse(ex)
+	} else {
+		f.editRequest(ex)
+	}
+	return exchange.Continue
+}
+
+func (f *Filter) editRequest(ex *exchange.Exchange) {
+	for _, name := range f.request.remove {
+		ex.DelRequestHeader(name)
+	}
+	for _, e := range f.request.set {
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value)
+		if len(ex.Scratch) == 0 {
+			ex.DelRequestHeader(e.name)
+			continue
+		}
+		ex.SetRequestHeader(e.name, ex.Scratch)
+	}
+	for _, e := range f.request.add {
+		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
+			ex.AddRequestHeader(e.name, ex.Scratch)
+		}
+	}
+	ex.HeadEdited = true
+}
+
+func (f *Filter) editResponse(ex *exchange.Exchange) {
+	h := &ex.Resp
+	for _, name := range f.response.remove {
+		exchange.DelResponse(h, name)
+	}
+	for _, e := range f.response.set {
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value)
+		if len(ex.Scratch) == 0 {
+			exchange.DelResponse(h, e.name)
+			continue
+		}
+		exchange.SetResponse(h, e.name, ex.Scratch)
+	}
+	for _, e := range f.response.add {
+		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
+			h.AddBytesV(e.name, ex.Scratch)
+		}
+	}
+}
