@@ -18,7 +18,7 @@ static const struct { const char *also; int rule; } rules[] = {
   [PG_ESCAPE_ARGS] = {" #%+?", CTL | TAB | HIGH},
   [PG_ESCAPE_COMPONENT] = {" \"#$%&+,/:;<=>?@[\\]^`{|}", CTL | TAB | HIGH},
   [PG_ESCAPE_HTML] = {" \"#%'", CTL | TAB | HIGH},
-  [PG_ESCAPE_REFRESH] = {" \"%'", CTL | TAB | HIGH},
+  [PG_ESCAPE_REFRESH] = {" \"'", CTL | TAB | HIGH},
   [PG_ESCAPE_MEMCACHED] = {" %", CTL | TAB | NOT_DEL},
   [PG_ESCAPE_MAIL] = {" %", CTL | TAB | NOT_DEL},
   [PG_ESCAPE_NAME] = {" \"(),/:;<=>?@[\\]`{}", CTL | TAB | HIGH},
