@@ -113,6 +113,9 @@ func firstBad(b []byte, want uint8, low uint64) int {
 			}
 		}
 	}
+	if i < len(b) && len(b) >= 8 && !dirty(binary.LittleEndian.Uint64(b[len(b)-8:]), low) {
+		return len(b) // the last word overlaps the one before
+	}
 	for ; i < len(b); i++ {
 		if class[b[i]]&want == 0 {
 			return i

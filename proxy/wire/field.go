@@ -142,32 +142,31 @@ func nameHash(name []byte) uint32 {
 }
 
 // LookupField returns the ID of a field name in any case, FieldOther if it is
-// not a known one. name must be a token (IsToken): setting bit 5 is only a
-// sound way to ignore case among the bytes of tokens.
+// not a known one.
 func LookupField(name []byte) FieldID {
 	if len(name) < 2 || len(name) > 25 {
 		return FieldOther
 	}
 	id := fieldSlots[nameHash(name)]
-	if known := fieldNames[id]; len(known) == len(name) && foldToken(name, known) {
+	if known := fieldNames[id]; len(known) == len(name) && foldName(name, known) {
 		return id
 	}
 	return FieldOther
 }
 
-// foldToken compares two tokens of equal length, lower being of letters, digits
-// and '-' only: all of them have bit 5 set, and the only token bytes that reach
-// them by setting bit 5 are their own upper case.
-func foldToken(name []byte, lower string) bool {
+// foldName compares names of equal length, lower being of letters, digits and
+// '-' only. Case is bit 5 of a letter, and among those bytes bit 6 marks the
+// letters; so bit 5 is set where lower has bit 6, and nowhere else.
+func foldName(name []byte, lower string) bool {
 	i := 0
 	for ; i+8 <= len(name); i += 8 {
-		word := binary.LittleEndian.Uint64(name[i:])
-		if word|ones*0x20 != load8(lower, i) {
+		known := load8(lower, i)
+		if binary.LittleEndian.Uint64(name[i:])|known>>1&(ones*0x20) != known {
 			return false
 		}
 	}
 	for ; i < len(name); i++ {
-		if name[i]|0x20 != lower[i] {
+		if name[i]|lower[i]>>1&0x20 != lower[i] {
 			return false
 		}
 	}

@@ -67,7 +67,7 @@ func validIPv6(b []byte) bool {
 		}
 		if n < len(b) && b[n] == '.' {
 			groups += 2
-			return validIPv4(b) && (groups == 8 || gap && groups < 8)
+			return validIPv4(b) && (groups == 8) != gap && groups <= 8
 		}
 		if n == 0 || n > 4 {
 			return false
@@ -80,7 +80,7 @@ func validIPv6(b []byte) bool {
 			return false
 		}
 	}
-	return groups == 8 || gap && groups < 8
+	return (groups == 8) != gap && groups <= 8
 }
 
 // validIPv4 checks four decimal numbers up to 255 without leading zeros.
