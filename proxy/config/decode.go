@@ -106,27 +106,38 @@ func (d *decoder) unit(node *yaml.Node, path string, dst yaml.Unmarshaler) {
 		fresh.Value = text
 		expanded.Content[i] = &fresh
 	}
-	err := dst.UnmarshalYAML(&expanded)
-	if err == nil {
+	if err := dst.UnmarshalYAML(&expanded); err == nil {
+		return
+	} else if node.Kind != yaml.SequenceNode {
+		d.refuse(node, path, err)
 		return
 	}
+	// A set stops at its first bad item: ask for each alone, to say all of them.
+	before := len(d.errs)
+	for i, child := range expanded.Content {
+		one := reflect.New(reflect.TypeOf(dst).Elem()).Interface().(yaml.Unmarshaler)
+		if err := one.UnmarshalYAML(child); err != nil {
+			d.refuse(child, item(path, i), err)
+		}
+	}
+	if len(d.errs) == before {
+		d.refuse(node, path, dst.UnmarshalYAML(&expanded))
+	}
+}
+
+// refuse notes what a type of package unit says about its text.
+func (d *decoder) refuse(node *yaml.Node, path string, err error) {
 	var bad *unit.ValueError
 	if !errors.As(err, &bad) {
 		d.fail(node, path, err.Error(), "")
 		return
-	}
-	at := d.positionOf(node)
-	for i, child := range expanded.Content {
-		if child.Line == bad.Position.Line && child.Column == bad.Position.Column {
-			at, path = d.positionOf(child), item(path, i)
-		}
 	}
 	message := bad.Message()
 	if bad.Value == "" {
 		message = fmt.Sprintf("a %s %s", bad.Kind, bad.Problem)
 	}
 	message, hint := d.hide(path, message, bad.Fix)
-	d.errs = append(d.errs, Error{Position: at, Path: path, Message: message, Hint: hint})
+	d.fail(node, path, message, hint)
 }
 
 // expanded returns a scalar's text with ${...} replaced and remembers what was

@@ -43,8 +43,10 @@ func hashPair(sum hash.Hash, path, text string) {
 }
 
 // Masked is the configuration as YAML with defaults filled in, for people. A
-// secret is masked, and a value that was expanded shows what was written
-// (${TOKEN}), so that nothing from the environment or a secret's file is seen.
+// value that was expanded shows what was written (${TOKEN}), so that nothing
+// from the environment or a secret's file is seen; secrets that are written in
+// the file itself are masked, and so are the values of headers that carry
+// credentials.
 func (f *File) Masked() ([]byte, error) {
 	var node yaml.Node
 	if err := node.Encode(f); err != nil {
@@ -65,7 +67,11 @@ func (f *File) mask(node *yaml.Node, path string) {
 	switch node.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(node.Content); i += 2 {
-			f.mask(node.Content[i+1], unit.Join(path, node.Content[i].Value))
+			key, value := node.Content[i].Value, node.Content[i+1]
+			if value.Kind == yaml.ScalarNode && value.Value != "" && carriesCredentials(key) {
+				value.SetString(unit.Mask)
+			}
+			f.mask(value, unit.Join(path, key))
 		}
 	case yaml.SequenceNode:
 		for i, child := range node.Content {
@@ -76,4 +82,17 @@ func (f *File) mask(node *yaml.Node, path string) {
 			node.SetString(w.text)
 		}
 	}
+}
+
+// carriesCredentials says whether a header of this name is one to hide.
+func carriesCredentials(name string) bool {
+	for _, header := range [...]string{
+		"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie",
+		"X-Api-Key", "Api-Key", "X-Auth-Token",
+	} {
+		if unit.EqualHeader(name, header) {
+			return true
+		}
+	}
+	return false
 }

@@ -106,7 +106,7 @@ func syntaxErrors(name string, data []byte, err error) Errors {
 	case strings.Contains(text, "mapping values are not allowed"):
 		hint = "check the indentation, and quote a text that holds a colon and a blank"
 	case strings.Contains(text, "did not find expected"):
-		hint = "check brackets, quotes and indentation here and in the line before"
+		hint = "check brackets, quotes and indentation around here"
 	}
 	return Errors{{Position: at, Message: "YAML: " + text, Hint: hint}}
 }

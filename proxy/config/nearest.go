@@ -4,12 +4,24 @@ import "strings"
 
 // nearest returns the candidate that is the fewest slips of the keyboard away
 // from word, if they are few enough for a slip: one in short words, a third of
-// the letters in long ones.
+// the letters in long ones. Failing that, one that word is the beginning of, or
+// the other way round ("warning" for "warn"). Numbers have no neighbours: 500
+// is no slip for 502.
 func nearest(word string, candidates []string) (string, bool) {
+	if word == "" || word[0] >= '0' && word[0] <= '9' {
+		return "", false
+	}
+	word = strings.ToLower(word)
 	best, distance := "", max(1, len(word)/3)+1
 	for _, candidate := range candidates {
-		if d := slips(strings.ToLower(word), strings.ToLower(candidate)); d < distance {
+		if d := slips(word, strings.ToLower(candidate)); d < distance {
 			best, distance = candidate, d
+		}
+	}
+	for _, candidate := range candidates {
+		lower := strings.ToLower(candidate)
+		if best == "" && min(len(word), len(lower)) >= 3 && (strings.HasPrefix(word, lower) || strings.HasPrefix(lower, word)) {
+			best = candidate
 		}
 	}
 	return best, best != ""

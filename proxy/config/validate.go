@@ -26,7 +26,7 @@ type checker struct {
 // is only an echo.
 func (c *checker) report(path, message, hint string) {
 	for _, e := range c.errs[:c.before] {
-		if within(e.Path, path) || within(path, e.Path) {
+		if e.Path == "" || within(e.Path, path) || within(path, e.Path) {
 			return
 		}
 	}
@@ -36,7 +36,7 @@ func (c *checker) report(path, message, hint string) {
 // within says whether path is outer or a place inside it.
 func within(path, outer string) bool {
 	rest, ok := strings.CutPrefix(path, outer)
-	return ok && (rest == "" || outer != "" && (rest[0] == '.' || rest[0] == '['))
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // problems reports what a feature's Check found.

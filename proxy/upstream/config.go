@@ -286,5 +286,5 @@ func (c *Config) checkRest() []unit.Problem {
 	if c.Host.IsZero() {
 		report("host", "host is empty", "write pass, endpoint or a name")
 	}
-	return problems
+	return append(problems, unit.CheckHeaderValue("host", c.Host)...)
 }

@@ -1,0 +1,1 @@
+counters = ngx.shared.counters
