@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// startPool is a started pool of one VM with scripts compiled from texts.
-func startPool(t testing.TB, options Options, texts ...string) (*Pool, []*Script) {
+// testPool is a started pool of one VM with scripts compiled from texts.
+func testPool(t testing.TB, options Options, texts ...string) (*Pool, []*Script) {
 	t.Helper()
 	if options.Log == nil {
 		options.LogLevel = LevelDebug
@@ -84,7 +84,7 @@ func TestHandlerEnds(t *testing.T) {
 		{"yields at top level", `coroutine.yield(1) coroutine.yield()`, PhaseContent, Done, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, scripts := startPool(t, Options{}, c.text)
+			p, scripts := testPool(t, Options{}, c.text)
 			s := pinned(t, p)
 			for round := range 3 {
 				out := finish(s, s.Start(scripts[0], c.phase, nil))
@@ -100,7 +100,7 @@ func TestHandlerEnds(t *testing.T) {
 }
 
 func TestTraceback(t *testing.T) {
-	p, scripts := startPool(t, Options{}, `
+	p, scripts := testPool(t, Options{}, `
 local function inner()
   ngx.sleep(0.001)
   error("deep")

@@ -164,6 +164,9 @@ func (s *State) DropLines() (lost uint32) {
 // when no limit is set.
 func (s *State) Memory() (used, peak uint64) { return uint64(s.c.used), uint64(s.c.peak) }
 
+// Allow raises the memory limit by n bytes.
+func (s *State) Allow(n uint64) { s.c.limit += C.size_t(n) }
+
 // Crossings counts entries from Go into this state.
 func (s *State) Crossings() uint64 { return uint64(s.c.crossings) }
 

@@ -148,7 +148,10 @@ static void read_ranges(void) {
 static void over_budget(lua_State *L, lua_Debug *ar) {
   (void)ar;
   if (!inside || !inside->hooked) { lua_sethook(L, NULL, 0, 0); return; }
-  luaL_error(L, "execution time limit exceeded");
+  luaL_where(L, 0);                      /* in a hook, level 0 is the script */
+  lua_pushliteral(L, "execution time limit exceeded");
+  lua_concat(L, 2);
+  lua_error(L);
 }
 
 #if defined(__x86_64__)
