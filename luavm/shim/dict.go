@@ -55,6 +55,15 @@ func (d *Dict) Stats() DictStats {
 	}
 }
 
+// Check walks the whole dictionary and says what does not fit together. It is
+// slow, and all who use the dictionary wait meanwhile: for tests.
+func (d *Dict) Check() error {
+	if bad := C.pg_shdict_check(d.c); bad != nil {
+		return errors.New("BUG: shared dictionary: " + C.GoString(bad))
+	}
+	return nil
+}
+
 // Provide hands ngx.null, cjson and dicts to the state; between Open and Boot.
 // The dictionaries must stay open for as long as the state runs.
 func (s *State) Provide(dicts []*Dict) error {

@@ -14,5 +14,8 @@ func (*Dict) Close() {}
 // Stats is empty.
 func (*Dict) Stats() DictStats { return DictStats{} }
 
+// Check finds nothing.
+func (*Dict) Check() error { return nil }
+
 // Provide refuses.
 func (*State) Provide([]*Dict) error { return errNoLua }

@@ -191,5 +191,7 @@ typedef struct pg_dict_stats {
   uint64_t capacity, free, items, evicted, expired, refused;
 } pg_dict_stats;
 void pg_shdict_stats(pg_shdict *d, pg_dict_stats *out);
+/* shdict_check.c: what is wrong inside, or NULL */
+const char *pg_shdict_check(pg_shdict *d);
 
 #endif

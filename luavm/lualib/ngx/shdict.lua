@@ -66,7 +66,7 @@ end
 local function zone_of(t)
   local zone
   if type(t) == "table" then
-    zone = t[1]
+    zone = t[2]
   end
   if not istype(zone_type, zone) then
     error('bad "zone" argument', 3)
@@ -321,8 +321,9 @@ P.shdict = {
 
 local shared = {}
 
+-- [1] is userdata, as OpenResty's is; [2] is what the functions above use.
 for name, p in pairs(P.dicts) do
-  shared[name] = setmetatable({ffi.cast(zone_type, p)}, methods)
+  shared[name] = setmetatable({p, ffi.cast(zone_type, p)}, methods)
 end
 
 P.ngx.shared = shared

@@ -31,10 +31,10 @@ local function check_type(t, name)
     error("bad argument #1 to '" .. name .. "' (table expected, got "
       .. (t == nil and "nil" or type(t)) .. ")", 3)
   end
-  if not istype(zone_type, t[1]) then
+  if not istype(zone_type, t[2]) then
     error("bad user data for the ngx_shm_zone_t pointer", 3)
   end
-  return t[1]
+  return t[2]
 end
 
 -- max of get_keys(max) and flush_expired(max); 0 is all.
@@ -148,12 +148,12 @@ local function two(name, ...)
     error("expecting 2 arguments, but only seen " .. n, 3)
   end
   local zone, key = ...
-  if type(zone) ~= "table" or not istype(zone_type, zone[1]) then
+  if type(zone) ~= "table" or not istype(zone_type, zone[2]) then
     error('bad "zone" argument', 3)
   end
   local err
   key, err = list_key(key, name, 4)
-  return zone[1], key, err
+  return zone[2], key, err
 end
 
 local function pop(left, name, ...)
