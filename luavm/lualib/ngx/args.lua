@@ -7,8 +7,8 @@ local ffi = require "ffi"
 
 local C = ffi.C
 local ffi_string = ffi.string
-local error, type, tostring, select, next, pairs = error, type, tostring,
-  select, next, pairs
+local error, type, tostring, select, next = error, type, tostring,
+  select, next
 local concat = table.concat
 local new_tab = require "table.new"
 local clear_tab = require "table.clear"
@@ -147,10 +147,11 @@ local function encode(t)
   return concat(parts, "&", 1, n)
 end
 
-local function encode_at(t, level)
+-- called by an API function, not in a tail call
+local function encode_checked(t)
   local ok, text = pcall(encode, t)
   if not ok then
-    error(text, level + 1)
+    error(text, 3)
   end
   return text
 end
@@ -163,7 +164,7 @@ function req.set_uri_args(...)
   local args = ...
   local s = slot_of_request()
   if type(args) == "table" then
-    args = encode_at(args, 2)
+    args = encode_checked(args)
   elseif type(args) == "number" then
     args = tostring(args)
   elseif type(args) == "string" then
@@ -187,7 +188,8 @@ function ngx.encode_args(...)
     error("bad argument #1 to 'encode_args' (table expected, got "
       .. P.type_name(args) .. ")", 2)
   end
-  return encode_at(args, 2)
+  local text = encode_checked(args)
+  return text
 end
 
 function ngx.decode_args(...)
@@ -208,9 +210,9 @@ function ngx.escape_uri(s, set)
   if set == nil then
     set = COMPONENT
   elseif type(set) ~= "number" then
-    error('"type" is not a number', 3)
+    error('"type" is not a number', 2)
   elseif set < 0 or set > C.PG_ESCAPE_MAIL then
-    error('"type" ' .. set .. " out of range", 3)
+    error('"type" ' .. set .. " out of range", 2)
   end
   return escaped(s, set)
 end

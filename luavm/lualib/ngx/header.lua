@@ -56,7 +56,8 @@ local function read(_, name)
   return all
 end
 
-local function put(s, mode, name, value, level)
+-- Errors name the script's line: see req.lua.
+local function put(s, mode, name, value)
   if type(value) ~= "string" then
     value = tostring(value)
   end
@@ -64,10 +65,10 @@ local function put(s, mode, name, value, level)
   if rc == 0 then
     return value
   end
-  error(rc == VALUE and "failed to set header" or "no memory", level + 1)
+  error(rc == VALUE and "failed to set header" or "no memory", 4)
 end
 
-local function write_field(name, value, add, level)
+local function write_field(name, value, add)
   local s = slot_of_request()
   if type(name) ~= "string" then
     name = tostring(name)
@@ -78,44 +79,31 @@ local function write_field(name, value, add, level)
   end
   if type(value) == "table" then
     local n = #value
-    if n == 0 and add then
-      return
-    end
     for i = 1, n do
-      value[i] = put(s, (add or i > 1) and ADD or SET, name, value[i],
-        level + 1)
+      value[i] = put(s, (add or i > 1) and ADD or SET, name, value[i])
     end
-    if n > 0 then
+    if n > 0 or add then
       return
     end
     value = nil
   end
-  if value == nil then
-    if add then
-      error("invalid header value", level + 1)
-    end
-    if set_field(s, RESP, CLEAR, name, #name, nil, 0) == MEMORY then
-      error("no memory", level + 1)
-    end
-    return
+  if value ~= nil then
+    put(s, add and ADD or SET, name, value)
+  elseif add then
+    error("invalid header value", 3)
+  elseif set_field(s, RESP, CLEAR, name, #name, nil, 0) == MEMORY then
+    error("no memory", 3)
   end
-  put(s, add and ADD or SET, name, value, level + 1)
 end
 
 P.ngx.header = setmetatable({}, {
   __index = read,
   __newindex = function(_, name, value)
-    return write_field(name, value, false, 2)
+    write_field(name, value, false)
   end,
 })
 
--- require "ngx.resp" of lua-resty-core
-package.loaded["ngx.resp"] = {
-  version = "0.1.25",
-  add_header = function(name, value)
-    return write_field(name, value, true, 2)
-  end,
-}
+P.write_response_field = write_field
 
 local function get_status()
   return slot_of_request().status

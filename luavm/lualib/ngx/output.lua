@@ -37,6 +37,13 @@ local DEPTH = 100
 
 local found = ffi.new("pg_str[1]")
 
+local function text_of(v)
+  if v ~= nil and v == null then
+    return "null"
+  end
+  return tostring(v)
+end
+
 -- The number of elements, as OpenResty counts an array: its largest key.
 local function array_size(t, i, name)
   local max = 0
@@ -82,7 +89,7 @@ function write_table(s, t, name)
     if type(v) == "table" then
       rc = write_table(s, v, name)
     else
-      v = v == null and "null" or tostring(v)
+      v = text_of(v)
       rc = print_bytes(s, v, #v)
     end
     if rc ~= 0 then
@@ -100,13 +107,13 @@ local function add(s, v)
     return write_table(s, v, "print")
   end
   if type(v) ~= "string" then
-    v = v == null and "null" or tostring(v)
+    v = text_of(v)
   end
   return print_bytes(s, v, #v)
 end
 
 -- Arguments are looked at before anything is written.
-local function check(v, i, name, level)
+local function check(v, i, name)
   local kind = type(v)
   if kind == "string" or kind == "number" or kind == "nil"
     or kind == "boolean" or v == null
@@ -116,13 +123,13 @@ local function check(v, i, name, level)
   if kind == "table" then
     local ok, err = pcall(check_table, v, i, name, false, 1)
     if not ok then
-      error(err, level + 1)
+      error(err, 3)
     end
     return
   end
   error("bad argument #" .. i .. " to '" .. name .. "' (string, number, "
     .. "boolean, nil, ngx.null, or array table expected, but got " .. kind
-    .. ")", level + 1)
+    .. ")", 3)
 end
 
 -- The head is decided now. HTTP/1.0 has no chunks: all is gathered first,
@@ -190,15 +197,15 @@ local function refused(flags)
   return nil, "seen eof"
 end
 
--- print and say of one string are the ways that scripts take most
+-- Called in a tail call: for errors, the script is one level up.
 local function output(name, newline, ...)
-  local s = slot_within(HANDLER, 4)
+  local s = slot_within(HANDLER)
   if band(s.flags, SPECIAL) ~= 0 then
     return refused(s.flags)
   end
   local n = select("#", ...)
   for i = 1, n do
-    check((select(i, ...)), i, name, 3)
+    check((select(i, ...)), i, name)
   end
   local before = s.out_len
   for i = 1, n do
@@ -236,7 +243,7 @@ function ngx.flush(...)
     error("bad argument #1 to 'flush' (boolean expected, got "
       .. P.type_name(should_wait) .. ")", 2)
   end
-  local s = slot_within(HANDLER, 3)
+  local s = slot_within(HANDLER)
   local flags = s.flags
   if band(flags, SPECIAL) ~= 0 then
     return refused(flags)
@@ -263,14 +270,14 @@ function ngx.eof(...)
   if band(s.flags, EOF) ~= 0 then
     return nil, "seen eof"
   end
-  P.within(s, HANDLER, 3)
+  P.within(s, HANDLER, 2)
   commit(s, false)
   s.flags = band(bor(s.flags, EOF), bit.bnot(BUFFERING))
   return wait(s, C.PG_OP_EOF, 0)
 end
 
 function ngx.send_headers()
-  local s = slot_within(HANDLER, 3)
+  local s = slot_within(HANDLER)
   if band(s.flags, SENT) ~= 0 then
     return 1
   end
@@ -304,7 +311,7 @@ function ngx.redirect(...)
   else
     status = 302
   end
-  local s = slot_within(HANDLER, 3)
+  local s = slot_within(HANDLER)
   if is_sent(s) then
     error("attempt to call ngx.redirect after sending out the headers", 2)
   end

@@ -97,7 +97,9 @@ function req.get_headers(max, raw)
   return collect(list, n, raw)
 end
 
-local function put(s, mode, name, value, level)
+-- Errors below name the script's line: put and clear are called by
+-- write_field, that by an API function, and none of them in a tail call.
+local function put(s, mode, name, value)
   if type(value) ~= "string" then
     value = tostring(value)
   end
@@ -105,64 +107,52 @@ local function put(s, mode, name, value, level)
   if rc == 0 then
     return value
   end
-  error(rc == VALUE and "failed to set header" or "no memory", level + 1)
+  error(rc == VALUE and "failed to set header" or "no memory", 4)
 end
 
-local function clear(s, name, level)
-  if set_field(s, REQ, CLEAR, name, #name, nil, 0) == MEMORY then
-    error("no memory", level + 1)
-  end
-end
-
-local function write_field(name, value, add, level)
+local function write_field(name, value, add)
   local s = slot_of_request()
   if name == nil then
-    error("bad 'name' argument: string expected, got nil", level + 1)
+    error("bad 'name' argument: string expected, got nil", 3)
   end
   if type(name) ~= "string" then
     name = tostring(name)
   end
-  if value == nil then
-    if add then
-      error("bad 'value' argument: string or table expected, got nil",
-        level + 1)
+  if type(value) == "table" then
+    local n = #value
+    for i = 1, n do
+      value[i] = put(s, (add or i > 1) and ADD or SET, name, value[i])
     end
-    return clear(s, name, level + 1)
-  end
-  if type(value) ~= "table" then
-    put(s, add and ADD or SET, name, value, level + 1)
-    return
-  end
-  local n = #value
-  if n == 0 then
-    if add then
-      error("bad 'value' argument: non-empty table expected", level + 1)
+    if n > 0 then
+      return
     end
-    return clear(s, name, level + 1)
+    if add then
+      error("bad 'value' argument: non-empty table expected", 3)
+    end
+    value = nil
   end
-  for i = 1, n do
-    value[i] = put(s, (add or i > 1) and ADD or SET, name, value[i],
-      level + 1)
+  if value ~= nil then
+    put(s, add and ADD or SET, name, value)
+  elseif add then
+    error("bad 'value' argument: string or table expected, got nil", 3)
+  elseif set_field(s, REQ, CLEAR, name, #name, nil, 0) == MEMORY then
+    error("no memory", 3)
   end
 end
 
 function req.set_header(name, value)
-  return write_field(name, value, false, 2)
+  write_field(name, value, false)
 end
 
 function req.clear_header(name)
-  local s = slot_of_request()
-  if type(name) ~= "string" then
-    name = tostring(name)
-  end
-  return clear(s, name, 2)
+  write_field(name == nil and "nil" or name, nil, false)
 end
 
 -- require "ngx.req" of lua-resty-core
 package.loaded["ngx.req"] = {
-  version = "0.1.25",
+  version = P.resty_core_version,
   add_header = function(name, value)
-    return write_field(name, value, true, 2)
+    write_field(name, value, true)
   end,
 }
 
@@ -226,7 +216,7 @@ function req.set_uri(...)
       .. P.type_name(jump) .. ")", 2)
   end
   if jump then
-    within(s, P.REWRITE_PHASE, 3)
+    within(s, P.REWRITE_PHASE, 2)
   end
   if set_text(s, C.PG_EDIT_URI, jump and 1 or 0, uri, #uri) ~= 0 then
     error("no memory", 2)

@@ -58,3 +58,13 @@ function P.ngx.resp.get_headers(max, raw)
   end
   return headers
 end
+
+local write_field = P.write_response_field
+
+-- require "ngx.resp" of lua-resty-core
+package.loaded["ngx.resp"] = {
+  version = P.resty_core_version,
+  add_header = function(name, value)
+    write_field(name, value, true)
+  end,
+}
