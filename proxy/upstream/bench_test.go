@@ -94,7 +94,7 @@ func parallel(b *testing.B, worker func() (one func())) {
 }
 
 func BenchmarkExchange(b *testing.B) {
-	g := group(b, nil, benchOrigin(b))
+	g := group(b, testConfig(benchOrigin(b)))
 	head := []byte("GET / HTTP/1.1\r\nHost: origin\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
 	parallel(b, func() func() {
 		var res wire.ResponseHead

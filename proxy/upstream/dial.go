@@ -6,14 +6,13 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 )
 
 // dialer makes connections to one endpoint.
 type dialer struct {
-	address string      // as configured: host:port or unix:/path
+	address string      // host:port
 	tls     *tls.Config // nil for plain
 	names   *resolver   // nil when address needs no resolution
 	net     net.Dialer
@@ -53,9 +52,6 @@ func (d *dialer) dial(e *Endpoint, timeout time.Duration) (*Conn, error) {
 
 // connect tries the address, or each address that a name has.
 func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
-	if path, ok := strings.CutPrefix(d.address, "unix:"); ok {
-		return d.net.DialContext(ctx, "unix", path)
-	}
 	if d.names == nil {
 		return d.net.DialContext(ctx, "tcp", d.address)
 	}
@@ -93,7 +89,7 @@ func (d *dialer) failure(err error, kind ConnectKind) *ConnectError {
 		kind = ConnectTimeout
 	case errors.As(err, &dns):
 		kind = ConnectName
-	case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT):
+	case errors.Is(err, syscall.ECONNREFUSED):
 		kind = ConnectRefused
 	}
 	return &ConnectError{Address: d.address, Kind: kind, Err: err}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"perigee/proxy/observe"
 	"perigee/proxy/wire"
 )
 
@@ -33,6 +34,7 @@ type Endpoint struct {
 	id       identity
 	dialer   *dialer
 	limits   atomic.Pointer[Limits]
+	metrics  atomic.Pointer[observe.EndpointMetrics]
 	// borrowers is guarded by the registry's mutex.
 	borrowers int
 
@@ -50,14 +52,17 @@ func (e *Endpoint) Address() string { return e.id.address }
 // Upstream is the name of the upstream the endpoint belongs to.
 func (e *Endpoint) Upstream() string { return e.id.upstream }
 
+// Metrics are the endpoint's series, for who reports a finished attempt; nil
+// when the registry has none.
+func (e *Endpoint) Metrics() *observe.EndpointMetrics { return e.metrics.Load() }
+
 // Acquire gives a connection for one exchange: the most recently used idle one,
 // or a new one. The caller ends its use with Release or Hijack. reused says
 // that the connection has served before and may be stale. The error is ErrBusy
 // or a *ConnectError.
 func (e *Endpoint) Acquire(t Timeouts) (c *Conn, reused bool, err error) {
 	limits := e.limits.Load()
-	if n := e.inFlight.Add(1); limits.Connections > 0 && n > int64(limits.Connections) {
-		e.inFlight.Add(-1)
+	if !e.admit(limits) {
 		return nil, false, ErrBusy
 	}
 	if c := e.idle.take(now(), limits.IdleTimeout); c != nil {
@@ -73,11 +78,26 @@ func (e *Endpoint) Acquire(t Timeouts) (c *Conn, reused bool, err error) {
 // attempt after ErrStale, when more of them are likely to be stale.
 func (e *Endpoint) AcquireNew(t Timeouts) (*Conn, error) {
 	limits := e.limits.Load()
-	if n := e.inFlight.Add(1); limits.Connections > 0 && n > int64(limits.Connections) {
-		e.inFlight.Add(-1)
+	if !e.admit(limits) {
 		return nil, ErrBusy
 	}
+	if limits.Connections > 0 && e.inFlight.Load()+int64(e.idle.size()) > int64(limits.Connections) {
+		if c := e.idle.take(now(), limits.IdleTimeout); c != nil {
+			c.closeIdle()
+		}
+	}
 	return e.dial(t, limits)
+}
+
+// admit counts one more connection in use, if the limit allows it. Idle ones
+// need no count of their own: Acquire makes no connection while there is one,
+// so all together are never more than were once in use.
+func (e *Endpoint) admit(limits *Limits) bool {
+	if n := e.inFlight.Add(1); limits.Connections > 0 && n > int64(limits.Connections) {
+		e.inFlight.Add(-1)
+		return false
+	}
+	return true
 }
 
 func (e *Endpoint) dial(t Timeouts, limits *Limits) (*Conn, error) {

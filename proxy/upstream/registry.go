@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"perigee/proxy/observe"
 )
 
 // Registry holds the endpoints of the process. Configurations borrow endpoints
@@ -17,6 +19,9 @@ type Registry struct {
 	// swept is set while a sweep is due, so that returning a connection costs
 	// one load in the usual case.
 	swept atomic.Bool
+
+	// metrics is nil when nobody counts.
+	metrics atomic.Pointer[observe.Metrics]
 
 	mu        sync.Mutex
 	endpoints map[identity]*Endpoint
@@ -37,6 +42,10 @@ func NewRegistry() *Registry {
 	return &Registry{endpoints: make(map[identity]*Endpoint)}
 }
 
+// SetMetrics makes every endpoint that is borrowed from now on hold its series
+// of m: see Endpoint.Metrics.
+func (r *Registry) SetMetrics(m *observe.Metrics) { r.metrics.Store(m) }
+
 // borrow gives the endpoint for id, made by build when it is new. The newest
 // borrower's limits hold for all.
 func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (*Endpoint, error) {
@@ -53,6 +62,11 @@ func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (
 	}
 	e.borrowers++
 	e.limits.Store(limits)
+	if m := r.metrics.Load(); m != nil {
+		// Asked for at every borrowing: series that no configuration names
+		// expire.
+		e.metrics.Store(m.Endpoint(id.upstream, id.address))
+	}
 	return e, nil
 }
 

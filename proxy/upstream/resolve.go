@@ -17,13 +17,16 @@ const nameTTL = 5 * time.Second
 // that worked last time and goes on with the others.
 type resolver struct {
 	host, port string
+	lookup     func(ctx context.Context, host string) ([]net.IPAddr, error)
 
 	mu    sync.Mutex
 	known []string
 	until monotonic
 }
 
-func newResolver(host, port string) *resolver { return &resolver{host: host, port: port} }
+func newResolver(host, port string) *resolver {
+	return &resolver{host: host, port: port, lookup: net.DefaultResolver.LookupIPAddr}
+}
 
 // addresses gives all of the name's addresses, as host:port. When the name
 // cannot be resolved just now, those known before are used on.
@@ -34,7 +37,7 @@ func (r *resolver) addresses(ctx context.Context) ([]string, error) {
 	if fresh {
 		return known, nil
 	}
-	ips, err := net.DefaultResolver.LookupIPAddr(ctx, r.host)
+	ips, err := r.lookup(ctx, r.host)
 	if err != nil {
 		if len(known) > 0 {
 			return known, nil
