@@ -133,3 +133,14 @@ func FuzzAccessText(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAppendAccess(b *testing.B) {
+	for name, line := range map[string]func([]byte, *Record) []byte{"json": AppendAccessJSON, "text": AppendAccessText} {
+		b.Run(name, func(b *testing.B) {
+			rec, buf := fullRecord(), make([]byte, 0, 4096)
+			for b.Loop() {
+				buf = line(buf[:0], rec)
+			}
+		})
+	}
+}

@@ -1,6 +1,14 @@
 package observe
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrReloading says that a reload did not start because another one is running
+// or the gateway is draining. Any other error of a reload is about the
+// configuration.
+var ErrReloading = errors.New("another reload is running or the gateway is draining: try again when it is done")
 
 // RouteInfo describes one route of the running snapshot for the admin listener.
 type RouteInfo struct {
