@@ -1,29 +1,61 @@
+// Command perigee is the gateway: one binary, one YAML file.
 package main
 
 import (
 	"fmt"
+	"io"
 	"os"
-
-	"perigee/proxy"
-	"perigee/proxy/config"
-	"perigee/proxy/observe"
 )
 
-func main() {
-	f, err := config.Load(os.Args[1])
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+// version is set by the build (-ldflags -X main.version=...).
+var version = "dev"
+
+// Exit codes: 0 done, 1 the command failed or what it looked at is wrong, 2 it
+// was called wrongly.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+)
+
+// command is one word behind "perigee".
+type command struct {
+	name, arguments, does string
+	run                   func(args []string, out, errs io.Writer) int
+}
+
+var commands = []command{
+	{"run", "-c FILE [-watch]", "serve in the foreground; SIGHUP (with -watch a file change too) reloads, SIGTERM drains and ends", run},
+	{"check", "-c FILE | -schema", "say what is wrong with a configuration, or print its JSON Schema", check},
+	{"explain", "-c FILE METHOD URL [-H 'K: V']...", "say which route, filters and upstream would serve a request, and why", explain},
+	{"demo", "[-c FILE]", "serve the built-in demo, with an origin behind it", demo},
+	{"version", "", "print the version, and how LuaJIT was built", printVersion},
+}
+
+func main() { os.Exit(dispatch(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func dispatch(args []string, out, errs io.Writer) int {
+	if len(args) > 0 {
+		for _, c := range commands {
+			if c.name == args[0] {
+				return c.run(args[1:], out, errs)
+			}
+		}
+		if args[0] != "-h" && args[0] != "-help" && args[0] != "--help" && args[0] != "help" {
+			fmt.Fprintf(errs, "perigee: unknown command %q\n", args[0])
+			usage(errs)
+			return exitUsage
+		}
+		usage(out)
+		return exitOK
 	}
-	log, _ := observe.OpenLog(observe.LogOptions{File: "-", Level: observe.LevelInfo})
-	st := proxy.NewState(observe.BuildInfo{}, log)
-	s, err := proxy.NewServer(st)
-	if err != nil {
-		panic(err)
+	usage(errs)
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: perigee COMMAND [ARGUMENTS]")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-8s %s\n           %s\n", c.name, c.arguments, c.does)
 	}
-	if err := s.Apply(f); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	select {}
 }

@@ -215,7 +215,8 @@ func silent(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }
 // TestSlowBodyIsNoTimeout: the body may take longer than any timeout while it
 // moves, and so may whoever takes it.
 func TestSlowBodyIsNoTimeout(t *testing.T) {
-	const timeout = 80 * time.Millisecond
+	t.Parallel()
+	const timeout = 400 * time.Millisecond
 	e := endpoint(t, func(c *net.TCPConn) {
 		for readRequest(c) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
@@ -251,15 +252,17 @@ func TestSlowBodyIsNoTimeout(t *testing.T) {
 // TestOldDeadlineHarmsNoLaterExchange: a connection idle for longer than the
 // timeouts of the exchange before is as good as any.
 func TestOldDeadlineHarmsNoLaterExchange(t *testing.T) {
+	t.Parallel()
 	e := endpoint(t, func(c *net.TCPConn) {
 		for readRequest(c) {
 			time.Sleep(5 * time.Millisecond)
 			_, _ = io.WriteString(c, emptyAnswer)
 		}
 	})
-	short := Timeouts{Send: 30 * time.Millisecond, Response: 30 * time.Millisecond, Read: 30 * time.Millisecond}
+	const short = 200 * time.Millisecond
+	timeouts := Timeouts{Send: short, Response: short, Read: short}
 	for _, way := range []string{"WriteLast", "Write", "WriteLast", "Write"} {
-		c, _, err := e.Acquire(short)
+		c, _, err := e.Acquire(timeouts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +276,7 @@ func TestOldDeadlineHarmsNoLaterExchange(t *testing.T) {
 		if !c.Release(Finished) {
 			t.Fatal("connection was not kept")
 		}
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(short + short/2)
 	}
 	if i := e.Info(); i.Dialed != 1 {
 		t.Errorf("%d connections", i.Dialed)
@@ -321,31 +324,42 @@ func TestCancel(t *testing.T) {
 	for _, tt := range tests {
 		for _, when := range []time.Duration{0, 30 * time.Millisecond} {
 			t.Run(tt.name+"/"+when.String(), func(t *testing.T) {
-				e := endpoint(t, func(c *net.TCPConn) { time.Sleep(300 * time.Millisecond) })
-				c, _, err := e.Acquire(testTimeouts)
-				if err != nil {
-					t.Fatal(err)
+				// A busy machine gets three tries to be fast enough.
+				var spent time.Duration
+				for range 3 {
+					if spent = cancelOne(t, tt.do, when); spent < 50*time.Millisecond {
+						return
+					}
 				}
-				canceler := c.Canceler()
-				canceled := make(chan time.Time, 1)
-				go func() {
-					time.Sleep(when)
-					canceled <- time.Now()
-					canceler.Cancel()
-				}()
-				err = tt.do(c)
-				if spent := time.Since(<-canceled); spent > 50*time.Millisecond {
-					t.Errorf("unblocked %v after Cancel", spent)
-				}
-				if !errors.Is(err, ErrCanceled) || errors.Is(err, ErrStale) {
-					t.Errorf("error %v", err)
-				}
-				if c.Release(Finished) {
-					t.Error("a canceled connection was kept")
-				}
+				t.Errorf("unblocked %v after Cancel", spent)
 			})
 		}
 	}
+}
+
+// cancelOne cancels do after a while and says how long it took to return.
+func cancelOne(t *testing.T, do func(c *Conn) error, when time.Duration) time.Duration {
+	e := endpoint(t, func(c *net.TCPConn) { time.Sleep(300 * time.Millisecond) })
+	c, _, err := e.Acquire(testTimeouts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canceler := c.Canceler()
+	canceled := make(chan time.Time, 1)
+	go func() {
+		time.Sleep(when)
+		canceled <- time.Now()
+		canceler.Cancel()
+	}()
+	err = do(c)
+	spent := time.Since(<-canceled)
+	if !errors.Is(err, ErrCanceled) || errors.Is(err, ErrStale) {
+		t.Errorf("error %v", err)
+	}
+	if c.Release(Finished) {
+		t.Error("a canceled connection was kept")
+	}
+	return spent
 }
 
 // TestCancelWinsOverArming: a Cancel is never lost, however it meets the arming

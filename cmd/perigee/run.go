@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"perigee/proxy"
+	"perigee/proxy/admin"
+	"perigee/proxy/config"
+	"perigee/proxy/observe"
+)
+
+// run serves a configuration until a signal ends it.
+func run(args []string, _, errs io.Writer) int {
+	flags := newFlags("run", errs)
+	path := flags.String("c", "", "the configuration `FILE`")
+	watch := flags.Bool("watch", false, "reload when the file or a script of it changes")
+	if flags.Parse(args) != nil || flags.NArg() > 0 || *path == "" {
+		flags.Usage()
+		return exitUsage
+	}
+	file, err := config.Load(*path)
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return exitFailed
+	}
+	p, err := start(file, func() (*config.File, error) { return config.Load(*path) })
+	if err != nil {
+		fmt.Fprintln(errs, err)
+		return exitFailed
+	}
+	if *watch {
+		go p.watch()
+	}
+	return p.wait()
+}
+
+// process is a running gateway with its admin listener and its log.
+type process struct {
+	*proxy.Server
+	log   *observe.Log
+	admin *admin.Server
+	load  func() (*config.File, error)
+	ended chan struct{}
+}
+
+func start(file *config.File, load func() (*config.File, error)) (*process, error) {
+	level, err := observe.ParseLevel(string(file.Log.Level))
+	if err != nil {
+		return nil, err
+	}
+	log, err := observe.OpenLog(observe.LogOptions{File: file.Log.File, Level: level})
+	if err != nil {
+		return nil, err
+	}
+	server, err := proxy.NewServer(proxy.NewState(buildInfo(), log))
+	if err != nil {
+		return nil, err
+	}
+	p := &process{Server: server, log: log, load: load, ended: make(chan struct{})}
+	if err := server.Apply(file); err != nil {
+		p.end()
+		return nil, err
+	}
+	if !file.Admin.Off() {
+		p.admin, err = admin.Start(admin.Options{
+			Address: file.Admin.Address, Probes: file.Admin.Probes, Log: log.Slog(),
+		}, p)
+		if err != nil {
+			p.end()
+			return nil, file.NewError("admin", err.Error(), "choose a free address, or off")
+		}
+	}
+	for address, bound := range server.Addresses() {
+		log.Print(observe.LevelNotice, nil, "listening on "+bound.String()+" ("+address+")")
+	}
+	return p, nil
+}
+
+// Reload applies the configuration as it is on disk now. On error the running
+// one stays.
+func (p *process) Reload(context.Context) error {
+	file, err := p.load()
+	if err == nil {
+		err = p.Apply(file)
+	}
+	if err != nil {
+		p.Reloaded("refused")
+		p.log.Print(observe.LevelError, nil, "reload refused, the running configuration stays: "+err.Error())
+		return err
+	}
+	p.Reloaded("applied")
+	p.log.Print(observe.LevelNotice, nil, "configuration "+file.Digest()+" applied")
+	return nil
+}
+
+// watchInterval is how often -watch looks at the files. Looking at content, not
+// at events, sees every way a file can be replaced: in place, by rename, by the
+// symbolic links of a ConfigMap.
+const watchInterval = time.Second
+
+func (p *process) watch() {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	_, seen := p.Config()
+	for {
+		select {
+		case <-p.ended:
+			return
+		case <-ticker.C:
+		}
+		file, err := p.load()
+		digest := ""
+		if err != nil {
+			digest = err.Error()
+		} else {
+			digest = file.Digest()
+		}
+		if digest == seen {
+			continue
+		}
+		seen = digest
+		_ = p.Reload(context.Background())
+	}
+}
+
+// wait serves until SIGTERM or SIGINT has drained the gateway; a second one ends
+// it at once.
+func (p *process) wait() int {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	for s := range signals {
+		switch s {
+		case syscall.SIGHUP:
+			_ = p.Reload(context.Background())
+		case syscall.SIGUSR1:
+			p.Reopen()
+		default:
+			return p.drain(signals)
+		}
+	}
+	return exitOK
+}
+
+func (p *process) drain(signals <-chan os.Signal) int {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for s := range signals {
+			if s == syscall.SIGTERM || s == syscall.SIGINT {
+				cancel()
+			}
+		}
+	}()
+	p.log.Print(observe.LevelNotice, nil, "draining")
+	if err := p.Drain(ctx); err != nil {
+		p.log.Print(observe.LevelWarn, nil, "drain cut short: "+err.Error())
+	}
+	p.end()
+	return exitOK
+}
+
+// end closes what is open, the log last.
+func (p *process) end() {
+	close(p.ended)
+	if p.admin != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = p.admin.Close(ctx)
+		cancel()
+	}
+	p.Close()
+	_ = p.log.Close(time.Second)
+}

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"perigee/proxy/config"
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/route"
+	"perigee/proxy/wire"
+)
+
+// Check builds everything that a configuration asks for, scripts included, and
+// throws it away: what passes here can be applied, if its addresses are free.
+func Check(file *config.File) error {
+	log := observe.NewLog(discard{}, observe.LevelEmerg)
+	state := NewState(observe.BuildInfo{}, log)
+	defer state.Upstreams.Close()
+	for i := range file.Listeners {
+		if _, err := serverTLS(file.Listeners[i].TLS); err != nil {
+			return file.NewError(fmt.Sprintf("listeners[%d].tls", i), err.Error(), "give readable PEM files that belong together")
+		}
+	}
+	snap, err := build(file, state)
+	if err != nil {
+		return err
+	}
+	snap.close()
+	return nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+
+// HeaderLine is a field of a Question.
+type HeaderLine struct{ Name, Value string }
+
+// Question is a request that Explain is asked about.
+type Question struct {
+	Method, URL string
+	Headers     []HeaderLine
+}
+
+// Explain says in lines of text which route would serve a request, why the
+// others do not, and what would happen on the route.
+func Explain(file *config.File, q Question) (string, error) {
+	ex, err := q.exchange()
+	if err != nil {
+		return "", err
+	}
+	defer exchange.Release(ex)
+	rules := make([]route.Rule, 0, len(file.Routes))
+	for i := range file.Routes {
+		rules = append(rules, rule(&file.Routes[i]))
+	}
+	result, steps := route.NewTable(rules).Explain(asked{ex}, route.Outside)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s (host %s, path %s)\n", q.Method, q.URL, ex.Host, ex.Path)
+	for _, s := range steps {
+		fmt.Fprintf(&b, "  %v\n", s)
+	}
+	switch result.Outcome {
+	case route.Found:
+		explainRoute(&b, file, &file.Routes[result.Rule])
+	case route.WrongMethod:
+		b.WriteString("answer: 405, only another method finds a route\n")
+	default:
+		b.WriteString("answer: 404, no route\n")
+	}
+	return b.String(), nil
+}
+
+// exchange makes the request as it would arrive.
+func (q Question) exchange() (*exchange.Exchange, error) {
+	u, err := url.Parse(q.URL)
+	if err != nil {
+		return nil, fmt.Errorf("URL %q: %w", q.URL, err)
+	}
+	host := u.Host
+	if host == "" {
+		host = "localhost"
+	}
+	var head strings.Builder
+	fmt.Fprintf(&head, "%s %s HTTP/1.1\r\n", q.Method, u.RequestURI())
+	for _, h := range q.Headers {
+		if strings.EqualFold(h.Name, "host") {
+			host = h.Value
+			continue
+		}
+		fmt.Fprintf(&head, "%s: %s\r\n", h.Name, h.Value)
+	}
+	fmt.Fprintf(&head, "Host: %s\r\n\r\n", host)
+	ex := exchange.Acquire(nil, &exchange.Conn{RemoteAddr: net.IPv4(127, 0, 0, 1).String()})
+	ex.Raw = []byte(head.String())
+	n, err := wire.ScanRequest(&ex.Head, ex.Raw, 0, wire.Limits{})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("this request would be refused: %w", err)
+	case n != len(ex.Raw):
+		return nil, fmt.Errorf("URL %q does not make one request head", q.URL)
+	}
+	ex.FillRequest()
+	if !setTarget(ex) {
+		return nil, fmt.Errorf("this request would be refused with 400: path %q cannot be decoded", u.Path)
+	}
+	return ex, nil
+}
+
+func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
+	fmt.Fprintf(b, "route: %s\n", r.Name)
+	if r.Transform != nil {
+		b.WriteString("  rewrite: transform\n")
+	}
+	if r.Lua != nil {
+		for key, s := range r.Lua.Sources() {
+			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))
+		}
+	}
+	switch {
+	case r.Respond != nil:
+		fmt.Fprintf(b, "answer: %d, from the configuration\n", r.Respond.Status)
+	case r.Upstream != "":
+		fmt.Fprintf(b, "upstream: %s\n", r.Upstream)
+		u := file.Upstreams[r.Upstream]
+		for _, e := range u.Endpoints {
+			fmt.Fprintf(b, "  endpoint %s weight %d\n", e.Address, e.Weight)
+		}
+		fmt.Fprintf(b, "  attempts %d, retry on %v\n", u.Retry.Attempts, u.Retry.On)
+	default:
+		b.WriteString("answer: from the content script\n")
+	}
+}

@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"io"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+)
+
+// WriteMetrics writes all metrics in Prometheus' text format.
+func (s *Server) WriteMetrics(w io.Writer) error { return s.state.Metrics.WritePrometheus(w) }
+
+// Config is the running configuration with secrets masked, and its digest.
+func (s *Server) Config() (masked []byte, digest string) {
+	file := s.gateway.current.Load().File
+	masked, err := file.Masked()
+	if err != nil {
+		masked = []byte("# " + err.Error() + "\n")
+	}
+	return masked, file.Digest()
+}
+
+// Reloaded counts the outcome of a reload: applied or refused.
+func (s *Server) Reloaded(outcome string) { s.state.Metrics.Reloads.With(outcome).Inc() }
+
+// Reopen opens log files anew, after they were moved away.
+func (s *Server) Reopen() {
+	if err := s.state.Log.Reopen(); err != nil {
+		s.state.problem("reopen log: " + err.Error())
+	}
+	if access := s.state.access.Load(); access != nil {
+		if err := access.Reopen(); err != nil {
+			s.state.problem("reopen access log: " + err.Error())
+		}
+	}
+}
+
+// Routes describes the routes of the running configuration.
+func (s *Server) Routes() []observe.RouteInfo {
+	snap := s.gateway.current.Load()
+	infos := make([]observe.RouteInfo, 0, len(snap.routes))
+	for i, r := range snap.routes {
+		c := &snap.File.Routes[i]
+		info := observe.RouteInfo{
+			Name: r.Name, Methods: c.Match.Methods, Priority: c.Priority, Internal: r.Internal,
+			Upstream: c.Upstream, Requests: r.Metrics.Requests(),
+		}
+		for _, h := range c.Match.Hosts {
+			info.Hosts = append(info.Hosts, h.String())
+		}
+		for _, p := range c.Match.Paths {
+			info.Paths = append(info.Paths, p.String())
+		}
+		for stage := range exchange.StageCount {
+			for _, f := range r.Steps[stage] {
+				info.Filters = append(info.Filters, stage.String()+"/"+f.Name())
+			}
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// Upstreams describes the upstreams of the running configuration.
+func (s *Server) Upstreams() []observe.UpstreamInfo {
+	snap := s.gateway.current.Load()
+	var infos []observe.UpstreamInfo
+	for name, g := range snap.groups {
+		info := observe.UpstreamInfo{Name: name, Balance: string(snap.File.Upstreams[name].Balance)}
+		for _, e := range g.Info() {
+			state := "up"
+			if e.Avoided {
+				state = "failing"
+			}
+			info.Endpoints = append(info.Endpoints, observe.EndpointInfo{
+				Address: e.Address, Weight: e.Weight, Healthy: !e.Avoided, State: state,
+				InFlight: e.InFlight, Idle: e.Idle, Failures: e.Failed,
+				Requests: s.state.Metrics.Endpoint(name, e.Address).Requests(),
+			})
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+// Lua describes VMs, scripts and shared dictionaries.
+func (s *Server) Lua() observe.LuaInfo {
+	snap := s.gateway.current.Load()
+	stats := snap.pool.Stats()
+	info := observe.LuaInfo{Version: luavm.Build(), Hardened: luavm.Hardened()}
+	for _, vm := range stats.VMs {
+		info.VMs = append(info.VMs, observe.VMInfo{
+			Worker: vm.Worker, State: "running", MemoryBytes: int64(vm.Memory),
+			Pinned: int64(vm.Slots), Suspended: int64(vm.Suspended),
+		})
+	}
+	for _, sc := range stats.Scripts {
+		var errors uint64
+		for _, n := range sc.Errors {
+			errors += n
+		}
+		info.Scripts = append(info.Scripts, observe.ScriptInfo{
+			Name: sc.Name, Runs: sc.Runs, Errors: errors, TotalSeconds: sc.Seconds,
+		})
+	}
+	for _, d := range s.state.Dicts.Stats() {
+		info.Dicts = append(info.Dicts, observe.DictInfo{
+			Name: d.Name, CapacityBytes: int64(d.Capacity), FreeBytes: int64(d.Free), Keys: int64(d.Items), Evictions: d.Evicted,
+		})
+	}
+	return info
+}
