@@ -23,6 +23,7 @@ func (c *Chunks) Trailers() (text []byte, fields []Field) {
 type trailerSection struct {
 	text     []byte
 	head     Head // reads the lines of text
+	lines    int  // read so far, those of dropped fields too
 	endCR    bool // the CR of the empty line has come
 	complete bool
 }
@@ -66,7 +67,7 @@ func (t *trailerSection) line() *Error {
 	if err != nil {
 		return err
 	}
-	if len(h.Fields) >= maxTrailerFields {
+	if t.lines++; t.lines > maxTrailerFields {
 		return ErrFieldCount
 	}
 	if err := h.addField(t.text, cr); err != nil {
