@@ -23,6 +23,7 @@ type decoder struct {
 	places
 	errs  Errors
 	nodes int
+	full  bool // maxNodes was passed and reported
 }
 
 // enumerated is a string type with a fixed set of words.
@@ -38,16 +39,22 @@ func (d *decoder) fail(node *yaml.Node, path, message, hint string) {
 	d.errs = append(d.errs, Error{Position: d.positionOf(node), Path: path, Message: message, Hint: hint})
 }
 
+// count adds one value and says whether there is room for it.
+func (d *decoder) count(node *yaml.Node, path string) bool {
+	d.nodes++
+	if d.nodes > maxNodes && !d.full {
+		d.full = true
+		d.fail(node, path, fmt.Sprintf("the file has more than %d values", maxNodes), "use fewer aliases")
+	}
+	return !d.full
+}
+
 // value decodes node into dst, which holds the defaults.
 func (d *decoder) value(node *yaml.Node, path string, dst reflect.Value, opts options) {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	d.nodes++
-	if d.nodes > maxNodes {
-		if d.nodes == maxNodes+1 {
-			d.fail(node, path, fmt.Sprintf("the file has more than %d values", maxNodes), "use fewer aliases")
-		}
+	if !d.count(node, path) {
 		return
 	}
 	d.note(path, node)

@@ -73,8 +73,8 @@ func (m *merger) merged(node *yaml.Node, depth int) {
 		return
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if m.nodes++; m.nodes > maxNodes {
-			return // value reports it
+		if !m.count(node, m.path) {
+			return
 		}
 		if node.Content[i].Tag != "!!merge" {
 			continue

@@ -130,3 +130,5 @@ func TestTemplatesAreVisitedWithTheirPaths(t *testing.T) {
 		}
 	}
 }
+
+func parseExample() ([]byte, error) { return os.ReadFile("perigee.example.yaml") }
