@@ -44,9 +44,11 @@ type Gateway interface {
 	Ready() (ready bool, why string)
 	// WriteMetrics writes Prometheus text; its error is w's.
 	WriteMetrics(w io.Writer) error
-	// Config returns the running configuration as YAML with secrets masked, and
-	// its digest; both are empty while none runs.
-	Config() (masked []byte, digest string)
+	// Config returns the running configuration as YAML with secrets masked, empty
+	// while none runs.
+	Config() ([]byte, error)
+	// Digest returns the running configuration's digest, "" while none runs.
+	Digest() string
 	Routes() []observe.RouteInfo
 	Upstreams() []observe.UpstreamInfo
 	Lua() observe.LuaInfo
@@ -74,9 +76,7 @@ type Options struct {
 const (
 	maxConnections = 128
 	maxHeaderBytes = 16 << 10
-	maxBodyBytes   = 4 << 10
 	headerTimeout  = 5 * time.Second
-	readTimeout    = 10 * time.Second
 	idleTimeout    = 60 * time.Second
 	answerTimeout  = 30 * time.Second
 )
@@ -138,12 +138,12 @@ func listen(key, address string, handler http.Handler, log *slog.Logger) (*liste
 		server: &http.Server{
 			Handler:           handler,
 			ReadHeaderTimeout: headerTimeout,
-			ReadTimeout:       readTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-			// WriteTimeout stays 0: profiles take as long as they are asked to.
-			// The doors set their own deadlines.
+			// WriteTimeout stays 0: profiles take as long as they are asked to, and
+			// the doors set their own deadlines. ReadTimeout stays 0 because it
+			// would end a profile's context; no door takes a body.
 		},
 	}, nil
 }

@@ -49,7 +49,7 @@ func (d *doors) full() *http.ServeMux {
 	mux.HandleFunc("GET /upstreams", d.upstreams)
 	mux.HandleFunc("GET /lua", d.lua)
 	mux.HandleFunc("POST /reload", d.reload)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/", timed(0, pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/profile", timed(30*time.Second, pprof.Profile))
@@ -75,7 +75,7 @@ func (d *doors) healthz(w http.ResponseWriter, _ *http.Request) {
 
 func (d *doors) readyz(w http.ResponseWriter, _ *http.Request) {
 	ready, why := d.gateway.Ready()
-	_, digest := d.gateway.Config()
+	digest := d.gateway.Digest()
 	setDigest(w, digest)
 	tail := ""
 	if digest != "" {
@@ -94,15 +94,19 @@ func (d *doors) metrics(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (d *doors) config(w http.ResponseWriter, _ *http.Request) {
-	masked, digest := d.gateway.Config()
-	if len(masked) == 0 {
+	masked, err := d.gateway.Config()
+	switch {
+	case err != nil:
+		d.log.Error("configuration cannot be shown", "error", err)
+		http.Error(w, "the configuration cannot be shown; the log says why", http.StatusInternalServerError)
+	case len(masked) == 0:
 		d.text(w, http.StatusServiceUnavailable, "no configuration runs yet\n")
-		return
+	default:
+		setDigest(w, d.gateway.Digest())
+		w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
+		_, err = w.Write(masked)
+		d.failed(err)
 	}
-	setDigest(w, digest)
-	w.Header().Set("Content-Type", "application/yaml; charset=utf-8")
-	_, err := w.Write(masked)
-	d.failed(err)
 }
 
 func (d *doors) routes(w http.ResponseWriter, _ *http.Request) {
@@ -141,7 +145,7 @@ func (d *doors) reload(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), reloadTimeout)
 	defer cancel()
 	err := d.gateway.Reload(ctx)
-	_, digest := d.gateway.Config()
+	digest := d.gateway.Digest()
 	setDigest(w, digest)
 	switch {
 	case err == nil:
@@ -173,7 +177,7 @@ func filled[T any](items []T) []T {
 func (d *doors) json(w http.ResponseWriter, value any) {
 	body, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
-		d.failed(fmt.Errorf("encode %T: %w", value, err))
+		d.log.Error("status cannot be shown", "error", err)
 		http.Error(w, "status cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}

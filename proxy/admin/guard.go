@@ -7,7 +7,7 @@ import (
 )
 
 // guard is around the full listener's doors: it refuses what can only come from
-// a web page that has no business here, and what is too large.
+// a web page that has no business here, and hands the rest to plain.
 func guard(hosts []string, next http.Handler) http.Handler {
 	known := map[string]bool{"localhost": true}
 	for _, host := range hosts {
@@ -32,6 +32,10 @@ func guard(hosts []string, next http.Handler) http.Handler {
 	})
 }
 
+// refusedBodyTime is for how long a body that no door takes is read and thrown
+// away before its connection is closed.
+const refusedBodyTime = time.Second
+
 // plain is around all doors: limits, and headers that keep browsers from
 // guessing, keeping and framing what they get.
 func plain(next http.Handler) http.Handler {
@@ -40,8 +44,15 @@ func plain(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		setAnswerDeadline(w, answerTimeout)
+		if r.ContentLength != 0 {
+			// The server reads what is left of a body before it closes; nobody
+			// waits long for that.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime))
+			h.Set("Connection", "close")
+			http.Error(w, "no door takes a request body", http.StatusRequestEntityTooLarge)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

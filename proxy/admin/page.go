@@ -69,14 +69,13 @@ a { color: #8ab4f8 } .good { color: #6fce8f } .bad { color: #ff8a80 } }
 
 func (d *doors) page(w http.ResponseWriter, _ *http.Request) {
 	ready, why := d.gateway.Ready()
-	_, digest := d.gateway.Config()
 	var body bytes.Buffer
 	err := pageText.Execute(&body, pageView{
-		Ready: ready, Why: why, Digest: digest,
+		Ready: ready, Why: why, Digest: d.gateway.Digest(),
 		Routes: d.gateway.Routes(), Upstreams: d.gateway.Upstreams(), VMs: d.gateway.Lua().VMs,
 	})
 	if err != nil {
-		d.failed(err)
+		d.log.Error("page cannot be shown", "error", err)
 		http.Error(w, "the page cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}
