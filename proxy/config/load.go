@@ -154,11 +154,6 @@ func (c *checker) readScripts() {
 			c.report(p.path+".file", fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err)), "paths start at "+strconv.Quote(c.root))
 			return
 		}
-		// A first line "#!..." is for shells; Lua's own file loader skips it too.
-		if strings.HasPrefix(text, "#") {
-			_, rest, _ := strings.Cut(text, "\n")
-			text = "\n" + rest
-		}
 		source.Text = text
 	})
 }

@@ -84,8 +84,8 @@ func TestPathsStartAtPrefix(t *testing.T) {
 	for name, pair := range map[string][2]string{
 		"root": {f.Root(), root}, "log": {f.Log.File, root + "/error.log"}, "access log": {f.AccessLog.File, "-"},
 		"lua.path": {f.Lua.Path, root + "/lua/?.lua;;/abs/?.lua"}, "file": {source.File, root + "/a.lua"},
-		"chunk name":                  {source.ChunkName("content"), "@" + root + "/a.lua"},
-		"text keeps its line numbers": {source.Text, "\nreturn 1\n"}, "name": {f.Name(), filepath.Join(dir, "perigee.yaml")},
+		"chunk name": {source.ChunkName("content"), "@" + root + "/a.lua"},
+		"text":       {source.Text, "#!/usr/bin/luajit\nreturn 1\n"}, "name": {f.Name(), filepath.Join(dir, "perigee.yaml")},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: %q, want %q", name, pair[0], pair[1])

@@ -2,7 +2,6 @@ package config
 
 import (
 	_ "embed"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 
 	"perigee/proxy/unit"
 
+	"github.com/goccy/go-json"
 	"go.yaml.in/yaml/v3"
 )
 
