@@ -58,6 +58,9 @@ func listen(pieces [][]byte) talk {
 				t.answers = append(t.answers, 200)
 				t.sent = fmt.Appendf(append(t.sent, head...), "Content-Length: %d\r\n\r\n%s", len(body), body)
 				inBody, progress = false, len(buf) > 0
+				if h.Close {
+					return t
+				}
 			}
 		}
 	}
@@ -152,6 +155,43 @@ func TestHostileRequestsInPieces(t *testing.T) {
 				if got := fmt.Sprintf("%+v", listen(pieces)); got != want {
 					t.Errorf("cut by seed %d: %s, want %s", seed, got, want)
 				}
+			}
+		})
+	}
+}
+
+// The end-to-end cases are about time and sizes too, which this package leaves to
+// its callers. All that it does decide must be as they state.
+func TestHostileConversations(t *testing.T) {
+	cases, err := testdata.Read("endtoend.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 60 {
+		t.Errorf("%d cases: some were lost", len(cases))
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			var pieces [][]byte
+			left := false
+			for _, s := range c.Steps {
+				pieces = append(pieces, s.Send)
+				left = left || s.End == testdata.EndAll
+			}
+			got := listen(pieces)
+			answers, reason, begun := c.Answers, c.Reason, left
+			switch reason {
+			case "body_bytes":
+				return
+			case "slow_head", "slow_body":
+				answers, reason, begun = answers[:len(answers)-1], "", true
+			}
+			if !slices.Equal(got.answers, answers) || got.reason != reason || got.begun != begun {
+				t.Errorf("%s:%d: got %v %s begun %v, want %v %s begun %v",
+					c.File, c.Line, got.answers, got.reason, got.begun, answers, reason, begun)
+			}
+			if err := c.CheckOrigin([][]byte{got.sent}); err != nil {
+				t.Errorf("%s:%d: %v", c.File, c.Line, err)
 			}
 		})
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // perHop are fields that every connection writes anew, so they are not compared.
-var perHop = []string{"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Trailer"}
+// Expect is among them: a gateway may ask for the body itself (RFC 9110 §10.1.1).
+var perHop = []string{"Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Trailer", "Expect"}
 
 // CheckOrigin compares all bytes that the origin's connections received for one
 // case, one element per connection, with what the case states. added are the
@@ -88,6 +89,9 @@ func readRequests(raw []byte, added []string) (requests []string, rest []byte, e
 		start := len(raw) - from.Len() - in.Buffered()
 		if start == len(raw) {
 			return requests, nil, nil
+		}
+		if !bytes.Contains(raw[start:], []byte("\r\n\r\n")) {
+			return requests, raw[start:], nil
 		}
 		request, err := http.ReadRequest(in)
 		if cutOff(err) {
