@@ -21,6 +21,8 @@ func TestMemoryLimit(t *testing.T) {
 		{"coroutines", `local t = {} for i = 1, 1e9 do t[i] = coroutine.create(function() end) end`, false},
 		{"in a coroutine", `coroutine.wrap(function() local t = {} for i = 1, 1e9 do t[i] = {i} end end)()`, false},
 		{"after a wait", `ngx.sleep(0) local t = {} for i = 1, 1e9 do t[i] = {i} end`, false},
+		{"in a coroutine of its own", `local co = coroutine.create(function() local t = {} for i = 1, 1e9 do t[i] = {i} end end)
+			local _, err = coroutine.resume(co) error(err, 0)`, false},
 		{"kept by a global", `kept = {} for i = 1, 1e9 do kept[i] = {i} end`, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

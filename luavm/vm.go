@@ -194,6 +194,9 @@ func (vm *VM) run(s *Slot, r *run, ref int32, in *Input) Outcome {
 	if status >= shim.Error {
 		err = vm.failed(status, r)
 	}
+	if vm.state.Starved() && status != shim.Poisoned {
+		vm.starved()
+	}
 	lines := vm.takeLines()
 	vm.unlock()
 	if lines != nil {
@@ -223,23 +226,27 @@ func (s *Slot) wait(r *run) *Op {
 	return &r.op
 }
 
-// failed counts a failure and decides what becomes of the VM; mu is held.
+// failed counts a failure and drops the VM if it was abandoned; mu is held.
 func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
 	err := vm.failure(status, r.script.Name())
 	vm.stats[r.script.index].fail(err.Kind)
-	switch status {
-	case shim.Poisoned:
+	if status == shim.Poisoned {
 		vm.condition.Store(vmLost)
 		vm.state.Abandon()
 		vm.pool.replace(vm)
-	case shim.Memory:
-		if limit := vm.pool.options.MemoryLimit; limit > 0 && vm.memory.Load() > limit/2 {
-			vm.condition.Store(vmRetired)
-			vm.state.Allow(limit / 4) // so that those who are still here can finish
-			vm.pool.replace(vm)
-		}
 	}
 	return err
+}
+
+// starved retires the VM if its heap is still large after the collection that
+// follows each run into the limit; mu is held.
+func (vm *VM) starved() {
+	limit := vm.pool.options.MemoryLimit
+	if vm.memory.Load() <= limit/2 || !vm.condition.CompareAndSwap(vmServing, vmRetired) {
+		return
+	}
+	vm.state.Allow(limit / 4) // so that those who are still here can finish
+	vm.pool.replace(vm)
 }
 
 func (vm *VM) lost(sc *Script) *ScriptError {

@@ -122,7 +122,7 @@ coroutine 1:
 	if !strings.HasPrefix(out.Err.Traceback, want) {
 		t.Fatalf("traceback:\n%s\nwant:\n%s", out.Err.Traceback, want)
 	}
-	if !strings.Contains(out.Err.Traceback, "script0:7: in main chunk") && !strings.Contains(out.Err.Traceback, "script0:7: in function <script0:0>") {
+	if !strings.HasSuffix(out.Err.Traceback, "\tscript0:7: in function <script0:1>") {
 		t.Fatalf("traceback:\n%s", out.Err.Traceback)
 	}
 }

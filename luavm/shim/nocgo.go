@@ -71,6 +71,9 @@ func (*State) DropLines() uint32 { return 0 }
 // Memory is zero.
 func (*State) Memory() (uint64, uint64) { return 0, 0 }
 
+// Starved is false.
+func (*State) Starved() bool { return false }
+
 // Allow does nothing.
 func (*State) Allow(uint64) {}
 

@@ -98,7 +98,8 @@ func (s *State) Close() {
 // Abandon leaks a poisoned state: its Lua heap is in an unknown condition.
 func (s *State) Abandon() { C.pg_watch_remove(s.c) }
 
-// Compile makes a function of source text. chunk is its name in Lua's form:
+// Compile makes a handler of source text: the body of a function without
+// arguments. chunk is its name in Lua's form:
 // "@file" or "=shown as is".
 func (s *State) Compile(chunk, source string) (ref int32, err error) {
 	name := C.CString(chunk)
@@ -160,9 +161,12 @@ func (s *State) DropLines() (lost uint32) {
 	return lost
 }
 
-// Memory is the size of the Lua heap and its largest so far, in bytes; zero
-// when no limit is set.
+// Memory is the size of the Lua heap and its largest so far, in bytes.
 func (s *State) Memory() (used, peak uint64) { return uint64(s.c.used), uint64(s.c.peak) }
+
+// Starved says if the last Resume ran into the memory limit, even if the
+// script caught the error. A full collection has run since.
+func (s *State) Starved() bool { return s.c.starved != 0 }
 
 // Allow raises the memory limit by n bytes.
 func (s *State) Allow(n uint64) { s.c.limit += C.size_t(n) }

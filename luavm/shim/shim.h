@@ -61,6 +61,7 @@ typedef struct pg_state {
 
   lua_Alloc alloc; void *alloc_ud;
   size_t used, limit, peak;  /* bytes of Lua heap; limit 0: none */
+  int starved;               /* the last run met the limit */
 
   /* watchdog.c; the picture is there */
   volatile uint64_t call;    /* odd while inside Lua */
@@ -82,7 +83,18 @@ const pg_core_api *pg_core(void);
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);
 
-/* ---- vm.c ---- */
+/* ---- state.c ---- */
+typedef struct pg_job {      /* arguments of a protected call */
+  pg_state *v;
+  const char *a;
+  const char *b; size_t bn;
+  lua_State *co;
+  int result;
+} pg_job;
+
+int pg_protect(pg_job *, lua_CFunction);  /* 0, or -1 with the message in err */
+void pg_set_error(pg_state *, const char *p, size_t n);
+int pg_do_collect(lua_State *);
 #define PG_BOOT_KEY "perigee.boot"   /* registry: the argument of init.lua */
 pg_state *pg_open(lua_State *L, size_t limit);
 void pg_close_begin(pg_state *);
@@ -93,6 +105,11 @@ int pg_boot_module(pg_state *, const char *name, const char *p, size_t n);
 int pg_compile(pg_state *, const char *p, size_t n, const char *chunk);
 int pg_eval(pg_state *, const char *p, size_t n);
 int pg_collect(pg_state *);
+void pg_nothing(void);
+int64_t pg_mono(void);           /* ns */
+double pg_wall(void);            /* seconds since the epoch, whole ms */
+
+/* ---- vm.c ---- */
 pg_run *pg_run_new(void);
 void pg_run_free(pg_state *, pg_run *);
 int pg_run_drop(pg_state *, pg_run *);
@@ -102,9 +119,6 @@ int pg_resume(pg_state *, pg_slot *, pg_run *, int ref,
               const char *body, uint32_t body_n,
               const char *data, uint32_t data_n, int64_t budget_ns);
 int pg_run_coroutine(pg_state *, pg_slot *, pg_run *, int ref);
-void pg_nothing(void);
-int64_t pg_mono(void);           /* ns */
-double pg_wall(void);            /* seconds since the epoch, whole ms */
 
 /* ---- buffers.c ---- */
 pg_slot *pg_slot_new(uint32_t id, uint32_t log_max, uint32_t out_max);

@@ -36,7 +36,7 @@ local function check(co, name)
 end
 
 local function explained(co, ok, first, ...)
-  if not ok and first == "cannot resume non-suspended coroutine" then
+  if not ok and first == "cannot resume running coroutine" then
     return false, "cannot resume " .. status(co) .. " coroutine"
   end
   return ok, first, ...

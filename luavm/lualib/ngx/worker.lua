@@ -12,9 +12,7 @@ local vm, worker = P.vm, P.ngx.worker
 -- nil before the VM has its place, as in nginx's master
 function worker.id()
   local id = vm.worker_id
-  if id >= 0 then
-    return id
-  end
+  return id >= 0 and id or nil
 end
 
 function worker.count()
