@@ -14,13 +14,18 @@ import (
 // So everything that every exchange touches is spread over shards, and a record
 // carries the number of its shard:
 //
-//	Counts, 4 shards           Histogram, 4 shards
+//	Counts, 4 shards          Histogram, 4 shards
 //
-//	line 0 | n | pad ... |     line 0 | le0 | le1 | ...  | le7  |  shard 0
-//	line 1 | n | pad ... |     line 1 | le8 | ... | +Inf | sum  |
-//	line 2 | n | pad ... |     line 2 | le0 | le1 | ...  | le7  |  shard 1
-//	line 3 | n | pad ... |     line 3 | le8 | ... | +Inf | sum  |
-//	                           ...
+//	line 0 | n | pad ... |    shards --> [0] [1] [2] [3]   read only, shared
+//	line 1 | n | pad ... |                |   |   |   nil  not used yet
+//	line 2 | n | pad ... |                v   v   v
+//	line 3 | n | pad ... |            | le0 | le1 | ...  | le7 |  two lines,
+//	                                  | le8 | ... | +Inf | sum |  one owner mostly
+//
+// A histogram's cell and a status code's Counts are made when they are first
+// needed, by whoever needs them first: of ten thousand routes, those without
+// traffic cost a few hundred bytes each. A loser of that race drops its copy and
+// takes the winner's.
 //
 // Go has no public per-processor storage, but the pool that exchanges come from
 // has: an exchange usually returns to the processor that used it last. A shard
@@ -134,11 +139,11 @@ type histogramCell struct {
 // count), without a lock. Make it with newHistogram.
 type Histogram struct {
 	bounds *Bounds
-	cells  []histogramCell
+	shards []atomic.Pointer[histogramCell]
 }
 
 func newHistogram(b *Bounds, shards int) *Histogram {
-	return &Histogram{bounds: b, cells: make([]histogramCell, shards)}
+	return &Histogram{bounds: b, shards: make([]atomic.Pointer[histogramCell], shards)}
 }
 
 // Observe counts d on the given shard (Record.Shard). A negative d, which only
@@ -151,9 +156,23 @@ func (h *Histogram) Observe(shard uint32, d time.Duration) {
 	for i < bounds && d > h.bounds[i] {
 		i++
 	}
-	c := &h.cells[int(shard)&(len(h.cells)-1)]
+	c := loadOrMake(&h.shards[int(shard)&(len(h.shards)-1)], newCell)
 	c.buckets[i].Add(1)
 	c.sum.Add(int64(d))
+}
+
+func newCell() *histogramCell { return new(histogramCell) }
+
+// loadOrMake returns what slot points to, filled from make by the first to ask.
+func loadOrMake[T any](slot *atomic.Pointer[T], make func() *T) *T {
+	if v := slot.Load(); v != nil {
+		return v
+	}
+	fresh := make()
+	if slot.CompareAndSwap(nil, fresh) {
+		return fresh
+	}
+	return slot.Load()
 }
 
 // Totals is a histogram read at one moment.
@@ -167,8 +186,11 @@ type Totals struct {
 // Totals adds up the shards.
 func (h *Histogram) Totals() Totals {
 	t := Totals{Bounds: h.bounds}
-	for i := range h.cells {
-		c := &h.cells[i]
+	for i := range h.shards {
+		c := h.shards[i].Load()
+		if c == nil {
+			continue
+		}
 		for j := range c.buckets {
 			n := c.buckets[j].Load()
 			t.Buckets[j] += n
@@ -196,11 +218,16 @@ func (t *Totals) Quantile(q float64) time.Duration {
 	return t.Bounds[bounds-1]
 }
 
-// codes counts by HTTP status. A status takes memory when it is first seen.
+// codes counts by HTTP status. A class of a hundred and a status in it take
+// memory when they are first seen.
 type codes struct {
-	shards int
-	slots  [600 - 100]atomic.Pointer[Counts]
+	shards  int
+	classes [5]atomic.Pointer[codeClass]
 }
+
+type codeClass [100]atomic.Pointer[Counts]
+
+func newClass() *codeClass { return new(codeClass) }
 
 func (c *codes) inc(shard uint32, status int) {
 	if status < 100 || status > 599 {
@@ -208,24 +235,25 @@ func (c *codes) inc(shard uint32, status int) {
 		// shows as a 500 rather than not at all.
 		status = 500
 	}
-	slot := &c.slots[status-100]
-	n := slot.Load()
+	class := loadOrMake(&c.classes[status/100-1], newClass)
+	n := class[status%100].Load()
 	if n == nil {
-		fresh := newCounts(c.shards)
-		if slot.CompareAndSwap(nil, fresh) {
-			n = fresh
-		} else {
-			n = slot.Load()
-		}
+		n = loadOrMake(&class[status%100], func() *Counts { return newCounts(c.shards) })
 	}
 	n.Add(shard, 1)
 }
 
 // each calls f for every status seen, ascending.
 func (c *codes) each(f func(status int, n uint64)) {
-	for i := range c.slots {
-		if n := c.slots[i].Load(); n != nil {
-			f(i+100, uint64(n.Value()))
+	for i := range c.classes {
+		class := c.classes[i].Load()
+		if class == nil {
+			continue
+		}
+		for j := range class {
+			if n := class[j].Load(); n != nil {
+				f(100*(i+1)+j, uint64(n.Value()))
+			}
 		}
 	}
 }

@@ -16,7 +16,8 @@ type BuildInfo struct {
 // Metrics owns every number that perigee counts about itself. There is one per
 // gateway and it outlives reloads: a series is found again by its labels, so its
 // numbers go on, and it is dropped when three applied configurations in a row no
-// longer named it. One that returns after that starts at 0 like any new series.
+// longer named it (a listener's never). One that returns after that starts at 0
+// like any new series.
 type Metrics struct {
 	build      BuildInfo
 	shards     int
@@ -88,7 +89,8 @@ func (m *Metrics) Applied(digest string) {
 	m.upstreams.expire(oldest)
 	m.endpoints.expire(oldest)
 	m.scripts.expire(oldest)
-	m.listeners.expire(oldest)
+	// A listener's series stay: their gauge is taken back when the last of its
+	// connections closes, however many configurations later that is.
 }
 
 // RouteMetrics are the series of one route.

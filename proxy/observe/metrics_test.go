@@ -28,6 +28,16 @@ func TestSeriesSurviveReloadAndLeaveAfterThree(t *testing.T) {
 	gone.Observe(&Record{Status: 200}) // an exchange that outlived its series
 }
 
+func TestAListenersGaugeComesBackToZeroAfterManyReloads(t *testing.T) {
+	m := NewMetrics(BuildInfo{})
+	m.Listener(":1").Open.Add(1)
+	for range 10 {
+		m.Applied("d")
+	}
+	m.Listener(":1").Open.Add(-1)
+	scrapeOf(t, m).want(t, `perigee_connections{listener=":1"}`, 0)
+}
+
 func TestRefusedReloadsDropNothing(t *testing.T) {
 	m := NewMetrics(BuildInfo{})
 	m.Route("a").Observe(&Record{Status: 200})
@@ -150,6 +160,8 @@ func TestObserveAllocatesNothing(t *testing.T) {
 		ep.Observe(rec.Shard, attempt)
 		script.Observe(rec.Shard, time.Microsecond)
 		m.Refused.With("bare_lf").Inc()
+		m.Listener(":1").Accepted.Inc()
+		m.Endpoint("u", "e").Observe(rec.Shard, attempt)
 		m.InFlight.Add(rec.Shard, -1)
 	}
 	observe()

@@ -11,8 +11,9 @@ import (
 // one that named it: as long as exchanges of that generation can be running.
 const keptGenerations = 3
 
-// registry finds series by their labels. Asking is for the cold path: whoever
-// builds a snapshot asks once and keeps the handle.
+// registry finds series by their labels. Whoever builds a snapshot asks once and
+// keeps the handle; asking for a series that is there takes a read lock and
+// allocates nothing, so that it is bearable once per connection or attempt.
 type registry[K comparable, T any] struct {
 	mu    sync.RWMutex
 	items map[K]*registered[T]
@@ -21,24 +22,43 @@ type registry[K comparable, T any] struct {
 type registered[T any] struct {
 	value *T
 	// named is the newest generation that asked for the series.
-	named uint64
+	named atomic.Uint64
 }
 
 // get returns the series for key, made by build when there is none, and marks it
 // as named by generation.
 func (r *registry[K, T]) get(key K, generation uint64, build func() *T) *T {
+	r.mu.RLock()
+	it := r.items[key]
+	if it != nil {
+		it.name(generation)
+	}
+	r.mu.RUnlock()
+	if it != nil {
+		return it.value
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.items == nil {
 		r.items = make(map[K]*registered[T])
 	}
-	it := r.items[key]
-	if it == nil {
+	if it = r.items[key]; it == nil {
 		it = &registered[T]{value: build()}
 		r.items[key] = it
 	}
-	it.named = max(it.named, generation)
+	it.name(generation)
 	return it.value
+}
+
+// name marks the series as named by generation. Under the registry's read lock,
+// so that expire sees either the mark or a caller that comes after it.
+func (it *registered[T]) name(generation uint64) {
+	for {
+		before := it.named.Load()
+		if before >= generation || it.named.CompareAndSwap(before, generation) {
+			return
+		}
+	}
 }
 
 // expire drops what no generation since oldest has named.
@@ -46,7 +66,7 @@ func (r *registry[K, T]) expire(oldest uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, it := range r.items {
-		if it.named < oldest {
+		if it.named.Load() < oldest {
 			delete(r.items, key)
 		}
 	}
