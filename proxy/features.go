@@ -26,7 +26,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		respond = newRespond(c.Respond)
 	}
 	if c.Lua != nil {
-		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.snapshot.state.Scripts()); err != nil {
+		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {
 			return err
 		}
 	}
@@ -51,6 +51,13 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	r.EditsBody = lua.Has(exchange.Body)
 	return nil
+}
+
+// scripts is how the snapshot's scripts report.
+func (b *builder) scripts() script.Report {
+	report := b.snapshot.state.Scripts()
+	report.TotalTime = b.snapshot.File.Lua.TotalTime.Std()
+	return report
 }
 
 func newRespond(c *respond.Config) *respond.Filter { return respond.New(*c) }

@@ -116,6 +116,9 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 		}
 		return g.fail(ex, 404, "no_route")
 	}
+	if ex.Route == nil {
+		snap.evaluate(ex)
+	}
 	ex.Route = r
 	ex.BodyLimit = r.BodyLimit
 	ex.Record.Route = r.Name
@@ -198,7 +201,7 @@ func (g *Gateway) end(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.Record.Duration = time.Since(ex.Record.Start)
-	ex.Record.BytesOut += ex.Down.Written()
+	ex.Record.BytesIn, ex.Record.BytesOut = ex.Down.Received(), ex.Down.Written()
 	ex.Place.Answer = 0
 	ex.Place.Step = stepLog
 	return true

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"perigee/proxy/config"
-	"perigee/proxy/exchange"
 	"perigee/proxy/serve"
 	"perigee/proxy/wire"
 )
@@ -31,6 +30,7 @@ type Server struct {
 
 	mu        sync.Mutex // one configuration at a time
 	listeners map[string]*listener
+	stop      context.CancelFunc
 }
 
 // listener is one bound address. Its descriptor stays through reloads; what it
@@ -59,6 +59,7 @@ func NewServer(state *State) (*Server, error) {
 		return nil, err
 	}
 	s.driver = driver
+	s.watchSaturation()
 	return s, nil
 }
 
@@ -215,6 +216,7 @@ func (s *Server) Drain(ctx context.Context) error {
 
 // Close ends everything that is left after Drain.
 func (s *Server) Close() {
+	s.stop()
 	s.driver.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,5 +232,3 @@ func (s *Server) recovered(value any) {
 	s.state.Metrics.Panics.Inc()
 	s.state.problem(fmt.Sprintf("panic while a connection was served: %v", value))
 }
-
-var _ exchange.Verdict

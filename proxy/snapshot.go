@@ -26,6 +26,7 @@ type Snapshot struct {
 	routes        []*exchange.Route
 	errorPages    map[int]string
 	inflightLimit int64
+	variables     []variable
 	groups        map[string]*upstream.Group
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
@@ -107,6 +108,7 @@ func build(file *config.File, state *State) (s *Snapshot, err error) {
 		File: file, state: state, groups: map[string]*upstream.Group{},
 		errorPages:    file.ErrorPages,
 		inflightLimit: int64(file.Limits.Inflight),
+		variables:     variables(file),
 		unmatched:     state.Metrics.Route(""),
 	}
 	defer func() {

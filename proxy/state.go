@@ -109,8 +109,15 @@ func (s *State) close() {
 // Scripts is how scripts report to the state.
 func (s *State) Scripts() script.Report {
 	return script.Report{
+		Metrics: s.Metrics.Script,
 		Failed: func(ex *exchange.Exchange, err *luavm.ScriptError) string {
 			id := string(ex.Record.ID[:])
+			switch err.Kind {
+			case luavm.ErrBudget, luavm.ErrMemory, script.KindTotalTime:
+				s.Metrics.LuaAborts.With(string(err.Kind)).Inc()
+			case luavm.ErrLost:
+				s.Metrics.LuaAborts.With("jump").Inc()
+			}
 			s.Log.Print(observe.LevelError, &ex.Record, err.Error()+"\n"+err.Traceback+"\nid: "+id)
 			return id
 		},

@@ -11,15 +11,13 @@ import (
 // WriteMetrics writes all metrics in Prometheus' text format.
 func (s *Server) WriteMetrics(w io.Writer) error { return s.state.Metrics.WritePrometheus(w) }
 
-// Config is the running configuration with secrets masked, and its digest.
-func (s *Server) Config() (masked []byte, digest string) {
-	file := s.gateway.current.Load().File
-	masked, err := file.Masked()
-	if err != nil {
-		masked = []byte("# " + err.Error() + "\n")
-	}
-	return masked, file.Digest()
+// Config is the running configuration with secrets masked.
+func (s *Server) Config() (masked []byte, err error) {
+	return s.gateway.current.Load().File.Masked()
 }
+
+// Digest identifies the running configuration.
+func (s *Server) Digest() string { return s.gateway.current.Load().File.Digest() }
 
 // Reloaded counts the outcome of a reload: applied or refused.
 func (s *Server) Reloaded(outcome string) { s.state.Metrics.Reloads.With(outcome).Inc() }

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"sort"
+
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/route"
+	"perigee/proxy/unit"
 )
 
 // asked is an exchange as the routing table reads it: one pointer, so that it
@@ -51,6 +54,31 @@ func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome)
 		ex.Captures = append(ex.Captures, group)
 	}
 	return s.routes[result.Rule], route.Found
+}
+
+// evaluate gives the configuration's variables their values, once per exchange.
+func (s *Snapshot) evaluate(ex *exchange.Exchange) {
+	for _, v := range s.variables {
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], v.value)
+		ex.Vars = append(ex.Vars, exchange.Var{Name: v.name, Value: string(ex.Scratch)})
+	}
+}
+
+// variable is one of the configuration's variables.
+type variable struct {
+	name  string
+	value unit.Template
+}
+
+// variables are those of a configuration, in the order of their names: one may
+// use those before it.
+func variables(file *config.File) []variable {
+	var list []variable
+	for name, value := range file.Variables {
+		list = append(list, variable{name, value})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
+	return list
 }
 
 // rule is what the routing table needs to know of a configured route.

@@ -24,7 +24,9 @@ type Downstream interface {
 	// Tunnel copies bytes both ways between the client and up, early first,
 	// until one side ends. It returns how many bytes went each way.
 	Tunnel(up net.Conn, early []byte) (sent, received int64, err error)
-	// Written is how many bytes of the answer have left so far, head included.
+	// Received and Written are the exchange's bytes on the connection so far,
+	// heads and framing included.
+	Received() int64
 	Written() int64
 	// StopReading makes a ReadBody that waits on another thread return, and
 	// later ones fail; the connection ends after this exchange.

@@ -109,6 +109,8 @@ type Exchange struct {
 	// while a content script waits for its output to be sent, the filters of
 	// that output run, and may wait too.
 	LuaWaits [StageCount]*luavm.Op
+	// LuaUntil is when each stage's script must have ended, after Record.Start.
+	LuaUntil [StageCount]time.Duration
 	// Vars are variables set by scripts and by the configuration.
 	Vars []Var
 

@@ -1,14 +1,18 @@
 package script
 
 import (
+	"time"
+
 	"perigee/luavm"
 	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
 )
 
 // Filter runs a route's scripts, one per stage that has one.
 type Filter struct {
 	pool    *luavm.Pool
 	scripts [exchange.StageCount]*luavm.Script
+	metrics [exchange.StageCount]*observe.ScriptMetrics
 	report  Report
 }
 
@@ -16,6 +20,10 @@ type Filter struct {
 type Report struct {
 	// Failed logs a failed script and returns the id that the client is given.
 	Failed func(ex *exchange.Exchange, err *luavm.ScriptError) (id string)
+	// Metrics gives the series of a script.
+	Metrics func(name string) *observe.ScriptMetrics
+	// TotalTime bounds a phase of an exchange, its waits included; 0: no bound.
+	TotalTime time.Duration
 	// Refused logs that no VM could take the exchange.
 	Refused func(ex *exchange.Exchange, err error)
 }
@@ -39,6 +47,7 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 			return nil, &SyntaxError{Key: key, Err: err}
 		}
 		f.scripts[stageOf(key)] = sc
+		f.metrics[stageOf(key)] = report.Metrics(Name(route, key))
 	}
 	return f, nil
 }
@@ -92,6 +101,9 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 	}
 	fillStage(ex, stage)
+	if f.report.TotalTime > 0 {
+		ex.LuaUntil[stage] = time.Since(ex.Record.Start) + f.report.TotalTime
+	}
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 }
@@ -129,6 +141,12 @@ func (f *Filter) resume(ex *exchange.Exchange, stage exchange.Stage, op *luavm.O
 // goOn resumes the script whose op is complete.
 func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) exchange.Verdict {
 	ex.LuaWaits[stage] = nil
+	if until := ex.LuaUntil[stage]; until > 0 && time.Since(ex.Record.Start) >= until {
+		return f.failed(ex, stage, &luavm.ScriptError{
+			Kind: KindTotalTime, Script: f.scripts[stage].Name(),
+			Message: "the phase took longer than lua.total_time, " + f.report.TotalTime.String(),
+		})
+	}
 	fillStage(ex, stage)
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Resume(op, &in))
@@ -136,6 +154,7 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 
 // settle applies what a run has changed and turns its outcome into a verdict.
 func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) exchange.Verdict {
+	f.metrics[stage].Observe(ex.Record.Shard, out.Ran)
 	if out.Kind == luavm.Failed {
 		return f.failed(ex, stage, out.Err)
 	}
@@ -165,7 +184,7 @@ func (f *Filter) wait(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 	ex.LuaWaits[stage] = op
 	switch op.Kind {
 	case luavm.OpSleep:
-		ex.Post(luavm.OpSleep).Seconds = op.Seconds
+		ex.Post(luavm.OpSleep).Seconds = f.bounded(ex, stage, op.Seconds)
 	case luavm.OpReadBody, luavm.OpDiscardBody:
 		if ex.BodyRead || ex.Down.BodyDone() {
 			ex.BodyRead = true
@@ -184,9 +203,22 @@ func (f *Filter) wait(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 	return exchange.Wait
 }
 
+// KindTotalTime is the kind of error of a phase that took longer, waits
+// included, than the configuration allows.
+const KindTotalTime luavm.ErrorKind = "total_time"
+
+// bounded shortens a wait to what is left of the phase's time.
+func (f *Filter) bounded(ex *exchange.Exchange, stage exchange.Stage, seconds float64) float64 {
+	if until := ex.LuaUntil[stage]; until > 0 {
+		return min(seconds, max(0, (until-time.Since(ex.Record.Start)).Seconds()))
+	}
+	return seconds
+}
+
 // failed answers 500 with an id that leads to the log; the traceback stays
 // there.
 func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.ScriptError) exchange.Verdict {
+	f.metrics[stage].Errors.With(string(err.Kind)).Inc()
 	ex.Record.ErrorID = f.report.Failed(ex, err)
 	ex.LuaWaits[stage] = nil
 	drop(ex)

@@ -92,6 +92,7 @@ func (c *conn) readFramed(p []byte) (int, error) {
 		}
 	}
 	b.left -= int64(n)
+	c.received += int64(n)
 	b.done = b.left == 0
 	return n, nil
 }
@@ -110,6 +111,7 @@ func (c *conn) readChunked(p []byte) (int, error) {
 			}
 			data, used, err := b.chunks.Next(window)
 			c.r += used
+			c.received += int64(used)
 			total += copy(p[total:], data)
 			if err != nil {
 				return total, err

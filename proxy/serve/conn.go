@@ -51,12 +51,15 @@ type conn struct {
 	buf           []byte
 	headEnd, r, w int
 
-	body   bodyReader
-	out    []byte // head and framing of an answer, gathered
-	sent   int64  // bytes of this exchange's answer on the wire
-	close  bool   // the connection ends after this exchange
-	broken bool   // a write failed: nothing can be sent any more
-	timer  *time.Timer
+	body bodyReader
+	out  []byte // head and framing of an answer, gathered
+	sent int64  // bytes of this exchange's answer on the wire
+	// received is how many bytes of this exchange's body came, framing
+	// included.
+	received int64
+	close    bool // the connection ends after this exchange
+	broken   bool // a write failed: nothing can be sent any more
+	timer    *time.Timer
 }
 
 func (s *Server) newConn(l *listener, nc net.Conn) *conn {
@@ -163,8 +166,9 @@ func (c *conn) serveOne() bool {
 	c.info.Requests++
 	ex.Raw = c.buf[:c.headEnd:c.headEnd]
 	ex.Record.Start = time.Now()
+	ex.StartNS = monotonicNS(ex.Record.Start)
 	c.body.begin(&ex.Head)
-	c.sent, c.broken = 0, false
+	c.sent, c.received, c.broken = 0, 0, false
 	c.close = ex.Head.Close || c.server.closing.Load()
 	if !c.enter(ex) {
 		ex.Abort()

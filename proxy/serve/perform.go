@@ -7,6 +7,7 @@ import (
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
+	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
 
@@ -34,14 +35,26 @@ func (c *conn) drive(ex *exchange.Exchange) {
 // performBeside performs an op on a goroutine of its own, because the exchange
 // waits for others too.
 func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
+	var fault upstream.Canceler
 	defer func() {
 		if v := recover(); v != nil {
 			c.server.opt.Recovered(v)
 			op.Err = errors.New("panic while an op was performed")
 		}
 		ex.Complete(op)
+		fault.Cancel()
 	}()
+	var up upstream.Canceler
+	if op.Kind == exchange.OpPump {
+		up = ex.Up.Canceler()
+	}
 	c.perform(ex, op)
+	// Whoever waits for the endpoint's answer to a body that never becomes
+	// whole must be told, once the reason can be read.
+	var why *wire.Error
+	if errors.As(op.Err, &why) {
+		fault = up
+	}
 }
 
 func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {

@@ -105,6 +105,9 @@ func (c *conn) write(a, b, tail []byte) error {
 	return nil
 }
 
+// Received implements exchange.Downstream.
+func (c *conn) Received() int64 { return c.received + int64(c.headEnd) }
+
 // Written implements exchange.Downstream.
 func (c *conn) Written() int64 { return c.sent }
 

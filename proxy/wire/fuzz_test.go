@@ -46,25 +46,28 @@ func FuzzScanRequest(f *testing.F) {
 	})
 }
 
-// sameInPieces scans raw again, cut by chance.
+// sameInPieces scans raw again, cut by chance; n and err are the outcome at once.
 func sameInPieces(t *testing.T, raw []byte, seed uint64, n int, err error) {
-	r := rand.New(rand.NewPCG(seed, 1))
 	var h RequestHead
+	got, gotErr := inPieces(raw, seed, func(buf []byte, from int) (int, error) {
+		return ScanRequest(&h, buf, from, small)
+	})
+	if got != n || gotErr != err {
+		t.Fatalf("in pieces: %d, %v; at once: %d, %v", got, gotErr, n, err)
+	}
+}
+
+// inPieces gives scan more and more of raw until it has an outcome.
+func inPieces(raw []byte, seed uint64, scan func(buf []byte, from int) (int, error)) (n int, err error) {
+	r := rand.New(rand.NewPCG(seed, 1))
 	for from, to := 0, 0; to < len(raw); from = to {
 		to = min(len(raw), to+1+r.IntN(1+r.IntN(40)))
 		// Another address each time: only offsets may be kept.
-		again, againErr := ScanRequest(&h, bytes.Clone(raw[:to]), from, small)
-		if again == 0 && againErr == nil {
-			continue
+		if n, err = scan(bytes.Clone(raw[:to]), from); n > 0 || err != nil {
+			break
 		}
-		if again != n || againErr != err {
-			t.Fatalf("in pieces: %d, %v at %d bytes; at once: %d, %v", again, againErr, to, n, err)
-		}
-		return
 	}
-	if n > 0 || err != nil && len(raw) > 0 {
-		t.Fatalf("in pieces nothing comes, at once %d, %v", n, err)
-	}
+	return n, err
 }
 
 func sameAsModel(t *testing.T, raw []byte, h *RequestHead, m modelHead) {
@@ -202,7 +205,13 @@ func FuzzScanResponse(f *testing.F) {
 		if err != nil && err.(*Error).Status != 502 {
 			t.Fatalf("refused as %v", err)
 		}
-		responseInPieces(t, raw, seed, asked, n, err)
+		var again ResponseHead
+		n2, err2 := inPieces(raw, seed, func(buf []byte, from int) (int, error) {
+			return ScanResponse(&again, buf, from, small, asked)
+		})
+		if n2 != n || err2 != err {
+			t.Fatalf("in pieces: %d, %v; at once: %d, %v", n2, err2, n, err)
+		}
 		if n == 0 {
 			return
 		}
@@ -220,25 +229,6 @@ func FuzzScanResponse(f *testing.F) {
 		}
 		responseAsNetHTTP(t, raw[:n], &h, method)
 	})
-}
-
-func responseInPieces(t *testing.T, raw []byte, seed uint64, asked Asked, n int, err error) {
-	r := rand.New(rand.NewPCG(seed, 3))
-	var h ResponseHead
-	for from, to := 0, 0; to < len(raw); from = to {
-		to = min(len(raw), to+1+r.IntN(1+r.IntN(40)))
-		again, againErr := ScanResponse(&h, bytes.Clone(raw[:to]), from, small, asked)
-		if again == 0 && againErr == nil {
-			continue
-		}
-		if again != n || againErr != err {
-			t.Fatalf("in pieces: %d, %v at %d bytes; at once: %d, %v", again, againErr, to, n, err)
-		}
-		return
-	}
-	if n > 0 || err != nil && len(raw) > 0 {
-		t.Fatalf("in pieces nothing comes, at once %d, %v", n, err)
-	}
 }
 
 // responseAsNetHTTP compares the framing with net/http's. It repairs more, so

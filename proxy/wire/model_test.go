@@ -40,8 +40,8 @@ type modelHead struct {
 	old           bool
 }
 
-// modelLines cuts lines off raw until an empty one. ok is false when the head
-// is not complete; status is that of a broken line end or limit.
+// modelLine cuts the line at pos off raw. status is -1 when its end has not come,
+// 400 or 431 when it is broken or too far.
 func modelLine(raw string, pos, limit int) (line string, next, status int) {
 	lf := strings.IndexByte(raw[pos:], '\n')
 	if lf < 0 && len(raw) < limit {
@@ -100,28 +100,34 @@ func modelScanRequest(raw string, lim Limits) (m modelHead) {
 	default:
 		m.host, m.path = absolute[1], absolute[2]
 	}
+	if status := m.readFields(raw, pos, lim); status != 0 {
+		return fail(status)
+	}
+	m.status = modelJudge(&m, absolute != nil)
+	return m
+}
+
+// readFields reads the field lines from pos on.
+func (m *modelHead) readFields(raw string, pos int, lim Limits) (status int) {
 	for {
-		var status int
-		line, pos, status = modelLine(raw, pos, lim.HeaderBytes)
+		line, next, status := modelLine(raw, pos, lim.HeaderBytes)
 		if status != 0 {
-			return fail(status)
+			return status
 		}
-		if line == "" {
-			break
+		if pos = next; line == "" {
+			m.size = pos
+			return 0
+		}
+		if len(m.names) == lim.Fields {
+			return 431
 		}
 		field := modelField.FindStringSubmatch(line)
-		if len(m.names) == lim.Fields {
-			return fail(431)
-		}
 		if field == nil {
-			return fail(400)
+			return 400
 		}
 		m.names = append(m.names, strings.ToLower(field[1]))
 		m.values = append(m.values, field[2])
 	}
-	m.size = pos
-	m.status = modelJudge(&m, absolute != nil)
-	return m
 }
 
 func modelValidHost(s string) bool {

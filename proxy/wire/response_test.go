@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -168,7 +167,7 @@ func TestSwitchingProtocols(t *testing.T) {
 	if err != nil || n != len(raw) || h.Status != 101 || !h.Upgrade || h.Body != BodyNone || h.Close {
 		t.Errorf("%d bytes, %v, %+v", n, err, h)
 	}
-	if got := fmt.Sprintf("%s", h.Reason.Of(raw)); got != "Switching Protocols" {
+	if got := string(h.Reason.Of(raw)); got != "Switching Protocols" {
 		t.Errorf("reason %q", got)
 	}
 }
