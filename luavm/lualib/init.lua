@@ -10,6 +10,7 @@
 -- to P.ngx. What it needs of the standard library it takes into locals now: a
 -- script may later replace any global.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 -- The only way to a __gc of one's own from Lua. The watchdog's hook does not
@@ -57,14 +58,15 @@ local getters, setters = {}, {}
 
 P.getters, P.setters = getters, setters
 
+-- "..." keeps traces from beginning here: see ngx/slot.lua.
 setmetatable(ngx, {
-  __index = function(_, key)
+  __index = function(_, key, ...)
     local get = getters[key]
     if get then
       return get()
     end
   end,
-  __newindex = function(t, key, value)
+  __newindex = function(t, key, value, ...)
     local set = setters[key]
     if set then
       return set(value)

@@ -251,13 +251,15 @@ int pg_get_var(pg_vm *vm, const char *name, uint32_t n, pg_str *out)
   e = extra(s, name, n);
   if (e)
     return pg_given(out, e->p, e->n);
-  if (begins(name, n, "http_"))
+  /* a dash in the wanted name matches nothing: fields have dashes only, and
+     those are spelled as underscores */
+  if (begins(name, n, "http_") && !memchr(name, '-', n))
     return pg_var_field(s, PG_SIDE_REQ, name + 5, n - 5, out);
   if (begins(name, n, "arg_"))
     return pg_var_arg(s, name + 4, n - 4, out);
   if (begins(name, n, "cookie_"))
     return pg_var_cookie(s, name + 7, n - 7, out);
-  if (begins(name, n, "sent_http_"))
+  if (begins(name, n, "sent_http_") && !memchr(name, '-', n))
     return pg_var_field(s, PG_SIDE_RESP, name + 10, n - 10, out);
   return 0;
 }

@@ -1,6 +1,7 @@
 -- The request's body (ngx.req.read_body and friends) and the chunk of the
 -- answer's body in body_filter (ngx.arg).
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -21,7 +22,7 @@ local get_body, set_text, set_field = request.body, request.set_text,
   request.set_field
 local print_bytes = P.core.print
 local READ, DISCARDED = C.PG_F_BODY_READ, C.PG_F_DISCARDED
-local REQ, BODY_IN, DATA_IN = C.PG_SIDE_REQ, C.PG_IN_BODY, C.PG_IN_DATA
+local REQ, DATA_IN = C.PG_SIDE_REQ, C.PG_IN_DATA
 
 local out = ffi.new("pg_str")
 
@@ -114,7 +115,7 @@ end
 
 -- ngx.arg
 
-local function chunk_slot()
+local function chunk_slot(...)
   local s = slot_of_request()
   if s.phase ~= C.PG_PHASE_BODY_FILTER then
     error("API disabled in the current context", 3)
@@ -122,7 +123,7 @@ local function chunk_slot()
   return s
 end
 
-local function read_chunk(_, i)
+local function read_chunk(_, i, ...)
   local s = chunk_slot()
   if i == 1 then
     if s.chunk_set ~= 0 then
@@ -136,7 +137,7 @@ local function read_chunk(_, i)
   return nil
 end
 
-local function write_chunk(_, i, v)
+local function write_chunk(_, i, v, ...)
   local s = chunk_slot()
   local index = tonumber(i)
   if index ~= 1 and index ~= 2 then
@@ -151,26 +152,25 @@ local function write_chunk(_, i, v)
     return
   end
   local kind = type(v)
-  if kind == "table" then
-    local ok, err = pcall(P.check_chunk_table, v, 3, "__newindex", true, 1)
-    if not ok then
-      error(err, 2)
-    end
-  elseif kind ~= "string" and kind ~= "number" and kind ~= "nil" then
+  if kind ~= "string" and kind ~= "number" and kind ~= "nil"
+    and kind ~= "table"
+  then
     error("bad chunk data type: " .. kind, 2)
   end
   s.out_len = 0
-  s.chunk_set = 1
   local rc = 0
   if kind == "table" then
-    rc = P.write_table(s, v)
+    rc = P.write_table(s, v, true, 1)
   elseif v ~= nil then
     v = tostring(v)
     rc = print_bytes(s, v, #v)
   end
   if rc ~= 0 then
-    error("no memory", 2)
+    s.out_len = 0
+    error(type(rc) == "string" and "bad argument #3 to '__newindex' ("
+      .. rc .. ")" or "no memory", 2)
   end
+  s.chunk_set = 1
 end
 
 P.ngx.arg = setmetatable({}, {__index = read_chunk, __newindex = write_chunk})

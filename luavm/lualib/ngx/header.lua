@@ -1,8 +1,11 @@
 -- ngx.header, ngx.status, ngx.headers_sent, ngx.is_subrequest.
 --
+-- "..." where it is not used: see slot.lua.
+--
 -- Fields of the answer are read from the lent head with the log of edits
 -- replayed over it, and written into the log.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -31,7 +34,7 @@ local function complain(text)
   log(vm, ERR, text, #text)
 end
 
-local function read(_, name)
+local function read(_, name, ...)
   local s = slot_of_request()
   if type(name) ~= "string" then
     name = tostring(name)
@@ -57,7 +60,7 @@ local function read(_, name)
 end
 
 -- Errors name the script's line: see req.lua.
-local function put(s, mode, name, value)
+local function put(s, mode, name, value, ...)
   if type(value) ~= "string" then
     value = tostring(value)
   end
@@ -68,7 +71,7 @@ local function put(s, mode, name, value)
   error(rc == VALUE and "failed to set header" or "no memory", 4)
 end
 
-local function write_field(name, value, add)
+local function write_field(name, value, add, ...)
   local s = slot_of_request()
   if type(name) ~= "string" then
     name = tostring(name)
@@ -98,18 +101,18 @@ end
 
 P.ngx.header = setmetatable({}, {
   __index = read,
-  __newindex = function(_, name, value)
+  __newindex = function(_, name, value, ...)
     write_field(name, value, false)
   end,
 })
 
 P.write_response_field = write_field
 
-local function get_status()
+local function get_status(...)
   return slot_of_request().status
 end
 
-local function set_status(status)
+local function set_status(status, ...)
   local s = slot_of_request()
   if type(status) ~= "number" then
     status = tonumber(status)
@@ -131,10 +134,10 @@ end
 P.getters.status = get_status
 P.setters.status = set_status
 
-function P.getters.headers_sent()
+function P.getters.headers_sent(...)
   return is_sent(slot_of_request())
 end
 
-function P.getters.is_subrequest()
+function P.getters.is_subrequest(...)
   return band(slot_of_request().flags, C.PG_F_SUBREQUEST) ~= 0
 end

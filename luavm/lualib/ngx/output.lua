@@ -5,6 +5,7 @@
 -- A script must see the answer as nginx shows it, where the first print
 -- sends the head: PG_F_COMMITTED says so, although the bytes are still here.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -16,6 +17,7 @@ local error, type, tostring, tonumber, select, next, rawget = error, type,
   tostring, tonumber, select, next, rawget
 local floor = math.floor
 local isyieldable = coroutine.isyieldable
+local nkeys, isarray = require "table.nkeys", require "table.isarray"
 
 local ngx, null = P.ngx, P.null
 local slot_within, is_sent = P.slot_within, P.is_sent
@@ -44,53 +46,56 @@ local function text_of(v)
   return tostring(v)
 end
 
--- The number of elements, as OpenResty counts an array: its largest key.
-local function array_size(t, i, name)
-  local max = 0
-  for k in next, t do
-    if type(k) ~= "number" or k < 1 or floor(k) ~= k then
-      error("bad argument #" .. i .. " to '" .. name
-        .. "' (non-array table found)", 0)
-    end
-    if k > max then
-      max = k
-    end
-  end
-  return max
+local function bad_argument(s, before, i, name, what)
+  s.out_len = before
+  -- called by add, by output, by the script (print and say are tail calls)
+  error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")", 4)
 end
 
--- strict: ngx.arg takes strings and numbers only
-local check_table
-function check_table(t, i, name, strict, depth)
-  local n = array_size(t, i, name)
+-- The number of elements, as OpenResty counts an array: its largest key.
+-- nil: there are other keys.
+local function array_size(t)
+  local n = #t
+  if nkeys(t) == n then
+    -- as many keys as the border says: they are 1..n
+    return n
+  end
+  if not isarray(t) then
+    return nil
+  end
+  for k in next, t do
+    if k > n then
+      n = k
+    end
+  end
+  return n
+end
+
+-- Writes a table's elements. Returns how that went, as print_bytes does, or
+-- what is wrong with the table. strict: ngx.arg takes no nil, booleans, null.
+local function write_table(s, t, strict, depth)
+  local n = array_size(t)
+  if not n then
+    return "non-array table found"
+  end
   if depth > DEPTH then
-    error("bad argument #" .. i .. " to '" .. name
-      .. "' (table nested too deep)", 0)
+    return "table nested too deep"
   end
   for j = 1, n do
     local v = rawget(t, j)
     local kind = type(v)
-    if kind == "table" then
-      check_table(v, i, name, strict, depth + 1)
-    elseif kind ~= "string" and kind ~= "number"
-      and (strict or not (kind == "nil" or kind == "boolean" or v == null))
-    then
-      error("bad argument #" .. i .. " to '" .. name .. "' (bad data type "
-        .. kind .. " found)", 0)
-    end
-  end
-end
-
-local write_table
-function write_table(s, t, name)
-  for j = 1, array_size(t, 1, name) do
-    local v = rawget(t, j)
     local rc
-    if type(v) == "table" then
-      rc = write_table(s, v, name)
-    else
+    if kind == "string" then
+      rc = print_bytes(s, v, #v)
+    elseif kind == "table" then
+      rc = P.write_table(s, v, strict, depth + 1)
+    elseif kind == "number" or (not strict
+      and (kind == "nil" or kind == "boolean" or v == null))
+    then
       v = text_of(v)
       rc = print_bytes(s, v, #v)
+    else
+      rc = "bad data type " .. kind .. " found"
     end
     if rc ~= 0 then
       return rc
@@ -99,42 +104,33 @@ function write_table(s, t, name)
   return 0
 end
 
-P.check_chunk_table = check_table
 P.write_table = write_table
 
-local function add(s, v)
-  if type(v) == "table" then
-    return write_table(s, v, "print")
-  end
-  if type(v) ~= "string" then
-    v = text_of(v)
-  end
-  return print_bytes(s, v, #v)
-end
-
--- Arguments are looked at before anything is written.
-local function check(v, i, name)
+-- Writes one argument of print or say.
+local function add(s, v, i, name, before, ...)
   local kind = type(v)
-  if kind == "string" or kind == "number" or kind == "nil"
-    or kind == "boolean" or v == null
-  then
-    return
+  if kind == "string" then
+    return print_bytes(s, v, #v)
   end
   if kind == "table" then
-    local ok, err = pcall(check_table, v, i, name, false, 1)
-    if not ok then
-      error(err, 3)
+    local rc = write_table(s, v, false, 1)
+    if type(rc) == "string" then
+      bad_argument(s, before, i, name, rc)
     end
-    return
+    return rc
   end
-  error("bad argument #" .. i .. " to '" .. name .. "' (string, number, "
-    .. "boolean, nil, ngx.null, or array table expected, but got " .. kind
-    .. ")", 3)
+  if kind ~= "number" and kind ~= "nil" and kind ~= "boolean" and v ~= null
+  then
+    bad_argument(s, before, i, name, "string, number, boolean, nil, "
+      .. "ngx.null, or array table expected, but got " .. kind)
+  end
+  v = text_of(v)
+  return print_bytes(s, v, #v)
 end
 
 -- The head is decided now. HTTP/1.0 has no chunks: all is gathered first,
 -- unless the script said how long it will be.
-local function commit(s, body)
+local function commit(s, body, ...)
   local flags = s.flags
   if band(flags, SENT) ~= 0 then
     return
@@ -154,12 +150,12 @@ local function commit(s, body)
   end
 end
 
-local function is_head(s)
+local function is_head(s, ...)
   local m = s.vars[C.PG_VAR_METHOD]
   return m.n == 4 and ffi.string(m.p, 4) == "HEAD"
 end
 
-local function wait(s, op, how)
+local function wait(s, op, how, ...)
   s.op_int = how
   P.yield(op)
   local res = vm.slot.res
@@ -173,7 +169,7 @@ local function wait(s, op, how)
 end
 
 -- After a write: a HEAD has no body, and much output should leave early.
-local function written(s, before)
+local function written(s, before, ...)
   commit(s, true)
   local flags = bor(s.flags, BODY_SEEN)
   s.flags = flags
@@ -204,17 +200,29 @@ local function output(name, newline, ...)
     return refused(s.flags)
   end
   local n = select("#", ...)
-  for i = 1, n do
-    check((select(i, ...)), i, name)
-  end
   local before = s.out_len
-  for i = 1, n do
-    if add(s, (select(i, ...))) ~= 0 then
-      s.out_len = before
-      return nil, FILTER_ERROR
+  -- one by one: the trace of a short loop would be given up
+  local a, b, c = ...
+  local rc = 0
+  if n >= 1 then
+    rc = add(s, a, 1, name, before)
+  end
+  if n >= 2 and rc == 0 then
+    rc = add(s, b, 2, name, before)
+  end
+  if n >= 3 and rc == 0 then
+    rc = add(s, c, 3, name, before)
+  end
+  for i = 4, rc == 0 and n or 0 do
+    rc = add(s, (select(i, ...)), i, name, before)
+    if rc ~= 0 then
+      break
     end
   end
-  if newline and print_bytes(s, "\n", 1) ~= 0 then
+  if newline and rc == 0 then
+    rc = print_bytes(s, "\n", 1)
+  end
+  if rc ~= 0 then
     s.out_len = before
     return nil, FILTER_ERROR
   end

@@ -1,6 +1,7 @@
 -- ngx.req: method, URI, fields of the request. Its body is in body.lua, its
 -- query in args.lua.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -37,7 +38,7 @@ local req = P.ngx.req
 -- once per name; the memory is bounded as names may come from clients.
 local spelled, spelled_n = {}, 0
 
-local function spell(name)
+local function spell(name, ...)
   local s = spelled[name]
   if s then
     return s
@@ -52,7 +53,7 @@ local function spell(name)
 end
 
 local headers_mt = {
-  __index = function(headers, name)
+  __index = function(headers, name, ...)
     return rawget(headers, spell(name))
   end,
 }

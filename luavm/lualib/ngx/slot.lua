@@ -1,7 +1,14 @@
 -- What the request API shares: the slot that runs now, which phases may do
 -- what, and lua_check* with the texts of the C functions they replace.
 -- Loaded before the other files of the request API.
+--
+-- Many functions here take "..." and ignore it. LuaJIT does not count calls
+-- of vararg functions as hot, so no trace begins in them; they become part of
+-- the script's traces. A trace that began in a metamethod (ngx.var, ngx.header)
+-- or in what it calls would be given up at its return, for metamethods return
+-- into the VM.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -47,7 +54,7 @@ local WITHOUT = bor(NO_REQUEST, FAKE_REQUEST)
 
 -- The slot of the request, or an error in the name of the API function that
 -- asks (level 3: the script's line).
-function P.slot_of_request()
+function P.slot_of_request(...)
   local s = vm.slot
   if s == nil then
     error("no request found", 3)
@@ -64,7 +71,7 @@ end
 
 -- The slot, if its phase is one of the mask's. For functions that nginx
 -- disables by phase; the text then names the phase.
-function P.slot_within(phases)
+function P.slot_within(phases, ...)
   local s = vm.slot
   if s == nil then
     error("no request found", 3)
@@ -78,7 +85,7 @@ function P.slot_within(phases)
   return s
 end
 
-function P.within(s, phases, level)
+function P.within(s, phases, level, ...)
   if band(lshift(1, s.phase), phases) == 0 then
     error("API disabled in the context of " .. names[s.phase], level + 1)
   end
@@ -88,7 +95,7 @@ local SENT = bor(C.PG_F_HEADERS_SENT, C.PG_F_COMMITTED)
 
 -- Whether the head of the answer is out of the script's hands. The header
 -- filter runs while the head is on its way.
-function P.is_sent(s)
+function P.is_sent(s, ...)
   return band(s.flags, SENT) ~= 0 and s.phase ~= C.PG_PHASE_HEADER_FILTER
 end
 

@@ -1,6 +1,7 @@
 -- ngx.var: nginx variables. What exists is decided in C (request_var.c);
 -- here are only the checks of arguments and the texts of errors.
 
+-- luacheck: ignore 212/...
 local P = ...
 
 local ffi = require "ffi"
@@ -21,7 +22,8 @@ local NOT_FOUND = 'variable "%s" not found for writing; maybe it is a '
   .. 'built-in variable that is not changeable or you forgot to use '
   .. '"set $%s \'\';" in the config file to define it first'
 
-local function read(_, name)
+-- "...": see slot.lua
+local function read(_, name, ...)
   slot_of_request()
   if type(name) ~= "string" then
     if type(name) ~= "number" then
@@ -43,7 +45,7 @@ local function read(_, name)
   return nil
 end
 
-local function write(_, name, value)
+local function write(_, name, value, ...)
   local s = slot_of_request()
   if type(name) ~= "string" then
     error("bad variable name", 2)
