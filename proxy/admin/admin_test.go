@@ -295,6 +295,7 @@ func TestForeignPagesAreRefused(t *testing.T) {
 }
 
 func TestBodiesAreRefusedUnread(t *testing.T) {
+	t.Parallel()
 	gateway := &fake{masked: "x: 1\n"}
 	s := started(t, gateway)
 	for name, framing := range map[string]string{"length": "Content-Length: 1000000", "chunked": "Transfer-Encoding: chunked"} {

@@ -137,6 +137,7 @@ func TestConnectionsAreCapped(t *testing.T) {
 }
 
 func TestProfilesMayTakeLongerThanOtherAnswers(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a second")
 	}
@@ -168,6 +169,7 @@ func (d *deadlineWriter) SetWriteDeadline(at time.Time) error {
 }
 
 func TestSlowHeadsAreCut(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for the header timeout")
 	}

@@ -233,6 +233,7 @@ func TestReopenKeepsTheOldFileWhenItCannot(t *testing.T) {
 }
 
 func TestReopenOfAStuckWriterGivesUp(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for Reopen's limit")
 	}
