@@ -33,7 +33,7 @@ type Pool struct {
 
 var watchdog = sync.OnceValue(func() error {
 	grace := 250 * time.Millisecond
-	if !shim.Hardened() {
+	if !Hardened() {
 		// Compiled loops ignore stage 1 there: waiting for it gains nothing.
 		grace = 10 * time.Millisecond
 	}
@@ -334,16 +334,4 @@ var libraryProblem = sync.OnceValue(func() error {
 		return fmt.Errorf("luavm: the linked Lua is not OpenResty's LuaJIT: %w (run `make deps`)", err)
 	}
 	return nil
-})
-
-// Library describes the linked LuaJIT for people.
-type Library struct {
-	Version  string // "LuaJIT 2.1.0-beta3"
-	Hardened bool   // compiled loops end on the watchdog's hook
-	Jumps    bool   // calls that do not end may be abandoned with their VM
-}
-
-// Linked tells which LuaJIT is in this program.
-var Linked = sync.OnceValue(func() Library {
-	return Library{Version: shim.Version(), Hardened: shim.Hardened(), Jumps: shim.CanJump()}
 })

@@ -1,6 +1,10 @@
 package luavm
 
-import "perigee/luavm/shim"
+import (
+	"time"
+
+	"perigee/luavm/shim"
+)
 
 // Input is what a run may read of its exchange: Go memory, lent until Start or
 // Resume returns.
@@ -25,9 +29,10 @@ const (
 // An Outcome is the end of a run.
 type Outcome struct {
 	Kind   Kind
-	Status int32        // Exit: ngx.exit's argument: a status, or ngx.OK, ERROR, AGAIN, DONE, DECLINED
-	Op     *Op          // Wait: memory of the slot, until its Resume
-	Err    *ScriptError // Failed
+	Status int32         // Exit: ngx.exit's argument: a status, or ngx.OK, ERROR, AGAIN, DONE, DECLINED
+	Op     *Op           // Wait: memory of the slot, until its Resume
+	Err    *ScriptError  // Failed
+	Ran    time.Duration // time in Lua, waiting for the VM left out
 }
 
 // A run is one coroutine of a slot and the op it waits for.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"perigee/luavm/lualib"
 	"perigee/luavm/shim"
@@ -189,7 +190,8 @@ func (vm *VM) run(s *Slot, r *run, ref int32, in *Input) Outcome {
 	s.used = true
 	status := vm.state.Resume(s.c, r.c, ref, &lent, int64(vm.pool.options.CPUBudget))
 	vm.settle()
-	vm.stats[r.script.index].add(ref >= 0, vm.state.RunNS())
+	ran := vm.state.RunNS()
+	vm.stats[r.script.index].add(ref >= 0, ran)
 	var err *ScriptError
 	if status >= shim.Error {
 		err = vm.failed(status, r)
@@ -202,15 +204,16 @@ func (vm *VM) run(s *Slot, r *run, ref int32, in *Input) Outcome {
 	if lines != nil {
 		lines.send(vm.pool, s)
 	}
+	out := Outcome{Kind: Failed, Err: err, Ran: time.Duration(ran)}
 	switch status {
 	case shim.Done:
-		return Outcome{Kind: Done}
+		out.Kind = Done
 	case shim.Wait:
-		return Outcome{Kind: Wait, Op: s.wait(r)}
+		out.Kind, out.Op = Wait, s.wait(r)
 	case shim.Exit:
-		return Outcome{Kind: Exit, Status: s.c.ExitCode}
+		out.Kind, out.Status = Exit, s.c.ExitCode
 	}
-	return Outcome{Kind: Failed, Err: err}
+	return out
 }
 
 // wait takes down what the script waits for.

@@ -78,7 +78,7 @@ func TestRunawaysEnd(t *testing.T) {
 				}
 			case ErrMemory:
 			case ErrLost:
-				if Linked().Hardened && !r.hard {
+				if Hardened() && !r.hard {
 					t.Errorf("the VM was lost")
 				}
 			default:

@@ -24,9 +24,6 @@ func Version() string { return "" }
 // Hardened is false: this build has no LuaJIT.
 func Hardened() bool { return false }
 
-// CanJump is false: this build has no watchdog.
-func CanJump() bool { return false }
-
 // Declarations is empty: this build has no FFI.
 func Declarations() string { return "" }
 
@@ -94,6 +91,12 @@ func FreeSlot(*Slot) {}
 
 // Shrink does nothing.
 func (*Slot) Shrink() {}
+
+// GrowArena has no room.
+func (*Slot) GrowArena(uint64) bool { return false }
+
+// GrowExtra has no room.
+func (*Slot) GrowExtra() bool { return false }
 
 // NewRun is nil.
 func NewRun() *Run { return nil }

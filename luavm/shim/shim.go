@@ -236,9 +236,6 @@ func StartWatchdog(tick, grace int64) error {
 	return nil
 }
 
-// CanJump says if the watchdog may abandon calls that do not end by themselves.
-func CanJump() bool { return C.pg_watch_can_jump() != 0 }
-
 // Hardened says if compiled loops of the linked LuaJIT obey the watchdog's
 // hook. It runs a short probe: ask once.
 func Hardened() bool { return C.pg_hardened() != 0 }

@@ -135,7 +135,6 @@ int pg_watch_add(pg_state *);
 void pg_watch_remove(pg_state *);
 void pg_watch_restart(pg_state *);
 double pg_watch_now(int64_t mono_ns);
-int pg_watch_can_jump(void);
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
 
 /* ---- probe.c ---- */

@@ -360,7 +360,6 @@ int pg_watch_start(int64_t tick, int64_t grace) {
   return err;
 }
 
-int pg_watch_can_jump(void) { return can_jump; }
 
 /* 0, or -1 when there are too many states. */
 int pg_watch_add(pg_state *v) {

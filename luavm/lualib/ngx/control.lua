@@ -70,7 +70,7 @@ function ngx.sleep(...)
   end
   local ms = seconds * 1000
   ms = ms - ms % 1
-  if not (seconds > -0.001) then
+  if seconds <= -0.001 or seconds ~= seconds then
     error(format('invalid sleep duration "%d"', ms), 2)
   end
   s = slot_within(WAITING)
