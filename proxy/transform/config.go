@@ -44,10 +44,9 @@ func (c *Config) Check() []unit.Problem {
 
 func (h Headers) check(path string) []unit.Problem {
 	var problems []unit.Problem
-	check := func(path, name string) {
-		problems = append(problems, unit.CheckHeaderName(path, name)...)
-		for _, reserved := range framing {
-			if unit.EqualHeader(name, reserved) {
+	reserved := func(path, name string) {
+		for _, field := range framing {
+			if unit.EqualHeader(name, field) {
 				problems = append(problems, unit.Problem{
 					Path: path, Message: fmt.Sprintf("header %q says where a message ends and cannot be edited", name),
 					Hint: "remove the edit: perigee writes this header itself",
@@ -56,13 +55,17 @@ func (h Headers) check(path string) []unit.Problem {
 		}
 	}
 	for i, name := range h.Remove {
-		check(fmt.Sprintf("%s.remove[%d]", path, i), name)
+		at := fmt.Sprintf("%s.remove[%d]", path, i)
+		problems = append(problems, unit.CheckHeaderName(at, name)...)
+		reserved(at, name)
 	}
-	for key, edits := range map[string]map[string]unit.Template{"set": h.Set, "add": h.Add} {
-		for name, value := range edits {
-			at := unit.Join(path+"."+key, name)
-			check(at, name)
-			problems = append(problems, unit.CheckHeaderValue(at, value)...)
+	for _, edits := range [...]struct {
+		key    string
+		values map[string]unit.Template
+	}{{"set", h.Set}, {"add", h.Add}} {
+		problems = append(problems, unit.CheckHeaders(path+"."+edits.key, edits.values)...)
+		for name := range edits.values {
+			reserved(unit.Join(path+"."+edits.key, name), name)
 		}
 	}
 	return problems

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// CheckHeaders reports names and values that no HTTP head may hold. path is
-// where the mapping stands in the Config that asks.
+// CheckHeaders reports names and values that no HTTP head may hold, and names
+// that differ in case alone. path is where the mapping stands in the Config
+// that asks.
 func CheckHeaders(path string, headers map[string]Template) []Problem {
 	names := make([]string, 0, len(headers))
 	for name := range headers {
@@ -16,8 +17,16 @@ func CheckHeaders(path string, headers map[string]Template) []Problem {
 	}
 	sort.Strings(names)
 	var problems []Problem
+	seen := make(map[string]string, len(names))
 	for _, name := range names {
 		at := Join(path, name)
+		if first, twice := seen[strings.ToLower(name)]; twice {
+			problems = append(problems, Problem{
+				Path: at, Message: fmt.Sprintf("header %q is %q again: header names have no case", name, first),
+				Hint: "keep one of them",
+			})
+		}
+		seen[strings.ToLower(name)] = name
 		problems = append(problems, CheckHeaderName(at, name)...)
 		problems = append(problems, CheckHeaderValue(at, headers[name])...)
 	}

@@ -20,6 +20,9 @@ func TestHeaderChecks(t *testing.T) {
 			t.Errorf("%q: %v", value, got)
 		}
 	}
+	if twice := CheckHeaders("h", map[string]Template{"X-A": {}, "x-a": {}}); len(twice) != 1 || twice[0].Path != "h.x-a" {
+		t.Errorf("one header in two cases: %+v", twice)
+	}
 	problems := CheckHeaders("headers", map[string]Template{"b b": MustTemplate("x"), "a a": MustTemplate("\n")})
 	var paths []string
 	for _, p := range problems {
