@@ -26,6 +26,7 @@ func (g *Gateway) readBody(ex *exchange.Exchange) bool {
 	size := ex.Down.BodySize()
 	if ex.BodyLimit > 0 && size > ex.BodyLimit {
 		ex.Down.Close()
+		g.state.Metrics.Refused.With("body_bytes").Inc()
 		return g.fail(ex, 413, "body_bytes")
 	}
 	if !ex.BodyRead && size > 0 && size <= maxBuffered && !ex.Down.BodyDone() {
@@ -105,6 +106,14 @@ func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 func (g *Gateway) send(ex *exchange.Exchange) bool {
 	if !ex.Waiting(exchange.OpSend) {
 		appendUpstreamHead(ex)
+		if ex.BodyRead || ex.Down.BodyDone() {
+			// All of the request is in memory: it is sent by the op that then
+			// waits for the answer.
+			ex.Place.Unsent = true
+			ex.Post(exchange.OpReceiveHead)
+			ex.Place.Step = stepHead
+			return false
+		}
 		ex.Post(exchange.OpSend)
 		return false
 	}
@@ -112,13 +121,11 @@ func (g *Gateway) send(ex *exchange.Exchange) bool {
 	if op == nil {
 		return false
 	}
-	if op.Err != nil && !ex.Place.Pumping {
+	if op.Err != nil {
 		return g.attemptBroke(ex, op.Err)
 	}
-	if !ex.BodyRead && !ex.Down.BodyDone() {
-		ex.BodyStreamed, ex.Place.Pumping = true, true
-		ex.Post(exchange.OpPump)
-	}
+	ex.BodyStreamed = true
+	ex.Post(exchange.OpPump)
 	ex.Post(exchange.OpReceiveHead)
 	ex.Place.Step = stepHead
 	return false
@@ -276,9 +283,11 @@ func dropUpstream(ex *exchange.Exchange, outcome upstream.Outcome) {
 		return
 	}
 	if ex.Waiting(exchange.OpPump) || ex.Waiting(exchange.OpReceiveBody) || ex.Waiting(exchange.OpReceiveHead) {
-		up.Cancel()
-		if ex.Waiting(exchange.OpPump) {
-			ex.Down.StopReading()
+		if ex.Waiting(exchange.OpPump) && !ex.Down.BodyDone() {
+			ex.Down.StopReading() // the answer is complete, the question is not
+		}
+		if !up.AllSent() || outcome == upstream.Abandoned {
+			up.Cancel()
 		}
 		return
 	}

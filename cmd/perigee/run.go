@@ -107,7 +107,7 @@ const watchInterval = time.Second
 func (p *process) watch() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	_, seen := p.Config()
+	seen := p.Digest()
 	for {
 		select {
 		case <-p.ended:

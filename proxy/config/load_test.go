@@ -219,3 +219,29 @@ func TestMaskedReadsBack(t *testing.T) {
 		t.Errorf("the dump of the dump differs: %v\n%s\n%s", err, dump, twice)
 	}
 }
+
+func TestCheckVariables(t *testing.T) {
+	f := parse(t, minimal+"variables: {tenant: $http_x_tenant, b: '$tenent $1 $$x $other'}\n")
+	all := f.CheckVariables(func(name string) bool { return strings.HasPrefix(name, "http_") })
+	want := "perigee.yaml:3:40: variables.b: there is no variable $other ($$ is a dollar)\n" +
+		"perigee.yaml:3:40: variables.b: there is no variable $tenent (did you mean $tenant?)"
+	if all.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", all, want)
+	}
+}
+
+func TestVariablesMadeOfThemselvesAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"{a: $a}": "a", "{a: $b, b: $c, c: $a}": "a b c", "{a: $b, b: $b}": "b", "{a: $b$b, b: x$http_a}": "", "{a: $$a}": "",
+	} {
+		_, err := Parse("x.yaml", []byte(minimal+"variables: "+text), ".")
+		var got []string
+		all, _ := err.(Errors)
+		for _, e := range all {
+			got = append(got, strings.TrimPrefix(e.Path, "variables."))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want errors for %q", text, err, want)
+		}
+	}
+}

@@ -129,7 +129,25 @@ func (c *checker) variables() {
 		if !variablePattern.MatchString(name) {
 			c.report(unit.Join("variables", name), fmt.Sprintf("variable name %q cannot be written after a dollar", name), "use lower-case letters, digits and _, not starting with a digit")
 		}
+		if c.reaches(name, name, make(map[string]bool)) {
+			c.report(unit.Join("variables", name), fmt.Sprintf("variable %q is made of itself", name), "write $$ for a dollar, or use another name")
+		}
 	}
+}
+
+// reaches says whether the variable from is made of the variable to, directly
+// or through others.
+func (c *checker) reaches(from, to string, seen map[string]bool) bool {
+	seen[from] = true
+	for _, part := range c.Variables[from].Parts() {
+		if part.Variable == to {
+			return true
+		}
+		if _, ours := c.Variables[part.Variable]; ours && !seen[part.Variable] && c.reaches(part.Variable, to, seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // listeners checks addresses, of each and against each other, and certificates.
@@ -238,4 +256,25 @@ func (f *File) Templates(visit func(path string, t unit.Template)) {
 			visit(p.path, t)
 		}
 	})
+}
+
+// CheckVariables reports templates with a variable that the configuration's
+// variables do not name and that known does not know: at run time it would be
+// empty without a word. Captures ($1 to $9) are always known.
+func (f *File) CheckVariables(known func(name string) bool) Errors {
+	c := &checker{File: f}
+	f.Templates(func(path string, t unit.Template) {
+		for _, part := range t.Parts() {
+			name := part.Variable
+			if _, ours := f.Variables[name]; name == "" || ours || name[0] >= '0' && name[0] <= '9' || known(name) {
+				continue
+			}
+			hint := "$$ is a dollar"
+			if near, found := nearest(name, sortedKeys(f.Variables)); found {
+				hint = fmt.Sprintf("did you mean $%s?", near)
+			}
+			c.report(path, fmt.Sprintf("there is no variable $%s", name), hint)
+		}
+	})
+	return c.errs.sorted()
 }

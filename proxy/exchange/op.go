@@ -10,12 +10,13 @@ const (
 	OpReadBody luavm.OpKind = luavm.OpHost + iota
 	// OpConnect gets a connection to Attempt.Endpoint into Exchange.Up.
 	OpConnect
-	// OpSend writes Exchange.UpHead and, when it was read, Exchange.Body.
+	// OpSend writes Exchange.UpHead; the body follows by OpPump.
 	OpSend
 	// OpPump copies the rest of the request body from the downstream to the
 	// upstream until its end. It runs beside OpReceiveHead and later ops.
 	OpPump
-	// OpReceiveHead reads a response head into Exchange.UpRes and UpRaw.
+	// OpReceiveHead reads a response head into Exchange.UpRes and UpRaw. With
+	// Place.Unsent it sends Exchange.UpHead and Body before.
 	OpReceiveHead
 	// OpReceiveBody reads some response body into Exchange.Chunk; io.EOF in
 	// Err: there is no more.

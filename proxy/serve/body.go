@@ -2,6 +2,7 @@ package serve
 
 import (
 	"io"
+	"sync/atomic"
 
 	"perigee/proxy/wire"
 )
@@ -12,8 +13,9 @@ type bodyReader struct {
 	left   int64 // of a body with a length
 	chunks wire.Chunks
 	expect bool // the client waits for 100 (Continue)
-	done   bool
-	err    error
+	// done is read by the exchange's thread while a pump still reads.
+	done atomic.Bool
+	err  error
 }
 
 func (b *bodyReader) begin(h *wire.RequestHead) {
@@ -21,14 +23,15 @@ func (b *bodyReader) begin(h *wire.RequestHead) {
 	b.expect = h.ExpectContinue
 	switch h.Body {
 	case wire.BodyNone:
-		b.done, b.expect = true, false
+		b.done.Store(true)
+		b.expect = false
 		return
 	case wire.BodyLength:
 		b.left = h.ContentLength
 	case wire.BodyChunked:
 		b.chunks.Reset()
 	}
-	b.done = false
+	b.done.Store(false)
 }
 
 // BodySize implements exchange.Downstream.
@@ -43,7 +46,7 @@ func (c *conn) BodySize() int64 {
 }
 
 // BodyDone implements exchange.Downstream.
-func (c *conn) BodyDone() bool { return c.body.done }
+func (c *conn) BodyDone() bool { return c.body.done.Load() }
 
 // BodyBuffered implements exchange.Downstream.
 func (c *conn) BodyBuffered() int {
@@ -59,7 +62,7 @@ func (c *conn) ReadBody(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if b.done {
+	if b.done.Load() {
 		return 0, io.EOF
 	}
 	if err := c.sayContinue(); err != nil {
@@ -93,7 +96,7 @@ func (c *conn) readFramed(p []byte) (int, error) {
 	}
 	b.left -= int64(n)
 	c.received += int64(n)
-	b.done = b.left == 0
+	b.done.Store(b.left == 0)
 	return n, nil
 }
 
@@ -118,7 +121,7 @@ func (c *conn) readChunked(p []byte) (int, error) {
 			}
 		}
 		if b.chunks.Done() {
-			b.done = true
+			b.done.Store(true)
 			if total == 0 {
 				return 0, io.EOF
 			}
@@ -143,9 +146,7 @@ func (c *conn) refill() error {
 
 // readInto reads once into p, within limits.body_timeout.
 func (c *conn) readInto(p []byte) (n int, err error) {
-	if !c.setDeadline(c.server.limits.Load().BodyTime) {
-		return 0, errSlowBody
-	}
+	c.setDeadline(c.server.limits.Load().BodyTime)
 	if c.sock != nil {
 		n, err = c.sock.Read(p)
 	} else {
@@ -154,6 +155,9 @@ func (c *conn) readInto(p []byte) (n int, err error) {
 	if n > 0 {
 		c.clearDeadline()
 		return n, nil
+	}
+	if isTimeout(err) {
+		c.revive() // the client is still to be told
 	}
 	return 0, err
 }
@@ -169,8 +173,6 @@ func bodyError(err error) error {
 		return nil
 	case isTimeout(err):
 		return errSlowBody
-	case err == errSlowBody:
-		return err
 	}
 	return errCutBody
 }

@@ -43,9 +43,9 @@ type conn struct {
 
 	deadline atomic.Int64 // shared with sweep
 	state    atomic.Int32 // shared with Drain
-	mu       sync.Mutex   // guards ex and gone, shared with watch
+	mu       sync.Mutex   // guards ex, shared with watch
 	ex       *exchange.Exchange
-	gone     bool
+	gone     atomic.Bool
 
 	mem           *[]byte
 	buf           []byte
@@ -187,14 +187,14 @@ func (c *conn) enter(ex *exchange.Exchange) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ex = ex
-	return !c.gone
+	return !c.gone.Load()
 }
 
 // clientGone is called by the watch.
 func (c *conn) clientGone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = true
+	c.gone.Store(true)
 	if c.ex != nil {
 		c.ex.Abort()
 	}
@@ -333,7 +333,7 @@ const maxDrain = 64 << 10
 // drainBody reads the rest of a request body that nobody wanted, if it is short
 // and not held back by a client that waits for 100 (Continue).
 func (c *conn) drainBody() bool {
-	if c.body.done {
+	if c.body.done.Load() {
 		return true
 	}
 	if c.body.expect || c.body.left > maxDrain {
@@ -360,7 +360,7 @@ const lingerTime = 2 * time.Second
 // unread bytes in a closed socket would make the kernel send RST, which can
 // destroy the answer on its way (nginx: lingering_close).
 func (c *conn) linger() {
-	if c.isExpired() || c.gone && c.r == c.w && c.body.done {
+	if c.isExpired() || c.gone.Load() && c.r == c.w && c.body.done.Load() {
 		return
 	}
 	if c.tls != nil {

@@ -66,7 +66,7 @@ func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
 	case exchange.OpConnect:
 		op.Err = connect(ex, op.Int == 1)
 	case exchange.OpSend:
-		op.Err = c.sendUp(ex)
+		op.Err = ex.Up.Write(ex.UpHead, nil, nil)
 	case exchange.OpPump:
 		op.Err = c.pump(ex)
 	case exchange.OpReceiveHead:
@@ -111,7 +111,7 @@ func (c *conn) readWholeBody(ex *exchange.Exchange) error {
 			c.Close()
 			return errBodyTooLarge
 		}
-		if err == io.EOF || err == nil && c.body.done {
+		if err == io.EOF || err == nil && c.body.done.Load() {
 			ex.BodyRead = true
 			return nil
 		}
@@ -131,17 +131,6 @@ func connect(ex *exchange.Exchange, fresh bool) error {
 	up, _, err := ex.Endpoint.Acquire(t)
 	ex.SetUp(up)
 	return err
-}
-
-// sendUp writes the request head, and the body if it is in memory.
-func (c *conn) sendUp(ex *exchange.Exchange) error {
-	if err := ex.Up.Write(ex.UpHead, ex.Body, nil); err != nil {
-		return err
-	}
-	if ex.BodyRead || c.body.done {
-		ex.Up.SentAll()
-	}
-	return nil
 }
 
 // pumpSize is the memory of one body on its way through.
@@ -169,7 +158,7 @@ func (c *conn) pump(ex *exchange.Exchange) error {
 			copy(buf[room-len(size):], size)
 			piece = wire.AppendChunkEnd(buf[room-len(size) : room+n])
 		}
-		ended := err == io.EOF || err == nil && c.body.done
+		ended := err == io.EOF || err == nil && c.body.done.Load()
 		if err != nil && !ended {
 			return err
 		}
@@ -191,6 +180,10 @@ func (c *conn) pump(ex *exchange.Exchange) error {
 
 // receiveHead reads the response head; interim ones but 101 are passed over.
 func receiveHead(ex *exchange.Exchange) error {
+	if ex.Place.Unsent {
+		ex.Place.Unsent = false
+		ex.Up.WriteLast(ex.UpHead, ex.Body, nil)
+	}
 	asked := wire.AskedOther
 	if ex.Req.IsHead() {
 		asked = wire.AskedHEAD

@@ -3,7 +3,6 @@ package serve
 import (
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -21,8 +20,7 @@ func (c *conn) refuse(err error) {
 		return
 	}
 	c.server.opt.Refused(&c.info, why)
-	c.deadline.Store(0) // an expired head deadline must not stop the answer
-	_ = c.tcp.SetDeadline(time.Time{})
+	c.revive()
 	c.setDeadline(c.server.limits.Load().SendTime)
 	c.out = AppendRefusal(c.out[:0], why.Status)
 	if c.write(c.out, nil, nil) == nil {

@@ -64,4 +64,10 @@ func (c *conn) expire(now int64) {
 	_ = c.tcp.SetDeadline(time.Unix(1, 0))
 }
 
+// revive lets the connection write again after a deadline has ended its reads.
+func (c *conn) revive() {
+	c.deadline.Store(0)
+	_ = c.tcp.SetDeadline(time.Time{})
+}
+
 func (c *conn) isExpired() bool { return c.deadline.Load() == expired }

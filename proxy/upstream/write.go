@@ -25,6 +25,9 @@ func (c *Conn) Write(head, data, end []byte) error {
 	return nil
 }
 
+// AllSent tells whether the request is complete. Any goroutine may ask.
+func (c *Conn) AllSent() bool { return c.sentAll.Load() }
+
 // SentAll says that the request is complete, body included: the Response timeout
 // runs from now. Without it, or WriteLast, the connection is not kept.
 func (c *Conn) SentAll() {
