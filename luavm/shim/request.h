@@ -13,7 +13,7 @@
  * checked against the length that is true now.
  */
 typedef struct pg_entry {
-  uint32_t hash;               /* of the name, case and _- folded */
+  uint32_t hash;               /* of the name, without case */
   uint32_t name, name_n;
   uint32_t value, value_n;
   uint8_t name_in, value_in;   /* PG_FROM_* */

@@ -123,16 +123,33 @@ pg_field *pg_view_out(pg_view *v, uint64_t n)
   return hold((void **)&v->out, &v->out_cap, n, sizeof *v->out) ? NULL : v->out;
 }
 
-/* FNV-1a. Dash and underscore fall together, so one hash serves both ways of
-   comparing; the comparison itself decides. */
-static uint32_t name_hash(const char *p, uint32_t n)
+/* Four bytes of a name without case, dash for underscore if so wanted. */
+static uint32_t four(const char *p, int how)
 {
-  uint32_t h = 2166136261u, i;
-  for (i = 0; i < n; i++) {
-    unsigned char c = pg_lower((unsigned char)p[i]);
-    h = (h ^ (c == '_' ? '-' : c)) * 16777619u;
+  uint32_t w;
+  memcpy(&w, p, sizeof w);
+  if (how == PG_NAME_DASHED) {
+    unsigned char c[4];
+    int i;
+    memcpy(c, &w, sizeof c);
+    for (i = 0; i < 4; i++)
+      if (c[i] == '_')
+        c[i] = '-';
+    memcpy(&w, c, sizeof w);
   }
-  return h;
+  return w | 0x20202020u;
+}
+
+/* Length and both ends: names that agree in these are compared in full, and
+   a head has too few fields to make that dear. Names in a head are hashed as
+   they are (PG_NAME_PLAIN), wanted ones as they compare. */
+static uint32_t name_hash(const char *p, uint32_t n, int how)
+{
+  char part[4] = {0, 0, 0, 0};
+  if (n >= 4)
+    return (four(p, how) * 2654435761u ^ four(p + n - 4, how)) + n;
+  memcpy(part, p, n);
+  return four(part, how) * 2654435761u + n;
 }
 
 /* have: a name of the head; want: what the script asks for */
@@ -227,7 +244,7 @@ static int add_line(pg_list *l, const char *head, uint32_t at, uint32_t end,
   e = append(l);
   if (!e)
     return -1;
-  e->hash = name_hash(head + at, name_n);
+  e->hash = name_hash(head + at, name_n, PG_NAME_PLAIN);
   e->name = at;
   e->name_n = name_n;
   e->value = value;
@@ -259,7 +276,7 @@ int pg_view_next(const pg_view *v, uint32_t side, uint32_t i,
                  const char *name, uint32_t n, int how)
 {
   const pg_list *l = &v->list[side];
-  uint32_t h = name_hash(name, n);
+  uint32_t h = name_hash(name, n, how);
   for (; i < l->n; i++) {
     const pg_entry *e = &l->e[i];
     if (e->hash != h || e->name_n != n || e->gone)
@@ -296,7 +313,7 @@ static int replay_one(pg_view *v, const pg_slot *s, uint32_t side,
     e = append(l);
     if (!e)
       return -1;
-    e->hash = name_hash(k, r->klen);
+    e->hash = name_hash(k, r->klen, PG_NAME_PLAIN);
     e->name = at;
     e->name_n = r->klen;
     e->name_in = PG_FROM_LOG;
