@@ -207,11 +207,9 @@ func TestDictSizes(t *testing.T) {
 	}
 }
 
-// TestDictAgainstModel compares random operations with a Lua table. The
-// dictionary is large enough for all, so nothing is evicted.
-func TestDictAgainstModel(t *testing.T) {
-	dicts := declared(t, map[string]int64{"d": 4 << 20})
-	p, scripts := dataPool(t, Options{Dicts: dicts}, fmt.Sprintf(`math.randomseed(%d)`, time.Now().UnixNano()%1e9)+`
+// modelScript applies random operations to a dictionary and to a Lua table and
+// prints where they differ, then how many keys are too many, twice.
+const modelScript = `
 local d, model, random = ngx.shared.d, {}, math.random
 local function any()
   local r = random(4)
@@ -279,7 +277,13 @@ for _ in pairs(model) do n = n + 1 end
 ngx.say(#d:get_keys(0) - n)
 for k in pairs(model) do d:delete(k) end
 d:flush_expired()
-ngx.say(#d:get_keys(0))`)
+ngx.say(#d:get_keys(0))`
+
+// TestDictAgainstModel compares random operations with a Lua table. The
+// dictionary is large enough for all, so nothing is evicted.
+func TestDictAgainstModel(t *testing.T) {
+	dicts := declared(t, map[string]int64{"d": 4 << 20})
+	p, scripts := dataPool(t, Options{Dicts: dicts}, fmt.Sprintf(`math.randomseed(%d)`, time.Now().UnixNano()%1e9)+modelScript)
 	if got := dataRun(t, p, scripts[0]); got != "0\n0\n" {
 		t.Error(got)
 	}

@@ -39,11 +39,11 @@ static int32_t copy_out(const pg_item *it, pg_dict_io *io) {
 
 static int32_t api_get(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                        int32_t stale, pg_dict_io *io) {
-  uint32_t hash = pg_dict_hash(d, k, kn);
+  pg_key key = pg_dict_key(d, k, kn);
   int32_t rc = PG_DICT_OK;
   int64_t now = pg_dict_enter(vm, d);
   if (!stale) pg_dict_tidy(d, now);
-  pg_item *it = pg_dict_find(d, hash, k, kn);
+  pg_item *it = pg_dict_find(d, &key);
   int dead = it && pg_item_dead(it, now);
   if (!it || (dead && !stale)) {
     io->type = PG_DICT_NIL;
@@ -80,15 +80,19 @@ static int32_t may_store(const pg_item *it, int64_t now, int32_t op) {
   return PG_DICT_OK;
 }
 
-typedef struct fresh { int64_t now; uint32_t hash; int32_t safe; } fresh;
+/* What a new item needs; forcible is told by it. */
+typedef struct fresh {
+  pg_key key;
+  int64_t now;
+  int32_t safe, forcible;
+} fresh;
 
-static pg_item *new_item(pg_shdict *d, const fresh *f, const char *k,
-                         uint32_t kn, uint32_t vsize, int32_t *forcible) {
-  size_t n = sizeof(pg_item) + (size_t)kn + vsize;
+static pg_item *new_item(pg_shdict *d, fresh *f, uint32_t vsize) {
+  size_t n = sizeof(pg_item) + (size_t)f->key.n + vsize;
   pg_ref r = pg_slab_alloc(d, n);
   if (!r && f->safe) d->refused++;
-  if (!r && !f->safe) r = pg_dict_room(d, f->now, n, forcible);
-  return r ? pg_dict_link(d, r, f->hash, k, kn, vsize) : NULL;
+  if (!r && !f->safe) r = pg_dict_room(d, f->now, n, &f->forcible);
+  return r ? pg_dict_link(d, r, &f->key, vsize) : NULL;
 }
 
 static int32_t api_store(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
@@ -96,11 +100,10 @@ static int32_t api_store(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                          pg_dict_io *io) {
   char flag;
   uint32_t n = value_bytes(io, &flag, &v, vn);
-  fresh f = {.hash = pg_dict_hash(d, k, kn), .safe = op & PG_DICT_SAFE};
-  io->forcible = 0;
+  fresh f = {.key = pg_dict_key(d, k, kn), .safe = op & PG_DICT_SAFE};
   f.now = pg_dict_enter(vm, d);
   pg_dict_tidy(d, f.now);
-  pg_item *it = pg_dict_find(d, f.hash, k, kn);
+  pg_item *it = pg_dict_find(d, &f.key);
   int32_t rc = may_store(it, f.now, op);
   if (rc != PG_DICT_OK) goto out;
   /* A value of the same length takes the old one's place. */
@@ -112,7 +115,7 @@ static int32_t api_store(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
   if (io->type == PG_DICT_NIL) goto out;
   if (it) {
     pg_dict_touch(d, it);
-  } else if (!(it = new_item(d, &f, k, kn, n, &io->forcible))) {
+  } else if (!(it = new_item(d, &f, n))) {
     rc = PG_DICT_NO_MEMORY;
     goto out;
   }
@@ -122,23 +125,24 @@ static int32_t api_store(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
   pg_dict_set_expires(d, it, deadline(f.now, ttl));
 out:
   pg_dict_leave(vm, d);
+  io->forcible = f.forcible;
   return rc;
 }
 
-/* incr of a key that is not there, or has expired: it becomes io->num. */
-static int32_t incr_fresh(pg_shdict *d, fresh *f, pg_item *it, const char *k,
-                          uint32_t kn, double ttl, pg_dict_io *io) {
-  if (it && (it->type == PG_DICT_LIST || it->vlen != sizeof io->num)) {
+/* incr of a key that is not there, or has expired: it becomes num. */
+static int32_t incr_fresh(pg_shdict *d, fresh *f, pg_item *it, double num,
+                          double ttl) {
+  if (it && (it->type == PG_DICT_LIST || it->vlen != sizeof num)) {
     pg_dict_remove(d, it);
     it = NULL;
   }
   if (it)
     pg_dict_touch(d, it);
-  else if (!(it = new_item(d, f, k, kn, sizeof io->num, &io->forcible)))
+  else if (!(it = new_item(d, f, sizeof num)))
     return PG_DICT_NO_MEMORY;
   it->type = PG_DICT_NUMBER;
   it->flags = 0;
-  memcpy(it->data, &io->num, sizeof io->num);
+  memcpy(it->data, &num, sizeof num);
   pg_dict_set_expires(d, it, deadline(f->now, ttl));
   return PG_DICT_OK;
 }
@@ -146,12 +150,11 @@ static int32_t incr_fresh(pg_shdict *d, fresh *f, pg_item *it, const char *k,
 static int32_t api_incr(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                         int32_t has_init, double delta, double init,
                         double ttl, pg_dict_io *io) {
-  fresh f = {.hash = pg_dict_hash(d, k, kn)};
+  fresh f = {.key = pg_dict_key(d, k, kn)};
   int32_t rc = PG_DICT_OK;
-  io->forcible = 0;
   f.now = pg_dict_enter(vm, d);
   pg_dict_tidy(d, f.now);
-  pg_item *it = pg_dict_find(d, f.hash, k, kn);
+  pg_item *it = pg_dict_find(d, &f.key);
   if (it && !pg_item_dead(it, f.now)) {
     if (it->type == PG_DICT_NUMBER) {
       pg_dict_touch(d, it);
@@ -163,20 +166,21 @@ static int32_t api_incr(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
     }
   } else if (has_init) {
     io->num = init + delta;
-    rc = incr_fresh(d, &f, it, k, kn, ttl, io);
+    rc = incr_fresh(d, &f, it, io->num, ttl);
   } else {
     rc = PG_DICT_NOT_FOUND;
   }
   pg_dict_leave(vm, d);
+  io->forcible = f.forcible;
   return rc;
 }
 
 /* ttl and expire see expired items too, and do not touch the LRU order. */
 static int32_t api_ttl(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                        pg_dict_io *io) {
-  uint32_t hash = pg_dict_hash(d, k, kn);
+  pg_key key = pg_dict_key(d, k, kn);
   int64_t now = pg_dict_enter(vm, d);
-  pg_item *it = pg_dict_find(d, hash, k, kn);
+  pg_item *it = pg_dict_find(d, &key);
   int64_t e = it ? pg_item_expires(it) : 0;
   pg_dict_leave(vm, d);
   io->num = e ? (double)(e - now) : 0;
@@ -185,9 +189,9 @@ static int32_t api_ttl(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
 
 static int32_t api_expire(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                           double ttl) {
-  uint32_t hash = pg_dict_hash(d, k, kn);
+  pg_key key = pg_dict_key(d, k, kn);
   int64_t now = pg_dict_enter(vm, d);
-  pg_item *it = pg_dict_find(d, hash, k, kn);
+  pg_item *it = pg_dict_find(d, &key);
   if (it) pg_dict_set_expires(d, it, deadline(now, ttl));
   pg_dict_leave(vm, d);
   return it ? PG_DICT_OK : PG_DICT_NOT_FOUND;

@@ -78,6 +78,8 @@ typedef struct pg_item {
   char data[];                   /* value, then key */
 } pg_item;
 
+typedef struct pg_key { const char *p; uint32_t n, hash; } pg_key;
+
 typedef struct pg_ends { pg_ref first, last; } pg_ends;
 
 typedef struct pg_element {
@@ -152,17 +154,22 @@ pg_ref pg_slab_used(const pg_shdict *d, uint32_t page, uint32_t *from);
 int64_t pg_dict_enter(pg_vm *vm, pg_shdict *d);    /* locks; the time in ms */
 void pg_dict_leave(pg_vm *vm, pg_shdict *d);
 uint32_t pg_dict_hash(const pg_shdict *d, const char *k, uint32_t kn);
-pg_item *pg_dict_find(pg_shdict *d, uint32_t hash, const char *k, uint32_t kn);
+pg_item *pg_dict_find(pg_shdict *d, const pg_key *key);
 void pg_dict_touch(pg_shdict *d, pg_item *it);
 void pg_dict_remove(pg_shdict *d, pg_item *it);
 void pg_dict_tidy(pg_shdict *d, int64_t now);
 void pg_dict_set_expires(pg_shdict *d, pg_item *it, int64_t ms);
 /* links a new item with its key; the caller fills in the value */
-pg_item *pg_dict_link(pg_shdict *d, pg_ref r, uint32_t hash, const char *k,
-                      uint32_t kn, uint32_t vsize);
+pg_item *pg_dict_link(pg_shdict *d, pg_ref r, const pg_key *key,
+                      uint32_t vsize);
 /* Memory for n bytes at the cost of other items, or 0. *forcible becomes 1
    when items went that were still valid. */
 pg_ref pg_dict_room(pg_shdict *d, int64_t now, size_t n, int32_t *forcible);
+
+static inline pg_key pg_dict_key(const pg_shdict *d, const char *k,
+                                 uint32_t kn) {
+  return (pg_key){k, kn, pg_dict_hash(d, k, kn)};
+}
 
 static inline int pg_item_dead(const pg_item *it, int64_t now) {
   int64_t e = pg_item_expires(it);

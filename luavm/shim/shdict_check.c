@@ -51,11 +51,10 @@ static const char *check_items(pg_shdict *d, census *c) {
   for (pg_ref r = d->oldest; r; c->items++) {
     if (!is_used(d, r)) return "an item is not in used memory";
     pg_item *it = pg_at(d, r);
-    const char *key = pg_item_key(it);
+    pg_key key = pg_dict_key(d, pg_item_key(it), it->klen);
     if (it->older != older) return "the LRU list is not linked both ways";
-    if (it->hash != pg_dict_hash(d, key, it->klen)) return "a hash is wrong";
-    if (pg_dict_find(d, it->hash, key, it->klen) != it)
-      return "an item is not found by its key";
+    if (it->hash != key.hash) return "a hash is wrong";
+    if (pg_dict_find(d, &key) != it) return "an item is not found by its key";
     const char *bad = it->type == PG_DICT_LIST ? check_list(d, it, c) : NULL;
     if (bad) return bad;
     c->mortal += pg_item_expires(it) != 0;

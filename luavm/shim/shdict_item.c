@@ -106,11 +106,11 @@ static inline pg_ref *bucket(pg_shdict *d, uint32_t hash) {
   return &d->buckets[(uint64_t)hash * d->nbuckets >> 32];
 }
 
-pg_item *pg_dict_find(pg_shdict *d, uint32_t hash, const char *k, uint32_t kn) {
-  for (pg_ref r = *bucket(d, hash); r;) {
+pg_item *pg_dict_find(pg_shdict *d, const pg_key *key) {
+  for (pg_ref r = *bucket(d, key->hash); r;) {
     pg_item *it = pg_at(d, r);
-    if (it->hash == hash && it->klen == kn &&
-        memcmp(pg_item_key(it), k, kn) == 0)
+    if (it->hash == key->hash && it->klen == key->n &&
+        memcmp(pg_item_key(it), key->p, key->n) == 0)
       return it;
     r = it->next;
   }
@@ -149,17 +149,17 @@ void pg_dict_set_expires(pg_shdict *d, pg_item *it, int64_t ms) {
   it->expires_hi = (uint32_t)((uint64_t)ms >> 32);
 }
 
-pg_item *pg_dict_link(pg_shdict *d, pg_ref r, uint32_t hash, const char *k,
-                      uint32_t kn, uint32_t vsize) {
+pg_item *pg_dict_link(pg_shdict *d, pg_ref r, const pg_key *key,
+                      uint32_t vsize) {
   pg_item *it = pg_at(d, r);
-  pg_ref *b = bucket(d, hash);
+  pg_ref *b = bucket(d, key->hash);
   memset(it, 0, sizeof *it);
-  it->klen = (uint16_t)kn;
-  it->hash = hash;
+  it->klen = (uint16_t)key->n;
+  it->hash = key->hash;
   it->next = *b;
   *b = r;
   it->vlen = vsize;
-  memcpy(it->data + vsize, k, kn);
+  memcpy(it->data + vsize, key->p, key->n);
   lru_push(d, it);
   d->items++;
   return it;

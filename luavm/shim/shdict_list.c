@@ -45,11 +45,10 @@ static void detach(pg_shdict *d, pg_item *it, pg_element *el) {
   else pg_dict_touch(d, it);
 }
 
-static pg_item *new_list(pg_shdict *d, uint32_t hash, const char *k,
-                         uint32_t kn) {
-  pg_ref r = pg_slab_alloc(d, sizeof(pg_item) + sizeof(pg_ends) + kn);
+static pg_item *new_list(pg_shdict *d, const pg_key *key) {
+  pg_ref r = pg_slab_alloc(d, sizeof(pg_item) + sizeof(pg_ends) + key->n);
   if (!r) return NULL;
-  pg_item *it = pg_dict_link(d, r, hash, k, kn, sizeof(pg_ends));
+  pg_item *it = pg_dict_link(d, r, key, sizeof(pg_ends));
   it->type = PG_DICT_LIST;
   it->vlen = 0;
   memset(it->data, 0, sizeof(pg_ends));
@@ -57,10 +56,9 @@ static pg_item *new_list(pg_shdict *d, uint32_t hash, const char *k,
 }
 
 /* The list of this key, made or emptied when needed. */
-static int32_t open_list(pg_shdict *d, int64_t now, const char *k,
-                         uint32_t kn, pg_item **out) {
-  uint32_t hash = pg_dict_hash(d, k, kn);
-  pg_item *it = pg_dict_find(d, hash, k, kn);
+static int32_t open_list(pg_shdict *d, int64_t now, const pg_key *key,
+                         pg_item **out) {
+  pg_item *it = pg_dict_find(d, key);
   if (it && pg_item_dead(it, now)) {
     pg_dict_remove(d, it);
     it = NULL;
@@ -68,7 +66,7 @@ static int32_t open_list(pg_shdict *d, int64_t now, const char *k,
   if (it && it->type != PG_DICT_LIST) return PG_DICT_NOT_LIST;
   if (it) {
     pg_dict_touch(d, it);
-  } else if (!(it = new_list(d, hash, k, kn))) {
+  } else if (!(it = new_list(d, key))) {
     d->refused++;
     return PG_DICT_NO_LIST_ROOM;
   }
@@ -80,6 +78,7 @@ static int32_t open_list(pg_shdict *d, int64_t now, const char *k,
 int32_t pg_list_push(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                      int32_t left, const char *v, uint32_t vn,
                      pg_dict_io *io) {
+  pg_key key = pg_dict_key(d, k, kn);
   pg_item *it;
   if (io->type == PG_DICT_NUMBER) {
     v = (const char *)&io->num;
@@ -87,7 +86,7 @@ int32_t pg_list_push(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
   }
   int64_t now = pg_dict_enter(vm, d);
   pg_dict_tidy(d, now);
-  int32_t rc = open_list(d, now, k, kn, &it);
+  int32_t rc = open_list(d, now, &key, &it);
   if (rc == PG_DICT_OK) {
     pg_ref r = pg_slab_alloc(d, sizeof(pg_element) + (size_t)vn);
     if (r) {
@@ -108,10 +107,10 @@ int32_t pg_list_push(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
 }
 
 /* Finds a valid list, for reading. */
-static int32_t read_list(pg_shdict *d, int64_t now, const char *k,
-                         uint32_t kn, pg_item **out) {
+static int32_t read_list(pg_shdict *d, int64_t now, const pg_key *key,
+                         pg_item **out) {
   pg_dict_tidy(d, now);
-  pg_item *it = pg_dict_find(d, pg_dict_hash(d, k, kn), k, kn);
+  pg_item *it = pg_dict_find(d, key);
   if (!it || pg_item_dead(it, now)) return PG_DICT_NOT_FOUND;
   if (it->type != PG_DICT_LIST) return PG_DICT_NOT_LIST;
   *out = it;
@@ -120,9 +119,10 @@ static int32_t read_list(pg_shdict *d, int64_t now, const char *k,
 
 int32_t pg_list_pop(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                     int32_t left, pg_dict_io *io) {
+  pg_key key = pg_dict_key(d, k, kn);
   pg_item *it;
   int64_t now = pg_dict_enter(vm, d);
-  int32_t rc = read_list(d, now, k, kn, &it);
+  int32_t rc = read_list(d, now, &key, &it);
   if (rc == PG_DICT_OK) {
     pg_ends *ends = pg_item_ends(it);
     pg_element *el = element(d, left ? ends->first : ends->last);
@@ -145,9 +145,10 @@ int32_t pg_list_pop(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
 
 int32_t pg_list_len(pg_vm *vm, pg_shdict *d, const char *k, uint32_t kn,
                     pg_dict_io *io) {
+  pg_key key = pg_dict_key(d, k, kn);
   pg_item *it;
   int64_t now = pg_dict_enter(vm, d);
-  int32_t rc = read_list(d, now, k, kn, &it);
+  int32_t rc = read_list(d, now, &key, &it);
   if (rc == PG_DICT_OK) {
     pg_dict_touch(d, it);
     io->num = it->vlen;
