@@ -245,3 +245,10 @@ func TestVariablesMadeOfThemselvesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestVariableOrder(t *testing.T) {
+	f := parse(t, minimal+"variables: {a: $d$b, b: $c, c: x, d: $http_y}\n")
+	if got := strings.Join(f.VariableOrder(), " "); got != "d c b a" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -258,6 +258,29 @@ func (f *File) Templates(visit func(path string, t unit.Template)) {
 	})
 }
 
+// VariableOrder lists the names of Variables so that each comes after those it
+// is made of, and otherwise by name. Load has refused circles.
+func (f *File) VariableOrder() []string {
+	order := make([]string, 0, len(f.Variables))
+	done := make(map[string]bool, len(f.Variables))
+	var add func(name string)
+	add = func(name string) {
+		t, ours := f.Variables[name]
+		if !ours || done[name] {
+			return
+		}
+		done[name] = true
+		for _, part := range t.Parts() {
+			add(part.Variable)
+		}
+		order = append(order, name)
+	}
+	for _, name := range sortedKeys(f.Variables) {
+		add(name)
+	}
+	return order
+}
+
 // CheckVariables reports templates with a variable that the configuration's
 // variables do not name and that known does not know: at run time it would be
 // empty without a word. Captures ($1 to $9) are always known.
