@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Classes of bytes; one table lookup answers for all of them.
 const (
@@ -88,12 +91,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// dirty reports whether one of the 8 bytes of x is below low (at most 0x80) or
-// equal to DEL. Bytes from 0x80 up are clean. A borrow can only start at a byte
-// that is dirty itself, so the answer for the whole word is exact.
-func dirty(x uint64, low uint64) bool {
+// dirt has the top bit set of bytes of x that are below low (at most 0x80) or
+// equal to DEL; bytes from 0x80 up are clean. A borrow can only start at a byte
+// that is dirty itself and only move up, so the lowest mark, and whether there
+// is any, are exact; marks above the lowest are not.
+func dirt(x uint64, low uint64) uint64 {
 	del := x ^ ones*0x7f
-	return ((x-ones*low)&^x|(del-ones)&^del)&highs != 0
+	return ((x-ones*low)&^x | (del-ones)&^del) & highs
 }
 
 // firstBad returns the index of the first byte of b outside the class want, or
@@ -104,7 +108,7 @@ func dirty(x uint64, low uint64) bool {
 func firstBad(b []byte, want uint8, low uint64) int {
 	i := 0
 	for ; i+8 <= len(b); i += 8 {
-		if !dirty(binary.LittleEndian.Uint64(b[i:]), low) {
+		if dirt(binary.LittleEndian.Uint64(b[i:]), low) == 0 {
 			continue
 		}
 		for j := i; j < i+8; j++ {
@@ -113,7 +117,7 @@ func firstBad(b []byte, want uint8, low uint64) int {
 			}
 		}
 	}
-	if i < len(b) && len(b) >= 8 && !dirty(binary.LittleEndian.Uint64(b[len(b)-8:]), low) {
+	if i < len(b) && len(b) >= 8 && dirt(binary.LittleEndian.Uint64(b[len(b)-8:]), low) == 0 {
 		return len(b) // the last word overlaps the one before
 	}
 	for ; i < len(b); i++ {
@@ -122,6 +126,27 @@ func firstBad(b []byte, want uint8, low uint64) int {
 		}
 	}
 	return len(b)
+}
+
+// valueEnd returns the index of the first byte of b from i on that no field value
+// holds: of its CR, if all is well. len(b) when there is none.
+func valueEnd(b []byte, i int) int {
+	for i+8 <= len(b) {
+		marks := dirt(binary.LittleEndian.Uint64(b[i:]), ' ')
+		if marks == 0 {
+			i += 8
+			continue
+		}
+		i += bits.TrailingZeros64(marks) / 8
+		if b[i] != '\t' {
+			return i
+		}
+		i++
+	}
+	for i < len(b) && class[b[i]]&classValue != 0 {
+		i++
+	}
+	return i
 }
 
 // badByte names the refusal for a byte that no field value may hold.

@@ -109,8 +109,15 @@ func (h *Head) line(buf []byte, from, limit int) (cr int, err *Error) {
 
 // scanFields reads field lines up to and with the empty line that ends the
 // head. n > 0: the head is buf[:n]; n == 0: more bytes are needed.
+//
+// Lines go two ways. goodFields takes whole good lines in one pass; where it
+// stops, the line is taken by line and addField, which know what to say about
+// an incomplete or a bad one and go by what earlier calls have looked at.
 func (h *Head) scanFields(buf []byte, from int, lim Limits) (n int, err *Error) {
 	for {
+		if from <= h.next {
+			h.goodFields(buf[:min(len(buf), lim.HeaderBytes)], lim.Fields)
+		}
 		cr, err := h.line(buf, from, lim.HeaderBytes)
 		if cr < 0 {
 			return 0, err
@@ -127,6 +134,40 @@ func (h *Head) scanFields(buf []byte, from int, lim Limits) (n int, err *Error) 
 		}
 		h.next = cr + 2
 	}
+}
+
+// goodFields takes field lines for as long as they are complete and good.
+func (h *Head) goodFields(buf []byte, most int) {
+	for len(h.Fields) < most {
+		start := h.next
+		colon := start
+		for colon < len(buf) && class[buf[colon]]&classToken != 0 {
+			colon++
+		}
+		if colon == start || colon == len(buf) || buf[colon] != ':' {
+			return
+		}
+		value := colon + 1
+		for value < len(buf) && (buf[value] == ' ' || buf[value] == '\t') {
+			value++
+		}
+		cr := valueEnd(buf, value)
+		if cr+1 >= len(buf) || buf[cr] != '\r' || buf[cr+1] != '\n' {
+			return
+		}
+		end := cr
+		for end > value && (buf[end-1] == ' ' || buf[end-1] == '\t') {
+			end--
+		}
+		h.appendField(buf, Span{uint32(start), uint32(colon)}, Span{uint32(value), uint32(end)})
+		h.next = cr + 2
+	}
+}
+
+func (h *Head) appendField(buf []byte, name, value Span) {
+	id := LookupField(name.Of(buf))
+	h.seen |= 1 << id
+	h.Fields = append(h.Fields, Field{Name: name, Value: value, ID: id})
 }
 
 // addField reads the field line from h.next to cr (RFC 9112 §5: field-name ":"
@@ -152,13 +193,7 @@ func (h *Head) addField(buf []byte, cr int) *Error {
 	if at := firstBad(line[value:end], classValue, ' '); at < end-value {
 		return h.fail(start+value+at, badByte(line[value+at]))
 	}
-	id := LookupField(line[:colon])
-	h.seen |= 1 << id
-	h.Fields = append(h.Fields, Field{
-		Name:  Span{uint32(start), uint32(start + colon)},
-		Value: Span{uint32(start + value), uint32(start + end)},
-		ID:    id,
-	})
+	h.appendField(buf, Span{uint32(start), uint32(start + colon)}, Span{uint32(start + value), uint32(start + end)})
 	return nil
 }
 

@@ -8,6 +8,13 @@ import "bytes"
 // five digits that make a port up to 65535, or a colon alone. Empty hosts,
 // userinfo, zone identifiers and the IPvFuture form are refused.
 func ValidHost(b []byte) bool {
+	plain := 0
+	for plain < len(b) && class[b[plain]]&classHost != 0 {
+		plain++
+	}
+	if plain == len(b) {
+		return plain > 0 // a name without port or escapes, as most are
+	}
 	host, port := SplitHost(b)
 	return validPort(port) && validName(host)
 }
