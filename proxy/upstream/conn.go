@@ -155,7 +155,7 @@ func (k Canceler) Cancel() {
 		return
 	}
 	// The error is of a connection that is closed already.
-	_ = k.link.SetDeadline(time.Unix(1, 0))
+	_ = k.link.SetDeadline(longAgo)
 }
 
 // Cancel ends the present exchange. It is for the goroutine that holds the

@@ -35,6 +35,9 @@ type deadlines struct {
 	writeUntil monotonic // the sender's alone
 }
 
+// longAgo is the deadline that ends every wait at once.
+var longAgo = time.Unix(1, 0)
+
 // begin starts another exchange.
 func (d *deadlines) begin(t Timeouts) {
 	d.timeouts = t

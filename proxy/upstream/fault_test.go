@@ -387,6 +387,38 @@ func TestCancelWinsOverArming(t *testing.T) {
 	}
 }
 
+// TestCancelMeetsSentAll: the sender arms the waiting reader's deadline at the
+// moment of a Cancel.
+func TestCancelMeetsSentAll(t *testing.T) {
+	e := endpoint(t, silent)
+	for range 100 {
+		c, err := e.AcquireNew(Timeouts{Response: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := c.Canceler()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_ = c.Write([]byte(request), nil, nil)
+			for !c.link.deadlines.waiting.Load() && !c.link.canceled() {
+				runtime.Gosched()
+			}
+			c.SentAll()
+		})
+		wg.Go(func() {
+			for !c.link.deadlines.waiting.Load() {
+				runtime.Gosched()
+			}
+			k.Cancel()
+		})
+		if _, err := c.ReadHead(&wire.ResponseHead{}, wire.AskedOther); !errors.Is(err, ErrCanceled) {
+			t.Fatalf("error %v", err)
+		}
+		wg.Wait()
+		c.Release(Abandoned)
+	}
+}
+
 // TestLateCancelReachesNobody: a handle from an exchange that is over does not
 // touch the next one on the same connection.
 func TestLateCancelReachesNobody(t *testing.T) {

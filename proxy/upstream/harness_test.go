@@ -19,8 +19,10 @@ import (
 func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
-	if flag.Lookup("test.fuzz").Value.String() != "" {
-		os.Exit(code) // fuzzing leaves goroutines of its own
+	for _, name := range []string{"test.fuzz", "test.bench"} {
+		if flag.Lookup(name).Value.String() != "" {
+			os.Exit(code) // fuzzing and fasthttp's dialer leave goroutines
+		}
 	}
 	for end := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > before; {
 		if time.Now().After(end) {

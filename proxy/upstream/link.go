@@ -72,6 +72,16 @@ func (l *link) beforeWait(write bool) error {
 	return nil
 }
 
+// startHead begins the Response timeout.
+func (l *link) startHead() {
+	l.deadlines.startHead(l.Conn)
+	if l.canceled() {
+		// The reader's deadline, armed from here, may have replaced Cancel's
+		// before the reader woke up to it.
+		_ = l.SetReadDeadline(longAgo)
+	}
+}
+
 func (l *link) canceled() bool { return l.state.Load()&1 != 0 }
 
 // endExchange makes every Canceler of the exchange void. ok says that none came
@@ -235,7 +245,7 @@ func (l *link) turnStep(fd uintptr) bool {
 	if t.phase == turnSend {
 		t.phase = turnRead
 		if t.sendErr = l.send(t.pieces[0], t.pieces[1], t.pieces[2]); t.sendErr == nil {
-			l.deadlines.startHead(l.Conn)
+			l.startHead()
 			t.err = l.beforeWait(false)
 			return t.err != nil
 		}

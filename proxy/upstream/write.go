@@ -32,12 +32,12 @@ func (c *Conn) AllSent() bool { return c.sentAll.Load() }
 // runs from now. Without it, or WriteLast, the connection is not kept.
 func (c *Conn) SentAll() {
 	c.sentAll.Store(true)
-	c.link.deadlines.startHead(c.link.Conn)
+	c.link.startHead()
 }
 
 // AwaitHead starts the Response timeout though the request is not complete: its
 // sender waits for a 100 (Continue) before it goes on.
-func (c *Conn) AwaitHead() { c.link.deadlines.startHead(c.link.Conn) }
+func (c *Conn) AwaitHead() { c.link.startHead() }
 
 func (c *Conn) send(a, b, d []byte) error {
 	if c.tls == nil {
