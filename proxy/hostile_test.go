@@ -144,16 +144,16 @@ type conversation struct {
 
 // converse does what a case's client does and waits for its end.
 func converse(t *testing.T, addr string, c *testdata.Case) *conversation {
+	talk := &conversation{}
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z]+) \S+ HTTP/1\.[01]\r?$`).FindAllSubmatch(c.Sent(), -1) {
+		talk.methods = append(talk.methods, string(m[1]))
+	}
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	talk := &conversation{}
 	defer func() { talk.endedThen = talk.ended() }() // before the Close above
-	for _, m := range regexp.MustCompile(`(?m)^([A-Z]+) \S+ HTTP/1\.[01]\r?$`).FindAllSubmatch(c.Sent(), -1) {
-		talk.methods = append(talk.methods, string(m[1]))
-	}
 	go talk.listen(nc)
 	for _, s := range c.Steps {
 		if len(s.Send) > 0 {

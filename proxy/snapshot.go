@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -9,7 +11,7 @@ import (
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/proxy/route"
-	"perigee/proxy/unit"
+	"perigee/proxy/script"
 	"perigee/proxy/upstream"
 )
 
@@ -103,8 +105,11 @@ func (s *Snapshot) close() {
 
 // build makes a snapshot of a checked configuration. Nothing of the running one
 // changes; on error everything borrowed is given back.
-func build(file *config.File, state *State) (s *Snapshot, err error) {
-	s = &Snapshot{
+func build(file *config.File, state *State) (_ *Snapshot, err error) {
+	if unknown := file.CheckVariables(exchange.KnownVariable); len(unknown) > 0 {
+		return nil, unknown
+	}
+	s := &Snapshot{
 		File: file, state: state, groups: map[string]*upstream.Group{},
 		errorPages:    file.ErrorPages,
 		inflightLimit: int64(file.Limits.Inflight),
@@ -134,7 +139,7 @@ func build(file *config.File, state *State) (s *Snapshot, err error) {
 	for i := range file.Routes {
 		r, err := b.route(&file.Routes[i])
 		if err != nil {
-			return nil, err
+			return nil, placed(file, i, err)
 		}
 		s.routes = append(s.routes, r)
 		rules = append(rules, rule(&file.Routes[i]))
@@ -144,6 +149,20 @@ func build(file *config.File, state *State) (s *Snapshot, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// placed gives an error of a route's script its position in the file.
+func placed(file *config.File, route int, err error) error {
+	var syntax *script.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	var lua *luavm.ScriptError
+	message := syntax.Err.Error()
+	if errors.As(syntax.Err, &lua) {
+		message = lua.Message
+	}
+	return file.NewError(fmt.Sprintf("routes[%d].lua.%s", route, syntax.Key), "Lua: "+message, "")
 }
 
 // builder makes the routes of a snapshot.
@@ -169,11 +188,7 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 	p := exchange.Proxy{
 		Via:      c.Proxy.Via,
 		Attempts: u.Retry.Attempts,
-		Timeouts: upstream.Timeouts{
-			Connect:  either(c.Timeouts.Connect, u.Timeouts.Connect),
-			Send:     either(c.Timeouts.Send, u.Timeouts.Send),
-			Response: either(c.Timeouts.Response, u.Timeouts.Response),
-		},
+		Timeouts: u.Timeouts.Timeouts().Override(c.Timeouts),
 	}
 	host := u.Host
 	if !c.Proxy.Host.IsZero() {
@@ -203,13 +218,6 @@ var retryFlags = map[upstream.RetryCondition]exchange.RetryOn{
 	upstream.Retry502:     exchange.Retry502,
 	upstream.Retry503:     exchange.Retry503,
 	upstream.Retry504:     exchange.Retry504,
-}
-
-func either(first, second unit.Duration) time.Duration {
-	if first != 0 {
-		return first.Std()
-	}
-	return second.Std()
 }
 
 // observe counts a finished exchange and writes its access line.

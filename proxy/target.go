@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"sort"
-
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/route"
@@ -70,14 +68,12 @@ type variable struct {
 	value unit.Template
 }
 
-// variables are those of a configuration, in the order of their names: one may
-// use those before it.
+// variables are those of a configuration, each behind those it is made of.
 func variables(file *config.File) []variable {
 	var list []variable
-	for name, value := range file.Variables {
-		list = append(list, variable{name, value})
+	for _, name := range file.VariableOrder() {
+		list = append(list, variable{name, file.Variables[name]})
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
 	return list
 }
 

@@ -86,13 +86,10 @@ type AccessLog struct {
 	Format AccessLogFormat `yaml:"format"`
 	// File is a path relative to prefix, or "-" for standard output (default).
 	File string `yaml:"file" config:"path"`
-	// Buffer is the memory for lines that wait to be written; lines that do not
-	// fit are dropped and counted, never waited for. Default 1MiB.
-	Buffer unit.Size `yaml:"buffer"`
 }
 
 // SetDefaults sets JSON on standard output.
-func (a *AccessLog) SetDefaults() { a.Format, a.File, a.Buffer = AccessLogJSON, "-", unit.MiB }
+func (a *AccessLog) SetDefaults() { a.Format, a.File = AccessLogJSON, "-" }
 
 // AccessLogFormat names the shape of an access line.
 type AccessLogFormat string

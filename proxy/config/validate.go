@@ -119,9 +119,6 @@ func (c *checker) numbers() {
 			c.report("limits."+d.key, `duration "0" would close every connection at once`, "remove the key for the default")
 		}
 	}
-	if c.AccessLog.Format != AccessLogOff && c.AccessLog.Buffer < 4*unit.KiB {
-		c.report("access_log.buffer", fmt.Sprintf("size %q holds hardly a line", c.AccessLog.Buffer), "write at least 4KiB")
-	}
 }
 
 func (c *checker) variables() {

@@ -163,7 +163,7 @@ type Place struct {
 	Finished  bool          // the last piece of the answer has been sent
 	Lost      bool          // the client takes no more, though a script goes on
 	Skipped   bool          // nothing was there to write
-	Unsent     bool // OpReceiveHead sends UpHead and Body first
+	Unsent    bool          // OpReceiveHead sends UpHead and Body first
 	Fresh     bool          // the next attempt must not use a kept connection
 	BodyFrame wire.BodyKind // how the answer's body is framed to the client
 	ErrorPage int           // the status whose error page is being made, or 0

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,25 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 		return append(dst, cookie(ex.RequestHeader("cookie"), name[len("cookie_"):])...)
 	}
 	return ex.appendKnown(dst, name)
+}
+
+// knownNames are the variables of appendKnown.
+var knownNames = []string{
+	"uri", "document_uri", "request_uri", "args", "query_string", "is_args", "host",
+	"request_method", "scheme", "server_protocol", "remote_addr", "remote_port",
+	"server_addr", "server_port", "server_name", "request_id", "status", "connection",
+	"connection_requests", "route", "upstream_addr", "upstream_status", "upstream_response_time",
+}
+
+// KnownVariable tells whether AppendVariable knows a name by itself; captures
+// and the configuration's variables come on top.
+func KnownVariable(name string) bool {
+	for _, prefix := range []string{"http_", "sent_http_", "arg_", "cookie_"} {
+		if strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
+			return true
+		}
+	}
+	return slices.Contains(knownNames, name)
 }
 
 // appendKnown appends variables that have one name each.

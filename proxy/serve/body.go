@@ -69,7 +69,7 @@ func (c *conn) ReadBody(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.readFramed(p)
-	if err != nil {
+	if err != nil && err != io.EOF {
 		b.err = err
 		c.close = true // where the next request starts is not known
 	}
