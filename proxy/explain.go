@@ -104,7 +104,7 @@ func (q Question) exchange() (*exchange.Exchange, error) {
 	case n != len(ex.Raw):
 		return nil, fmt.Errorf("URL %q does not make one request head", q.URL)
 	}
-	ex.FillRequest()
+	ex.BeginRequest()
 	if !setTarget(ex) {
 		return nil, fmt.Errorf("this request would be refused with 400: path %q cannot be decoded", u.Path)
 	}

@@ -47,7 +47,7 @@ func (g *Gateway) Begin(ex *exchange.Exchange) {
 	ex.Snapshot = snap
 	g.state.Metrics.InFlight.Add(ex.Record.Shard, 1)
 	g.beginRecord(ex)
-	ex.FillRequest()
+	ex.BeginRequest()
 	switch {
 	case snap.inflightLimit > 0 && g.state.Metrics.InFlight.Value() > snap.inflightLimit:
 		g.fail(ex, 503, "inflight")

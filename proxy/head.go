@@ -29,6 +29,7 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 
 // appendUpstreamHead makes the request head that is sent to the endpoint.
 func appendUpstreamHead(ex *exchange.Exchange) {
+	ex.FillRequest()
 	p := &ex.Route.Proxy
 	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
 		ex.Target = ex.AppendTarget(ex.Target[:0])

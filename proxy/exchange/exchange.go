@@ -127,6 +127,8 @@ type Exchange struct {
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
 
+	filled bool // Req has its fields
+
 	added [][]byte // names of request fields that filters have added
 	query []byte   // memory of a query that was set
 
@@ -256,6 +258,7 @@ func Release(ex *Exchange) {
 		ex.HasEarly = false
 	}
 	ex.plainHeads()
+	ex.filled = false
 	ex.added = ex.added[:0]
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Path, ex.Query, ex.Host = ex.Path[:0], nil, ex.Host[:0]
@@ -270,6 +273,7 @@ func Release(ex *Exchange) {
 	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
 	ex.Tried.Reset()
 	ex.Lua, ex.LuaWaits, ex.Bare = nil, [StageCount]*luavm.Op{}, false
+	ex.LuaUntil = [StageCount]time.Duration{}
 	ex.Record.Reset()
 	ex.done, ex.cancel = 0, upstream.Canceler{}
 	ex.aborted.Store(false)

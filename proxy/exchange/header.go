@@ -21,12 +21,22 @@ var (
 // so fasthttp's own Set and Del, which compare bytes, would miss another
 // spelling. The functions here ignore case (RFC 9110 §5.1).
 
-// FillRequest makes Req from the head that arrived, without the fields that
-// belong to the client's connection and its framing (RFC 9110 §7.6.1).
+// BeginRequest makes Req's first line from the head that arrived. The fields
+// follow when somebody needs them: an answer made here never does.
+func (ex *Exchange) BeginRequest() {
+	ex.Req.SetMethodBytes(ex.Head.Method.Of(ex.Raw))
+	ex.Req.SetRequestURIBytes(ex.Head.Target.Of(ex.Raw))
+}
+
+// FillRequest makes Req's fields from the head that arrived, without those that
+// belong to the client's connection and its framing (RFC 9110 §7.6.1). Later
+// calls do nothing.
 func (ex *Exchange) FillRequest() {
+	if ex.filled {
+		return
+	}
+	ex.filled = true
 	h := &ex.Req
-	h.SetMethodBytes(ex.Head.Method.Of(ex.Raw))
-	h.SetRequestURIBytes(ex.Head.Target.Of(ex.Raw))
 	listed := ex.Head.Has(wire.FieldConnection)
 	for i := range ex.Head.Fields {
 		f := &ex.Head.Fields[i]
@@ -60,6 +70,7 @@ func (ex *Exchange) listedInConnection(name []byte) bool {
 
 // AddRequestHeader adds a field to the request that is sent on.
 func (ex *Exchange) AddRequestHeader(name string, value []byte) {
+	ex.FillRequest()
 	ex.noteAdded(name)
 	ex.Req.AddBytesV(name, value)
 }
@@ -72,6 +83,7 @@ func (ex *Exchange) SetRequestHeader(name string, value []byte) {
 
 // DelRequestHeader removes all fields of that name.
 func (ex *Exchange) DelRequestHeader(name string) {
+	ex.FillRequest()
 	for i := range ex.Head.Fields {
 		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
 			ex.Req.DelBytes(spelt)
@@ -89,6 +101,9 @@ func (ex *Exchange) DelRequestHeader(name string) {
 func (ex *Exchange) RequestHeader(name string) []byte {
 	for i := range ex.Head.Fields {
 		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
+			if !ex.filled {
+				return ex.Head.Fields[i].Value.Of(ex.Raw)
+			}
 			if v := ex.Req.PeekBytes(spelt); v != nil {
 				return v
 			}

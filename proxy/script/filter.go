@@ -101,9 +101,6 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 	}
 	fillStage(ex, stage)
-	if f.report.TotalTime > 0 {
-		ex.LuaUntil[stage] = time.Since(ex.Record.Start) + f.report.TotalTime
-	}
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 }
@@ -209,10 +206,15 @@ const KindTotalTime luavm.ErrorKind = "total_time"
 
 // bounded shortens a wait to what is left of the phase's time.
 func (f *Filter) bounded(ex *exchange.Exchange, stage exchange.Stage, seconds float64) float64 {
-	if until := ex.LuaUntil[stage]; until > 0 {
-		return min(seconds, max(0, (until-time.Since(ex.Record.Start)).Seconds()))
+	if f.report.TotalTime == 0 {
+		return seconds
 	}
-	return seconds
+	at := time.Since(ex.Record.Start)
+	if ex.LuaUntil[stage] == 0 {
+		// From the first wait on: what ran before it is bounded by cpu_budget.
+		ex.LuaUntil[stage] = at + f.report.TotalTime
+	}
+	return min(seconds, max(0, (ex.LuaUntil[stage]-at).Seconds()))
 }
 
 // failed answers 500 with an id that leads to the log; the traceback stays

@@ -82,6 +82,7 @@ func (f *Filter) editRequest(ex *exchange.Exchange) {
 			ex.AddRequestHeader(e.name, ex.Scratch)
 		}
 	}
+	ex.FillRequest()
 	ex.HeadEdited = true
 }
 
