@@ -32,6 +32,9 @@
 // by a colon; values hold HTAB, SP, visible ASCII and bytes from 0x80 up.
 // Folded lines are refused. The only transfer coding is chunked.
 //
+// What each refusal looks like from outside is in testdata: some 350 hostile
+// conversations with their one outcome, which end-to-end tests replay too.
+//
 // # Cost and ownership
 //
 // Scanning is linear in the bytes that arrive, however small the pieces: a head

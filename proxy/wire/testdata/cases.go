@@ -3,8 +3,8 @@
 // the cases on the scanner alone, and end-to-end tests replay the same bytes
 // through a whole gateway, with an origin that records what reaches it.
 //
-// Its directory is one that the go command leaves out of "./...", so nothing of
-// it can reach a binary by accident.
+// The go command leaves directories of this name out of "./...": the cases are
+// data with a reader, and the tests of package wire test the reader too.
 //
 // # Files
 //
