@@ -72,6 +72,9 @@ func (s *Server) trusted(peer netip.Addr) bool {
 func (s *Server) Apply(file *config.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := planMemory(file); err != nil {
+		return err
+	}
 	opened, tlsConfigs, err := s.openListeners(file)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package proxy
 import (
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"perigee/luavm"
 	"perigee/proxy/config"
@@ -75,9 +76,20 @@ func (s *State) observe(ex *exchange.Exchange) {
 	}
 }
 
+// refused notes a request that never became an exchange, in metrics and access
+// log as one without a route.
 func (s *State) refused(conn *exchange.Conn, why *wire.Error) {
+	rec := observe.Record{
+		Start: time.Now(), Connection: conn.ID, Serial: uint32(conn.Requests + 1),
+		Peer: conn.Peer, Client: conn.Peer, Listener: conn.Listener,
+		Status: why.Status, Abort: observe.AbortClientProtocol,
+	}
+	s.Metrics.Route("").Observe(&rec)
+	if access := s.access.Load(); access != nil {
+		access.Write(&rec)
+	}
 	if s.Log.Enabled(observe.LevelInfo) {
-		s.Log.Print(observe.LevelInfo, &observe.Record{Connection: conn.ID, Peer: conn.Peer, Client: conn.Peer}, "client sent a request that was refused: "+why.Text)
+		s.Log.Print(observe.LevelInfo, &rec, "client sent a request that was refused: "+why.Text)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -107,7 +108,7 @@ const watchInterval = time.Second
 func (p *process) watch() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
-	seen := p.Digest()
+	seen := ""
 	for {
 		select {
 		case <-p.ended:
@@ -115,18 +116,39 @@ func (p *process) watch() {
 		case <-ticker.C:
 		}
 		file, err := p.load()
-		digest := ""
+		now := ""
 		if err != nil {
-			digest = err.Error()
+			now = err.Error()
 		} else {
-			digest = file.Digest()
+			now = file.Digest() + certificates(file)
 		}
-		if digest == seen {
+		first := seen == ""
+		if now == seen || first && err == nil && file.Digest() == p.Digest() {
+			seen = now
 			continue
 		}
-		seen = digest
+		seen = now
 		_ = p.Reload(context.Background())
 	}
+}
+
+// certificates tells by size and time of its files whether a certificate has
+// been replaced: their content is no part of the configuration's digest.
+func certificates(file *config.File) string {
+	var b strings.Builder
+	for _, l := range file.Listeners {
+		if l.TLS == nil {
+			continue
+		}
+		for _, c := range l.TLS.Certificates {
+			for _, path := range []string{c.Cert, c.Key} {
+				if info, err := os.Stat(path); err == nil {
+					fmt.Fprintf(&b, " %s %d %d", path, info.Size(), info.ModTime().UnixNano())
+				}
+			}
+		}
+	}
+	return b.String()
 }
 
 // wait serves until SIGTERM or SIGINT has drained the gateway; a second one ends

@@ -157,6 +157,11 @@ func (c *conn) handshake() bool {
 
 // serveOne reads one request and answers it. False: the connection ends.
 func (c *conn) serveOne() bool {
+	c.toFront()
+	if c.w == 0 && c.awaitRequest(c.server.limits.Load()) != nil {
+		return false
+	}
+	// Only now: an idle connection holds no exchange.
 	ex := exchange.Acquire(c, &c.info)
 	if err := c.readHead(&ex.Head); err != nil {
 		exchange.Release(ex)
@@ -217,16 +222,10 @@ func (c *conn) kill() {
 // errIdle says that a connection ended where no request was lost.
 var errIdle = errors.New("connection ended between requests")
 
-// readHead reads a request head to the front of buf.
+// readHead reads a request head, whose first bytes are at the front of buf.
 func (c *conn) readHead(h *wire.RequestHead) error {
 	limits := c.server.limits.Load()
-	c.toFront()
 	from := 0
-	if c.w == 0 {
-		if err := c.awaitRequest(limits); err != nil {
-			return err
-		}
-	}
 	c.setDeadline(limits.HeaderTime)
 	for {
 		n, err := wire.ScanRequest(h, c.buf[:c.w], from, limits.Head)
