@@ -25,7 +25,7 @@ build: deps ## build bin/perigee
 	$(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/perigee ./cmd/perigee
 
 run: build ## serve the demo on :8080 (admin :9901)
-	bin/perigee run -c cmd/perigee/demo/demo.yaml
+	bin/perigee demo -c cmd/perigee/demo/demo.yaml
 
 test: deps-test ## run all tests with the race detector (PKG=./...)
 	$(GO) test $(TAGS) -race -shuffle=on $(PKG)
