@@ -59,7 +59,6 @@ type conn struct {
 	received int64
 	close    bool // the connection ends after this exchange
 	broken   bool // a write failed: nothing can be sent any more
-	timer    *time.Timer
 }
 
 func (s *Server) newConn(l *listener, nc net.Conn) *conn {

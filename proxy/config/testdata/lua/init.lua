@@ -1,1 +1,2 @@
+-- luacheck: globals counters
 counters = ngx.shared.counters
