@@ -57,7 +57,8 @@ type Conn struct {
 
 	limits    *Limits
 	idleSince monotonic
-	sentAll   atomic.Bool
+	// marks are what sender and reader know of the exchange together.
+	marks atomic.Uint32
 
 	// last are the pieces of WriteLast, until ReadHead sends them.
 	last    [3][]byte
@@ -78,14 +79,21 @@ type Conn struct {
 	aheadErr    error
 
 	kept     bool // served an earlier exchange
-	sent     bool // something was sent in this exchange
-	answered bool // a byte of this response has come
 	final    bool // the final head has been read
 	reusable bool // the final head leaves the connection open
 	upgraded bool // the final head is a 101
 	interim  int  // number of 1xx heads so far
 	body     Framing
 }
+
+// The marks of an exchange.
+const (
+	markSent     = 1 << iota // some of the request may have been sent
+	markSentAll              // all of it was
+	markAnswered             // a byte of a response has come
+)
+
+func (c *Conn) has(mark uint32) bool { return c.marks.Load()&mark != 0 }
 
 // newConn makes a connection of a socket; over TLS the handshake is done here.
 func newConn(ctx context.Context, e *Endpoint, nc net.Conn) (*Conn, error) {
@@ -112,9 +120,9 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.buf = buffers.Get().(*[bufferSize]byte)
 	c.mem = c.buf[:]
 	c.base, c.interim = 0, 0
-	c.sent, c.answered, c.final, c.reusable, c.upgraded = false, false, false, false, false
+	c.final, c.reusable, c.upgraded = false, false, false
 	c.body.done = false
-	c.sentAll.Store(false)
+	c.marks.Store(0)
 }
 
 // Endpoint is where the connection leads.
@@ -128,9 +136,9 @@ func (c *Conn) failure(step Step, err error) error {
 	if c.link.canceled() {
 		err = ErrCanceled
 	}
-	e := &TransferError{Address: c.endpoint.Address(), Step: step, Err: err, unsent: !c.sent}
+	e := &TransferError{Address: c.endpoint.Address(), Step: step, Err: err, unsent: !c.has(markSent)}
 	broken := isReset(err) || err == io.EOF || err == errUnasked
-	e.stale = c.kept && !c.answered && step != StepBody && broken
+	e.stale = c.kept && !c.has(markAnswered) && step != StepBody && broken
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		e.Err = ErrTruncated
 	}
@@ -167,7 +175,7 @@ func (c *Conn) Cancel() { c.Canceler().Cancel() }
 // response was read to its end and allows it, the request was sent completely
 // and no byte is left over. kept says whether it was.
 func (c *Conn) Release(o Outcome) (kept bool) {
-	keep := o == Finished && c.reusable && c.body.Done() && c.sentAll.Load() &&
+	keep := o == Finished && c.reusable && c.body.Done() && c.has(markSentAll) &&
 		c.r == c.w && len(c.ahead)+len(c.rest) == 0
 	keep = c.link.endExchange() && keep
 	c.dropBuffers()

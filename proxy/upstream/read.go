@@ -36,7 +36,7 @@ func (c *Conn) ReadHead(res *wire.ResponseHead, asked wire.Asked) (raw []byte, e
 		if err != nil {
 			return nil, err
 		}
-		c.answered = true
+		c.marks.Or(markAnswered)
 		c.w += n
 	}
 }

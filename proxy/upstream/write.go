@@ -15,10 +15,10 @@ func (c *Conn) WriteLast(head, data, end []byte) {
 // answered, so a reader should look for a response before the error is passed
 // on, unless it is ErrUnsent.
 func (c *Conn) Write(head, data, end []byte) error {
-	if !c.sent && c.kept && !c.quiet() {
+	if c.kept && !c.has(markSent) && !c.quiet() {
 		return c.failure(StepSend, errUnasked)
 	}
-	c.sent = true
+	c.marks.Or(markSent)
 	if err := c.send(head, data, end); err != nil {
 		return c.failure(StepSend, err)
 	}
@@ -26,12 +26,12 @@ func (c *Conn) Write(head, data, end []byte) error {
 }
 
 // AllSent tells whether the request is complete. Any goroutine may ask.
-func (c *Conn) AllSent() bool { return c.sentAll.Load() }
+func (c *Conn) AllSent() bool { return c.has(markSentAll) }
 
 // SentAll says that the request is complete, body included: the Response timeout
 // runs from now. Without it, or WriteLast, the connection is not kept.
 func (c *Conn) SentAll() {
-	c.sentAll.Store(true)
+	c.marks.Or(markSent | markSentAll)
 	c.link.startHead()
 }
 
@@ -75,7 +75,7 @@ func (c *Conn) receive(p []byte) (int, error) {
 func (c *Conn) turn(p []byte) (n int, err error) {
 	pieces := c.last
 	c.last, c.hasLast = [3][]byte{}, false
-	probe := c.kept && !c.sent
+	probe := c.kept && !c.has(markSent)
 	if c.tls != nil {
 		return c.turnTLS(pieces, p)
 	}
@@ -84,19 +84,22 @@ func (c *Conn) turn(p []byte) (n int, err error) {
 		first = turnProbe
 	}
 	n, probed, sendErr, err := c.link.takeTurn(pieces, p, first)
-	c.sent = c.sent || probed
+	if probed {
+		c.marks.Or(markSent)
+	}
 	switch {
 	case n > 0:
 		// An answer, whole request or not. A request that was cut off leaves the
 		// connection unusable, because SentAll was not said.
-		c.sentAll.Store(sendErr == nil)
+		if sendErr == nil {
+			c.marks.Or(markSentAll)
+		}
 		return n, nil
 	case sendErr != nil:
 		return 0, c.failure(StepSend, sendErr)
 	case !probed:
 		return 0, c.failure(StepSend, err)
 	}
-	c.sentAll.Store(true)
 	return 0, c.failure(StepHead, err)
 }
 
