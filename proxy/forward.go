@@ -177,7 +177,9 @@ func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
 		g.attemptFailed(ex, 0, err)
 		return g.clientGone(ex)
 	}
-	if errors.Is(err, upstream.ErrStale) && g.replayable(ex) && idempotent(ex) {
+	unsent := errors.Is(err, upstream.ErrUnsent)
+	stale := unsent || errors.Is(err, upstream.ErrStale)
+	if stale && g.replayable(ex) && (unsent || idempotent(ex)) {
 		// Not the endpoint's fault, and not an attempt the client paid for.
 		g.attemptFailed(ex, 502, err)
 		ex.Place.Fresh = true
@@ -188,7 +190,9 @@ func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
 	if isTimeout(err) {
 		status, on = 504, exchange.RetryTimeout
 	}
-	ex.Endpoint.Failed()
+	if !stale {
+		ex.Endpoint.Failed()
+	}
 	g.attemptFailed(ex, status, err)
 	if g.mayRetry(ex, on) {
 		return true
@@ -198,9 +202,8 @@ func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
 
 // attemptFailed notes how an attempt ended and closes its connection.
 func (g *Gateway) attemptFailed(ex *exchange.Exchange, status int, err error) {
-	a := ex.Record.Last()
-	a.Status = status
-	a.Response = time.Since(ex.AttemptStart)
+	ex.Record.Last().Status = status
+	endAttempt(ex)
 	g.state.attemptFailed(ex, err)
 	dropUpstream(ex, upstream.Abandoned)
 }
@@ -226,7 +229,7 @@ func (g *Gateway) retryStatus(ex *exchange.Exchange) bool {
 	if on == 0 || !g.mayRetry(ex, on) {
 		return false
 	}
-	ex.Record.Last().Response = time.Since(ex.AttemptStart)
+	endAttempt(ex)
 	dropUpstream(ex, upstream.Abandoned)
 	return true
 }
@@ -269,9 +272,16 @@ func (g *Gateway) tunnel(ex *exchange.Exchange) bool {
 // endUpstream takes note of the last attempt's end and drops its connection.
 func endUpstream(ex *exchange.Exchange) {
 	if a := ex.Record.Last(); a != nil && a.Response < 0 {
-		a.Response = time.Since(ex.AttemptStart)
+		endAttempt(ex)
 	}
 	dropUpstream(ex, upstream.Finished)
+}
+
+// endAttempt notes and counts the end of the running attempt.
+func endAttempt(ex *exchange.Exchange) {
+	a := ex.Record.Last()
+	a.Response = time.Since(ex.AttemptStart)
+	ex.Endpoint.Metrics().Observe(ex.Record.Shard, a)
 }
 
 // dropUpstream gives the connection back: kept if everything about it is

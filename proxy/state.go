@@ -29,10 +29,12 @@ type State struct {
 
 // NewState makes the state of a process. log is where it reports to.
 func NewState(build observe.BuildInfo, log *observe.Log) *State {
-	return &State{
+	s := &State{
 		Metrics: observe.NewMetrics(build), Upstreams: upstream.NewRegistry(),
 		Dicts: luavm.NewDicts(), Log: log,
 	}
+	s.Upstreams.SetMetrics(s.Metrics)
+	return s
 }
 
 // useAccessLog opens the configured access log if it is not the one in use.
@@ -61,15 +63,12 @@ func (s *State) useAccessLog(c config.AccessLog) error {
 	return nil
 }
 
-// observe counts what the record says beyond the route and writes the access
-// line.
+// observe counts what the record says beyond route and endpoints, and writes the
+// access line.
 func (s *State) observe(ex *exchange.Exchange) {
 	rec := &ex.Record
 	if rec.Abort == observe.AbortClientGone || rec.Abort == observe.AbortClientTimeout {
 		s.Metrics.ClientAborts.Inc()
-	}
-	for i, a := range rec.Tries() {
-		s.Metrics.Endpoint(rec.Upstream, a.Endpoint).Observe(rec.Shard, &rec.Tries()[i])
 	}
 	if access := s.access.Load(); access != nil {
 		access.Write(rec)
