@@ -87,8 +87,9 @@ func (p *Pool) Start() error {
 	for id := range p.places {
 		vm, err := openVM(p)
 		if err == nil {
+			vm.id = id
 			p.alive[vm] = struct{}{}
-			err = vm.enter(id)
+			err = vm.enter()
 		}
 		if err != nil {
 			for vm := range p.alive {
@@ -129,8 +130,11 @@ func (p *Pool) Pin(hint uint64) (*Slot, error) {
 
 // Beside gives a seat in the same VM, for a subrequest.
 func (s *Slot) Beside() (*Slot, error) {
-	if other := s.vm.pool.seat(s.vm); other != nil {
-		return other, nil
+	vm := s.vm
+	if int(vm.suspended.Load()) < vm.pool.options.MaxSuspended {
+		if other := vm.take(); other != nil {
+			return other, nil
+		}
 	}
 	return nil, ErrBusy
 }
@@ -168,27 +172,37 @@ func (p *Pool) replace(vm *VM) {
 	})
 }
 
-// welcome runs init_worker of a VM that took another's place.
+// welcome runs init_worker of a VM that takes another's place; vm.id is set.
 func (p *Pool) welcome(vm *VM) {
-	if err := vm.enter(vm.id); err != nil {
-		p.options.Log(nil, LevelErr, []byte("init_worker of a replaced VM: "+err.Error()))
+	if err := vm.enter(); err != nil {
+		p.complain("init_worker of a replaced VM: ", err)
 	}
 	vm.condition.CompareAndSwap(vmStarting, vmServing)
+	if vm.condition.Load() == vmLost { // by its init_worker: later it may do better
+		time.AfterFunc(time.Second, func() { p.tell(func() { p.refill(vm) }) })
+	}
 }
 
 // refill builds a VM for a place whose spare was already used.
 func (p *Pool) refill(was *VM) {
-	next, err := openVM(p)
-	if err == nil {
-		p.mu.Lock()
-		p.alive[next] = struct{}{}
-		p.mu.Unlock()
-		next.id = was.id
-		p.welcome(next)
-		p.places[was.id].CompareAndSwap(was, next)
+	if p.closed.Load() || p.places[was.id].Load() != was {
 		return
 	}
-	p.options.Log(nil, LevelErr, []byte("cannot replace a VM: "+err.Error()))
+	next, err := openVM(p)
+	if err != nil {
+		p.complain("cannot replace a VM: ", err)
+		return
+	}
+	next.id = was.id
+	p.mu.Lock()
+	p.alive[next] = struct{}{}
+	p.mu.Unlock()
+	p.welcome(next)
+	p.places[was.id].Store(next)
+}
+
+func (p *Pool) complain(what string, err error) {
+	p.options.Log(nil, LevelErr, []byte(what+err.Error()))
 }
 
 // tell hands work to the keeper without ever blocking a request.
@@ -196,7 +210,12 @@ func (p *Pool) tell(f func()) {
 	select {
 	case p.work <- f:
 	default:
-		go func() { p.work <- f }()
+		go func() {
+			select {
+			case p.work <- f:
+			case <-p.done:
+			}
+		}()
 	}
 }
 
@@ -223,7 +242,7 @@ func (p *Pool) makeSpare() {
 	}
 	vm, err := openVM(p)
 	if err != nil {
-		p.options.Log(nil, LevelErr, []byte("cannot build a spare VM: "+err.Error()))
+		p.complain("cannot build a spare VM: ", err)
 		return
 	}
 	p.mu.Lock()

@@ -103,10 +103,9 @@ func (vm *VM) compile(src Source) (int32, error) {
 	return ref, nil
 }
 
-// enter gives the VM its place in the pool and runs init_worker there.
-func (vm *VM) enter(id int) error {
-	vm.id = id
-	vm.state.VM().WorkerID = int32(vm.pool.options.WorkerBase + id)
+// enter gives the VM its worker id and runs init_worker.
+func (vm *VM) enter() error {
+	vm.state.VM().WorkerID = int32(vm.pool.options.WorkerBase + vm.id)
 	return vm.once(vm.pool.options.InitWorker, PhaseInitWorker)
 }
 
@@ -135,6 +134,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 			Message: fmt.Sprintf("%s: nothing can be waited for in %s", src.Chunk[1:], phase)}
 	case shim.Poisoned:
 		vm.condition.Store(vmLost)
+		vm.state.Abandon()
 		return errors.New("luavm: " + phase.String() + " had to be abandoned: it used more CPU than InitBudget")
 	}
 	return vm.failure(status, src.Name)
@@ -256,11 +256,19 @@ func (vm *VM) lost(sc *Script) *ScriptError {
 	return &ScriptError{Kind: ErrLost, Script: sc.Name(), Message: "the VM was abandoned because of another script"}
 }
 
-// pin takes a seat; nil when the VM takes none.
+// pin takes a seat for a new exchange; nil when the VM takes none.
 func (vm *VM) pin() *Slot {
+	if vm.condition.Load() == vmRetired {
+		return nil
+	}
+	return vm.take()
+}
+
+// take takes a seat; nil when the VM is lost or memory short.
+func (vm *VM) take() *Slot {
 	vm.seats.Lock()
 	defer vm.seats.Unlock()
-	if c := vm.condition.Load(); c == vmRetired || c == vmLost {
+	if vm.condition.Load() == vmLost {
 		return nil
 	}
 	s := vm.seats.free

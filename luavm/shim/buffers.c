@@ -19,13 +19,16 @@ enum {
 static int reserve(char **p, uint32_t *cap, uint32_t len, uint64_t more,
                    uint32_t max) {
   uint64_t need = len + more, size = *cap ? *cap : 512;
-  char *q;
+  char *old = *p, *q;
   if (need <= *cap) return 0;
   if (need > max) return -1;
   while (size < need) size *= 2;
   if (size > max) size = max;
-  q = realloc(*p, size);
-  if (!q) return -1;
+  /* Should the watchdog jump out between realloc and the store behind it, the
+     memory is lost with the state, not freed twice. */
+  *(char *volatile *)p = NULL;
+  q = realloc(old, size);
+  if (!q) { *p = old; return -1; }
   *p = q;
   *cap = (uint32_t)size;
   return 0;

@@ -21,8 +21,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"unsafe"
-
-	glua "github.com/aarzilli/golua/lua"
 )
 
 //go:embed perigee_ffi.h
@@ -37,7 +35,7 @@ func Declarations() string {
 
 // A State is one LuaJIT state with its C side.
 type State struct {
-	lua    *glua.State
+	lua    *luaState
 	c      *C.pg_state
 	limits Limits
 }

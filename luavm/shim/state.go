@@ -17,10 +17,13 @@ import (
 // callbacks do not see a coroutine's arguments, and a call costs as much as a
 // whole access script.
 
+// luaState is golua's state: this file is the one that knows golua.
+type luaState = glua.State
+
 // newLua makes a state with all standard libraries. golua's OpenLibs hides
 // pcall and xpcall as unsafe_pcall and unsafe_xpcall, because they would catch
 // its own panics. There are none here: they get their names back.
-func newLua() *glua.State {
+func newLua() *luaState {
 	lua := glua.NewState()
 	lua.OpenLibs()
 	for _, name := range []string{"pcall", "xpcall"} {
@@ -34,7 +37,7 @@ func newLua() *glua.State {
 	return lua
 }
 
-func luaPointer(lua *glua.State) *C.lua_State {
+func luaPointer(lua *luaState) *C.lua_State {
 	return (*C.lua_State)(unsafe.Pointer(lua.GetState()))
 }
 
