@@ -37,10 +37,10 @@ race: deps-test ## run the tests repeatedly under the race detector on 1, 2 and 
 	$(GO) test $(TAGS) -race -shuffle=on -count=2 -cpu=1,2,4 $(PKG)
 
 # Leaks are not looked for: memory reachable only from Lua's heap or from Go
-# looks lost to the sanitizer.
+# looks lost to the sanitizer. Speed is not its subject.
 asan: deps-test ## run the tests of the C part under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0:handle_segv=0:$$ASAN_OPTIONS \
-		$(GO) test $(TAGS) -asan -shuffle=on -count=1 ./luavm/...
+		$(GO) test $(TAGS) -asan -shuffle=on -count=1 -skip Speed ./luavm/...
 
 fuzz: deps ## run each fuzz target for T (T=15s, PKG=./...)
 	@T=$(or $(T),15s) .ci/fuzz.sh $(PKG)
