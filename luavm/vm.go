@@ -3,6 +3,7 @@ package luavm
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,6 +169,15 @@ func (vm *VM) failure(status shim.Status, script string) *ScriptError {
 
 func (vm *VM) lock() {
 	vm.users.Add(1)
+	// A run takes a microsecond or two. A goroutine that queues at the mutex
+	// costs more, and once it has waited a millisecond the mutex hands itself
+	// over from one to the next; other exchanges' work is done meanwhile.
+	for range 8 {
+		if vm.mu.TryLock() {
+			return
+		}
+		runtime.Gosched()
+	}
 	vm.mu.Lock()
 }
 

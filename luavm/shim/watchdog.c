@@ -69,7 +69,8 @@
 #include <unistd.h>
 
 enum {
-  STATES_MAX = 4096, IDLE_TICKS = 200, RANGES_MAX = 256,
+  STATES_MAX = 4096, IDLE_TICKS = 20, RANGES_MAX = 256,
+  SLOW_TICK_NS = 10000000, SLOW_TICKS = 8,
   ERROR_PATH_NS = 2000000000  /* budget of reporting one error */
 };
 
@@ -88,6 +89,7 @@ static pthread_cond_t park_cond = PTHREAD_COND_INITIALIZER;
 static int parked;
 
 static int64_t tick_ns, grace_ns;
+static int64_t least_budget;             /* of all states, at the last look */
 static volatile int64_t wall_minus_mono; /* ns; 0 until the thread runs */
 static int can_jump;
 
@@ -265,21 +267,23 @@ static void kick(pg_state *v, uint64_t call, int stage) {
   syscall(SYS_tgkill, getpid(), v->tid, KILL_SIGNAL);
 }
 
-/* 1 if the state was entered since the last look, or is inside. */
+enum { NOBODY, WAS_INSIDE, IS_INSIDE };
+
 static int inspect(pg_state *v) {
   uint64_t call = __atomic_load_n(&v->call, __ATOMIC_SEQ_CST);
   int64_t budget = v->budget, cpu;
   struct timespec t;
+  if (budget > 0 && budget < least_budget) least_budget = budget;
   if (call != v->seen_call) {
     v->seen_call = call;
     v->seen_cpu = -1;
     v->seen_stage = 0;
-    return 1;
+    return call & 1 ? IS_INSIDE : WAS_INSIDE;
   }
-  if (!(call & 1)) return 0;
-  if (budget <= 0 || clock_gettime(v->clock, &t)) return 1;
+  if (!(call & 1)) return NOBODY;
+  if (budget <= 0 || clock_gettime(v->clock, &t)) return WAS_INSIDE;
   cpu = t.tv_sec * 1000000000LL + t.tv_nsec;
-  if (v->seen_cpu < 0) { v->seen_cpu = cpu; return 1; }
+  if (v->seen_cpu < 0) { v->seen_cpu = cpu; return IS_INSIDE; }
   if (v->seen_stage == 0 && cpu - v->seen_cpu >= budget) {
     v->seen_stage = 1;
     v->seen_cpu = cpu;
@@ -292,15 +296,30 @@ static int inspect(pg_state *v) {
     read_ranges();
     kick(v, call, 2);
   }
-  return 1;
+  return IS_INSIDE;
 }
 
 static int look(void) {
-  int i, busy = 0;
+  int i, most = NOBODY;
+  least_budget = SLOW_TICK_NS * SLOW_TICKS;
   pthread_mutex_lock(&list_lock);
-  for (i = 0; i < states_n; i++) busy |= inspect(states[i]);
+  for (i = 0; i < states_n; i++) {
+    int one = inspect(states[i]);
+    if (one > most) most = one;
+  }
   pthread_mutex_unlock(&list_lock);
-  return busy;
+  return most;
+}
+
+/*
+ * How long to sleep after a look. A tick costs tens of microseconds on a
+ * virtual machine, so it is short only while somebody is inside a state; a
+ * call that begins right after a look is then found late by an eighth of the
+ * least budget, or 10 ms, at the most.
+ */
+static int64_t next_tick(int found) {
+  int64_t slow = least_budget / SLOW_TICKS;
+  return found == IS_INSIDE || slow < tick_ns ? tick_ns : slow;
 }
 
 static void park(void) {
@@ -316,14 +335,16 @@ static void park(void) {
 }
 
 static void *watch(void *unused) {
-  struct timespec tick = { tick_ns / 1000000000, tick_ns % 1000000000 };
-  int idle = 0;
+  int idle = 0, found = IS_INSIDE;
   (void)unused;
   for (;;) {
+    int64_t ns = next_tick(found);
+    struct timespec tick = { ns / 1000000000, ns % 1000000000 };
     read_offset();
     nanosleep(&tick, NULL);
-    idle = look() ? 0 : idle + 1;
-    if (idle > IDLE_TICKS) { park(); idle = 0; }
+    found = look();
+    idle = found != NOBODY ? 0 : idle + 1;
+    if (idle > IDLE_TICKS) { park(); idle = 0; found = IS_INSIDE; }
   }
   return NULL;
 }
