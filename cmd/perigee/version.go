@@ -12,7 +12,7 @@ import (
 
 func printVersion(_ []string, out, _ io.Writer) int {
 	b := buildInfo()
-	fmt.Fprintf(out, "perigee %s %s/%s\n%s\nLuaJIT %s\n", b.Version, runtime.GOOS, runtime.GOARCH, b.Go, b.LuaJIT)
+	fmt.Fprintf(out, "perigee %s %s/%s\n%s\n%s\n", b.Version, runtime.GOOS, runtime.GOARCH, b.Go, b.LuaJIT)
 	return exitOK
 }
 
