@@ -29,7 +29,7 @@ var runaways = []struct {
 	{"pattern on a long string", `return string.find(string.rep("a", 50000), ".-.-.-.-b")`, true},
 	{"long strings", `while true do local s = string.rep("x", 2e7) end`, true},
 	{"sort with a bad order", `local t = {} for i = 1, 1e5 do t[i] = math.random() end
-		while true do table.sort(t, function(a, b) return math.random() < 0.5 end) end`, true},
+		while true do pcall(table.sort, t, function(a, b) return math.random() < 0.5 end) end`, true},
 	{"malloc over ffi", `local ffi = require "ffi" ffi.cdef "void *malloc(size_t); void free(void*);"
 		while true do local p = ffi.C.malloc(100) ffi.C.free(p) end`, true},
 	{"os.date", `while true do local d = os.date("%Y-%m-%d") end`, true},

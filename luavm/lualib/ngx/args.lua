@@ -78,7 +78,7 @@ function req.get_post_args(...)
   end
   local max = MAX
   if n == 1 then
-    max = check_integer((...), 1, "get_post_args")
+    max = check_integer((...), 1)
   end
   local s = slot_of_request()
   if bit.band(s.flags, C.PG_F_DISCARDED) ~= 0 then
@@ -170,8 +170,8 @@ function req.set_uri_args(...)
   elseif type(args) == "string" then
     args = escaped(args, C.PG_ESCAPE_QUERY)
   else
-    error("bad argument #1 to 'set_uri_args' (string, number, or table "
-      .. "expected, but got " .. P.type_name(args) .. ")", 2)
+    P.argument_error(1, "string, number, or table expected, but got "
+      .. P.type_name(args), 2)
   end
   if set_text(s, C.PG_EDIT_ARGS, 0, args, #args) ~= 0 then
     error("no memory", 2)
@@ -185,8 +185,7 @@ function ngx.encode_args(...)
   end
   local args = ...
   if type(args) ~= "table" then
-    error("bad argument #1 to 'encode_args' (table expected, got "
-      .. P.type_name(args) .. ")", 2)
+    P.argument_error(1, "table expected, got " .. P.type_name(args), 2)
   end
   local text = encode_checked(args)
   return text
@@ -198,8 +197,8 @@ function ngx.decode_args(...)
     error("expecting 1 or 2 arguments but seen " .. n, 2)
   end
   local text, max = ...
-  text = check_string(text, 1, "decode_args")
-  max = n == 2 and check_integer(max, 2, "decode_args") or MAX
+  text = check_string(text, 1)
+  max = n == 2 and check_integer(max, 2) or MAX
   return collect(text, #text, max, 1)
 end
 

@@ -67,11 +67,7 @@ function req.get_body_data(...)
   end
   local max = 0
   if n == 1 then
-    max = tonumber((...))
-    if not max then
-      error("bad argument #1 to 'get_body_data' (number expected, got "
-        .. P.type_name((...)) .. ")", 2)
-    end
+    max = P.check_number((...), 1)
   end
   local s = slot_of_request()
   if get_body(s, out) ~= 1 or out.n == 0 then
@@ -96,7 +92,7 @@ function req.set_body_data(...)
   if n ~= 1 then
     error("expecting 1 arguments but seen " .. n, 2)
   end
-  local body = P.check_string((...), 1, "set_body_data")
+  local body = P.check_string((...), 1)
   local s = slot_of_request()
   if band(s.flags, DISCARDED) ~= 0 then
     error("request body already discarded asynchronously", 2)

@@ -13,9 +13,8 @@ local bit = require "bit"
 
 local C = ffi.C
 local band, bor = bit.band, bit.bor
-local error, type, tostring, tonumber, select, next, rawget = error, type,
-  tostring, tonumber, select, next, rawget
-local floor = math.floor
+local error, type, tostring, select, next, rawget = error, type, tostring,
+  select, next, rawget
 local isyieldable = coroutine.isyieldable
 local nkeys, isarray = require "table.nkeys", require "table.isarray"
 
@@ -46,10 +45,10 @@ local function text_of(v)
   return tostring(v)
 end
 
-local function bad_argument(s, before, i, name, what)
+local function bad_argument(s, before, i, what)
   s.out_len = before
-  -- called by add, by output, by the script (print and say are tail calls)
-  error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")", 4)
+  -- called by add, by output, which has the place of print or say
+  P.argument_error(i, what, 4)
 end
 
 -- The number of elements, as OpenResty counts an array: its largest key.
@@ -107,7 +106,7 @@ end
 P.write_table = write_table
 
 -- Writes one argument of print or say.
-local function add(s, v, i, name, before, ...)
+local function add(s, v, i, before, ...)
   local kind = type(v)
   if kind == "string" then
     return print_bytes(s, v, #v)
@@ -115,17 +114,22 @@ local function add(s, v, i, name, before, ...)
   if kind == "table" then
     local rc = write_table(s, v, false, 1)
     if type(rc) == "string" then
-      bad_argument(s, before, i, name, rc)
+      bad_argument(s, before, i, rc)
     end
     return rc
   end
   if kind ~= "number" and kind ~= "nil" and kind ~= "boolean" and v ~= null
   then
-    bad_argument(s, before, i, name, "string, number, boolean, nil, "
+    bad_argument(s, before, i, "string, number, boolean, nil, "
       .. "ngx.null, or array table expected, but got " .. kind)
   end
   v = text_of(v)
   return print_bytes(s, v, #v)
+end
+
+local function is_head(s, ...)
+  local m = s.vars[C.PG_VAR_METHOD]
+  return m.n == 4 and ffi.string(m.p, 4) == "HEAD"
 end
 
 -- The head is decided now. HTTP/1.0 has no chunks: all is gathered first,
@@ -144,15 +148,14 @@ local function commit(s, body, ...)
       return
     end
   end
-  s.flags = bor(flags, COMMITTED)
+  flags = bor(flags, COMMITTED)
+  if not body and is_head(s) then
+    flags = bor(flags, HEADER_ONLY)
+  end
+  s.flags = flags
   if s.status == 0 then
     s.status = 200
   end
-end
-
-local function is_head(s, ...)
-  local m = s.vars[C.PG_VAR_METHOD]
-  return m.n == 4 and ffi.string(m.p, 4) == "HEAD"
 end
 
 local function wait(s, op, how, ...)
@@ -194,7 +197,7 @@ local function refused(flags)
 end
 
 -- Called in a tail call: for errors, the script is one level up.
-local function output(name, newline, ...)
+local function output(newline, ...)
   local s = slot_within(HANDLER)
   if band(s.flags, SPECIAL) ~= 0 then
     return refused(s.flags)
@@ -205,16 +208,16 @@ local function output(name, newline, ...)
   local a, b, c = ...
   local rc = 0
   if n >= 1 then
-    rc = add(s, a, 1, name, before)
+    rc = add(s, a, 1, before)
   end
   if n >= 2 and rc == 0 then
-    rc = add(s, b, 2, name, before)
+    rc = add(s, b, 2, before)
   end
   if n >= 3 and rc == 0 then
-    rc = add(s, c, 3, name, before)
+    rc = add(s, c, 3, before)
   end
   for i = 4, rc == 0 and n or 0 do
-    rc = add(s, (select(i, ...)), i, name, before)
+    rc = add(s, (select(i, ...)), i, before)
     if rc ~= 0 then
       break
     end
@@ -234,11 +237,11 @@ local function output(name, newline, ...)
 end
 
 function ngx.print(...)
-  return output("print", false, ...)
+  return output(false, ...)
 end
 
 function ngx.say(...)
-  return output("say", true, ...)
+  return output(true, ...)
 end
 
 function ngx.flush(...)
@@ -247,9 +250,8 @@ function ngx.flush(...)
     error("attempt to pass " .. n .. " arguments, but accepted 0 or 1", 2)
   end
   local should_wait = ...
-  if n == 1 and type(should_wait) ~= "boolean" then
-    error("bad argument #1 to 'flush' (boolean expected, got "
-      .. P.type_name(should_wait) .. ")", 2)
+  if n == 1 then
+    P.check_boolean(should_wait, 1)
   end
   local s = slot_within(HANDLER)
   local flags = s.flags
@@ -303,14 +305,9 @@ function ngx.redirect(...)
     error("expecting one or two arguments", 2)
   end
   local uri, status = ...
-  uri = P.check_string(uri, 1, "redirect")
+  uri = P.check_string(uri, 1)
   if n == 2 then
-    local given = tonumber(status)
-    if not given then
-      error("bad argument #2 to 'redirect' (number expected, got "
-        .. P.type_name(status) .. ")", 2)
-    end
-    status = floor(given)
+    status = P.check_integer(status, 2)
     if not redirects[status] then
       error("only ngx.HTTP_MOVED_TEMPORARILY, ngx.HTTP_MOVED_PERMANENTLY, "
         .. "ngx.HTTP_PERMANENT_REDIRECT, ngx.HTTP_SEE_OTHER, and "

@@ -16,7 +16,7 @@ local lower, gsub, format, byte = string.lower, string.gsub, string.format,
 local new_tab = require "table.new"
 
 local slot_of_request, within = P.slot_of_request, P.within
-local check_string = P.check_string
+local check_string, check_boolean = P.check_string, P.check_boolean
 local request = P.request
 local fields, set_field, set_text = request.fields, request.set_field,
   request.set_text
@@ -199,22 +199,20 @@ function req.set_uri(...)
   end
   local uri, jump, binary = ...
   local s = slot_of_request()
-  uri = check_string(uri, 1, "set_uri")
+  uri = check_string(uri, 1)
   if uri == "" then
     error("attempt to use zero-length uri", 2)
   end
-  if n == 3 and type(binary) ~= "boolean" then
-    error("bad argument #3 to 'set_uri' (boolean expected, got "
-      .. P.type_name(binary) .. ")", 2)
+  if n == 3 then
+    check_boolean(binary, 3)
   end
   local at = binary and -1 or unsafe_byte(uri, #uri)
   if at >= 0 then
     error(P.unsafe_uri(uri, at, "uri")
       .. " (maybe you want to set the 'binary' argument?)", 2)
   end
-  if n >= 2 and type(jump) ~= "boolean" then
-    error("bad argument #2 to 'set_uri' (boolean expected, got "
-      .. P.type_name(jump) .. ")", 2)
+  if n >= 2 then
+    check_boolean(jump, 2)
   end
   if jump then
     within(s, P.REWRITE_PHASE, 2)

@@ -38,7 +38,7 @@ function P.ngx.resp.get_headers(max, raw)
   if max == nil then
     max = MAX
   else
-    max = check_integer(max, 1, "get_headers")
+    max = check_integer(max, 1)
   end
   local s = slot_of_request()
   local list = fields(s, RESP, raw and 0 or 1, count)

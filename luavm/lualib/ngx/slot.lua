@@ -17,7 +17,7 @@ local bit = require "bit"
 local C = ffi.C
 local band, bor, lshift = bit.band, bit.bor, bit.lshift
 local error, type, tostring, tonumber = error, type, tostring, tonumber
-local floor = math.floor
+local floor, getinfo = math.floor, debug.getinfo
 
 local vm = P.vm
 
@@ -115,22 +115,45 @@ end
 
 P.type_name = type_name
 
-function P.check_string(v, i, name, level)
+-- luaL_argerror: names the function as the script called it, "?" through
+-- pcall. depth: 2 for the caller of argument_error, 3 for the caller's caller.
+local function argument_error(i, what, depth)
+  local name = getinfo(depth, "n").name or "?"
+  error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")",
+    depth + 1)
+end
+
+P.argument_error = argument_error
+
+function P.check_string(v, i)
   if type(v) == "string" then
     return v
   end
   if type(v) == "number" then
     return tostring(v)
   end
-  error("bad argument #" .. i .. " to '" .. name .. "' (string expected, got "
-    .. type_name(v) .. ")", (level or 2) + 1)
+  argument_error(i, "string expected, got " .. type_name(v), 3)
 end
 
-function P.check_integer(v, i, name, level)
+function P.check_number(v, i)
   local n = tonumber(v)
-  if n and type(v) ~= "table" then
+  if n and type(v) ~= "cdata" then
+    return n
+  end
+  argument_error(i, "number expected, got " .. type_name(v), 3)
+end
+
+function P.check_integer(v, i)
+  local n = tonumber(v)
+  if n and type(v) ~= "cdata" then
     return n < 0 and -floor(-n) or floor(n)
   end
-  error("bad argument #" .. i .. " to '" .. name .. "' (number expected, got "
-    .. type_name(v) .. ")", (level or 2) + 1)
+  argument_error(i, "number expected, got " .. type_name(v), 3)
+end
+
+function P.check_boolean(v, i)
+  if type(v) == "boolean" then
+    return v
+  end
+  argument_error(i, "boolean expected, got " .. type_name(v), 3)
 end
