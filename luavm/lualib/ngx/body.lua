@@ -87,6 +87,25 @@ function req.get_body_file(...)
   return nil
 end
 
+local function replace_body(s, body)
+  local length = tostring(#body)
+  if set_text(s, C.PG_EDIT_BODY, 0, body, #body) ~= 0
+    or set_field(s, REQ, C.PG_FIELD_SET, "Content-Length", 14, length,
+      #length) ~= 0
+  then
+    error("no memory", 3)
+  end
+end
+
+local function replaceable(s)
+  if band(s.flags, DISCARDED) ~= 0 then
+    error("request body already discarded asynchronously", 3)
+  end
+  if band(s.flags, READ) == 0 then
+    error("request body not read yet", 3)
+  end
+end
+
 function req.set_body_data(...)
   local n = select("#", ...)
   if n ~= 1 then
@@ -94,19 +113,58 @@ function req.set_body_data(...)
   end
   local body = P.check_string((...), 1)
   local s = slot_of_request()
-  if band(s.flags, DISCARDED) ~= 0 then
-    error("request body already discarded asynchronously", 2)
+  replaceable(s)
+  replace_body(s, body)
+end
+
+-- Bodies under construction, by slot; gen tells of a slot's former exchange.
+local building = {}
+
+function req.init_body(...)
+  local n = select("#", ...)
+  if n > 1 then
+    error("expecting 0 or 1 argument but seen " .. n, 2)
   end
-  if band(s.flags, READ) == 0 then
-    error("request body not read yet", 2)
+  if n == 1 then
+    -- the size of nginx's buffer, above which it would write a file
+    local size = P.check_integer((...), 1)
+    if size < 0 then
+      error("bad size argument: " .. size, 2)
+    end
   end
-  local length = tostring(#body)
-  if set_text(s, C.PG_EDIT_BODY, 0, body, #body) ~= 0
-    or set_field(s, REQ, C.PG_FIELD_SET, "Content-Length", 14, length,
-      #length) ~= 0
-  then
-    error("no memory", 2)
+  local s = slot_of_request()
+  replaceable(s)
+  building[s.id] = {gen = s.gen, n = 0}
+end
+
+local function built(s)
+  local body = building[s.id]
+  if not body or body.gen ~= s.gen then
+    error("request_body not initialized", 3)
   end
+  return body
+end
+
+function req.append_body(...)
+  local n = select("#", ...)
+  if n ~= 1 then
+    error("expecting 1 arguments but seen " .. n, 2)
+  end
+  local part = P.check_string((...), 1)
+  local body = built(slot_of_request())
+  body.n = body.n + 1
+  body[body.n] = part
+end
+
+function req.finish_body(...)
+  local n = select("#", ...)
+  if n ~= 0 then
+    error("expecting 0 argument but seen " .. n, 2)
+  end
+  local s = slot_of_request()
+  local body = built(s)
+  building[s.id] = nil
+  replace_body(s, table.concat(body, "", 1, body.n))
 end
 
 -- ngx.arg
