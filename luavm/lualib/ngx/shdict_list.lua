@@ -9,6 +9,7 @@ local new_tab = require "table.new"
 local C = ffi.C
 local cast, ffi_string, istype = ffi.cast, ffi.string, ffi.istype
 local error, type, tonumber, select = error, type, tonumber, select
+local getinfo = debug.getinfo
 
 local vm = P.vm
 local dict = P.dict
@@ -26,10 +27,24 @@ local NUMBER, STRING = C.PG_DICT_NUMBER, C.PG_DICT_STRING
 local GROW, NOT_FOUND, NO_LIST_ROOM = C.PG_DICT_GROW, C.PG_DICT_NOT_FOUND,
   C.PG_DICT_NO_LIST_ROOM
 
-local function check_type(t, name)
+-- luaL_argerror's text, which tells functions by the name they were called
+-- by and does not count a method's self. depth: of the API function.
+local function bad_argument(i, what, depth)
+  local info = getinfo(depth, "n")
+  local name = info.name or "?"
+  if info.namewhat == "method" then
+    i = i - 1
+  end
+  if i == 0 then
+    error("calling '" .. name .. "' on bad self (" .. what .. ")", depth + 1)
+  end
+  error("bad argument #" .. i .. " to '" .. name .. "' (" .. what .. ")",
+    depth + 1)
+end
+
+local function check_type(t)
   if type(t) ~= "table" then
-    error("bad argument #1 to '" .. name .. "' (table expected, got "
-      .. (t == nil and "nil" or type(t)) .. ")", 3)
+    bad_argument(1, "table expected, got " .. type(t), 3)
   end
   if not istype(zone_type, t[2]) then
     error("bad user data for the ngx_shm_zone_t pointer", 3)
@@ -38,7 +53,7 @@ local function check_type(t, name)
 end
 
 -- max of get_keys(max) and flush_expired(max); 0 is all.
-local function limit_of(name, default, n, max)
+local function limit_of(default, n, max)
   if n ~= 1 and n ~= 2 then
     error("expecting 1 or 2 argument(s), but saw " .. n, 3)
   end
@@ -47,8 +62,7 @@ local function limit_of(name, default, n, max)
   end
   local number = tonumber(max)
   if not number then
-    error("bad argument #1 to '" .. name .. "' (number expected, got "
-      .. (max == nil and "nil" or type(max)) .. ")", 3)
+    bad_argument(2, "number expected, got " .. type(max), 3)
   end
   return number > 0 and number < 4294967296 and number or 0
 end
@@ -58,9 +72,9 @@ function methods.get_keys(...)
   local t, max = ...
   local zone
   if n == 1 or n == 2 then
-    zone = check_type(t, "get_keys")
+    zone = check_type(t)
   end
-  max = limit_of("get_keys", 1024, n, max)
+  max = limit_of(1024, n, max)
   local rc = c_keys(vm, zone, max, io)
   while rc == GROW do
     grow()
@@ -83,26 +97,25 @@ function methods.flush_expired(...)
   local t, max = ...
   local zone
   if n == 1 or n == 2 then
-    zone = check_type(t, "flush_expired")
+    zone = check_type(t)
   end
-  return c_flush_expired(vm, zone, limit_of("flush_expired", 0, n, max))
+  return c_flush_expired(vm, zone, limit_of(0, n, max))
 end
 
--- level: of the script, as this function sees it
-local function list_key(key, name, level)
+-- depth: of the API function, seen from bad_argument
+local function list_key(key, depth)
   local t = type(key)
   if t ~= "string" then
     if key == nil then
       return nil, "nil key"
     elseif t ~= "number" then
-      error("bad argument #1 to '" .. name .. "' (string expected, got " .. t
-        .. ")", level)
+      bad_argument(2, "string expected, got " .. t, depth)
     end
   end
   return key_of(key)
 end
 
-local function push(left, name, ...)
+local function push(left, ...)
   local n = select("#", ...)
   if n ~= 3 then
     error("expecting 3 arguments, but only seen " .. n, 2)
@@ -110,7 +123,7 @@ local function push(left, name, ...)
   local zone, key, v = ...
   zone = zone_of(zone)
   local err
-  key, err = list_key(key, name, 3)
+  key, err = list_key(key, 3)
   if err then
     return nil, err
   end
@@ -134,15 +147,15 @@ local function push(left, name, ...)
 end
 
 function methods.lpush(...)
-  return push(1, "lpush", ...)
+  return push(1, ...)
 end
 
 function methods.rpush(...)
-  return push(0, "rpush", ...)
+  return push(0, ...)
 end
 
 -- zone and key of a function with these two arguments, or nil, nil, error
-local function two(name, ...)
+local function two(...)
   local n = select("#", ...)
   if n ~= 2 then
     error("expecting 2 arguments, but only seen " .. n, 3)
@@ -152,12 +165,12 @@ local function two(name, ...)
     error('bad "zone" argument', 3)
   end
   local err
-  key, err = list_key(key, name, 4)
+  key, err = list_key(key, 4)
   return zone[2], key, err
 end
 
-local function pop(left, name, ...)
-  local zone, key, err = two(name, ...)
+local function pop(left, ...)
+  local zone, key, err = two(...)
   if err then
     return nil, err
   end
@@ -175,15 +188,15 @@ local function pop(left, name, ...)
 end
 
 function methods.lpop(...)
-  return pop(1, "lpop", ...)
+  return pop(1, ...)
 end
 
 function methods.rpop(...)
-  return pop(0, "rpop", ...)
+  return pop(0, ...)
 end
 
 function methods.llen(...)
-  local zone, key, err = two("llen", ...)
+  local zone, key, err = two(...)
   if err then
     return nil, err
   end

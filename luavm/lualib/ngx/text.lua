@@ -10,6 +10,7 @@ local error, type, tostring, select = error, type, tostring, select
 local floor = math.floor
 
 local ngx = P.ngx
+local check_string = P.check_string
 local text = P.text
 local c_md5, c_sha1, c_hmac_sha1, c_hex, c_crc32 = text.md5, text.sha1,
   text.hmac_sha1, text.hex, text.crc32
@@ -37,18 +38,6 @@ local function string_of(s)
   return s and tostring(s) or ""
 end
 
--- As luaL_checklstring; level 3 is the script's line.
-local function check_string(s, i, name)
-  local t = type(s)
-  if t == "string" then
-    return s
-  elseif t == "number" then
-    return tostring(s)
-  end
-  error("bad argument #" .. i .. " to '" .. name .. "' (string expected, got "
-    .. t .. ")", 3)
-end
-
 function ngx.md5_bin(s)
   s = string_of(s)
   c_md5(s, #s, small)
@@ -74,8 +63,8 @@ function ngx.hmac_sha1(...)
     error("expecting 2 arguments, but got " .. n, 2)
   end
   local key, s = ...
-  key = check_string(key, 1, "hmac_sha1")
-  s = check_string(s, 2, "hmac_sha1")
+  key = check_string(key, 1)
+  s = check_string(s, 2)
   c_hmac_sha1(key, #key, s, #s, small)
   return ffi_string(small, 20)
 end
@@ -145,7 +134,7 @@ function ngx.quote_sql_str(...)
   if select("#", ...) ~= 1 then
     error("expecting one argument", 2)
   end
-  local s = check_string((...), 1, "quote_sql_str")
+  local s = check_string((...), 1)
   local n = c_quoted_len(s, #s)
   local to = room(n)
   c_quote_sql(s, #s, to)
