@@ -43,14 +43,19 @@ var _ [shim.VarCount]byte = [variableCount]byte{}
 var ErrSlotFull = errors.New("luavm: the variables of one exchange take more than 16 MiB")
 
 // SetVar copies value into the slot. It crosses into C only to grow the
-// slot's memory. Not during a run.
+// slot's memory. Not during a run. An empty VarArgs is a request without a
+// query: nil in Lua, as in nginx.
 func (s *Slot) SetVar(v Variable, value []byte) error {
+	if v == VarArgs && len(value) == 0 {
+		s.UnsetVar(v)
+		return nil
+	}
 	return s.store(&s.c.Vars[v], value)
 }
 
 // SetVarString is SetVar with a string.
 func (s *Slot) SetVarString(v Variable, value string) error {
-	return s.store(&s.c.Vars[v], unsafe.Slice(unsafe.StringData(value), len(value)))
+	return s.SetVar(v, unsafe.Slice(unsafe.StringData(value), len(value)))
 }
 
 // UnsetVar makes the variable nil in Lua.

@@ -307,7 +307,7 @@ func FuzzQuery(f *testing.F) {
 			table.sort(l)
 			return table.concat(l, "\n")
 		end
-		local query = ngx.var.args
+		local query = ngx.var.args or ""
 		local args = ngx.req.get_uri_args(0)
 		local decoded = ngx.decode_args(ngx.encode_args(args), 0)
 		local shown = show(args)

@@ -25,17 +25,22 @@ func TestSlotVariables(t *testing.T) {
 	if s.Var(VarURI) != nil {
 		t.Error("a fresh slot has a uri")
 	}
-	if err := s.SetVar(VarArgs, nil); err != nil {
-		t.Fatal(err)
+	for _, v := range []Variable{VarArgs, VarHost} {
+		if err := s.SetVar(v, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := s.Var(VarArgs); got == nil || len(got) != 0 {
+	if got := s.Var(VarHost); got == nil || len(got) != 0 {
 		t.Errorf("empty is not unset: %v", got)
 	}
+	if s.Var(VarArgs) != nil {
+		t.Error("a query of no bytes is there")
+	}
 	// growing moves what is there, empty strings too
-	want := map[Variable]string{VarArgs: ""}
+	want := map[Variable]string{VarHost: ""}
 	for round := range 12 {
 		for v := VarURI; v < variableCount; v++ {
-			if v == VarArgs {
+			if v == VarHost {
 				continue
 			}
 			text := strings.Repeat(string(rune('a'+v)), 1<<round)
@@ -65,7 +70,7 @@ func TestSlotVariables(t *testing.T) {
 		t.Error("UnsetVar left it")
 	}
 	s.ResetVars()
-	if _, ok := s.Extra("extra1"); ok || s.Var(VarHost) != nil {
+	if _, ok := s.Extra("extra1"); ok || s.Var(VarRoute) != nil {
 		t.Error("ResetVars left something")
 	}
 }
