@@ -188,33 +188,18 @@ func DelResponse(h *fasthttp.ResponseHeader, name string) {
 		return
 	}
 	for {
-		spelt := spelling{name: name}
-		for k := range h.All() {
-			if spelt.matches(k) {
+		var found []byte
+		for spelt := range h.All() {
+			if sameName(spelt, name) {
+				found = spelt
 				break
 			}
 		}
-		if spelt.found == nil {
+		if found == nil {
 			return
 		}
-		h.DelBytes(spelt.found)
+		h.DelBytes(found) // copies the name before it moves anything
 	}
-}
-
-// spelling finds how a name is spelt in a head. The copy is needed because the
-// head's own bytes move while a field is removed.
-type spelling struct {
-	name  string
-	buf   [64]byte
-	found []byte
-}
-
-func (s *spelling) matches(key []byte) bool {
-	if !sameName(key, s.name) {
-		return false
-	}
-	s.found = append(s.buf[:0], key...)
-	return true
 }
 
 // SameName compares field names without ASCII case.

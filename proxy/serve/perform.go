@@ -3,6 +3,7 @@ package serve
 import (
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"perigee/luavm"
@@ -136,10 +137,14 @@ func connect(ex *exchange.Exchange, fresh bool) error {
 // pumpSize is the memory of one body on its way through.
 const pumpSize = 32 << 10
 
+var pumpBuffers = sync.Pool{New: func() any { return new([pumpSize]byte) }}
+
 // pump streams the rest of the request body to the upstream, as chunks unless
 // its length is known.
 func (c *conn) pump(ex *exchange.Exchange) error {
-	buf := make([]byte, pumpSize)
+	mem := pumpBuffers.Get().(*[pumpSize]byte)
+	defer pumpBuffers.Put(mem)
+	buf := mem[:]
 	const room = 16 // a chunk's size line before the data
 	chunked := c.BodySize() < 0
 	limit := ex.BodyLimit

@@ -206,13 +206,13 @@ func (c *Conn) dropBuffers() {
 // TLS what came may be records without payload, such as session tickets; they
 // are taken in.
 func (c *Conn) quiet() bool {
-	var one [1]byte
+	one := c.link.probe.one[:]
 	if c.tls == nil {
-		_, err := c.link.readReady(one[:])
+		_, err := c.link.readReady(one)
 		return err == errQuiet
 	}
 	c.link.probing = true
-	_, err := c.tls.Read(one[:])
+	_, err := c.tls.Read(one)
 	c.link.probing = false
 	return errors.Is(err, errQuiet)
 }

@@ -28,6 +28,15 @@ type link struct {
 	waitedRead, waitedWrite bool
 	// probing makes Read answer errQuiet where it would wait.
 	probing bool
+	// probe is readReady's operand and outcome, and its callback, bound once so
+	// that a look at a kept connection allocates nothing.
+	probe struct {
+		p   []byte
+		n   int
+		err error
+		one [1]byte
+		try func(fd uintptr)
+	}
 
 	turn turn
 }
@@ -48,6 +57,7 @@ func (l *link) open(nc net.Conn) error {
 	l.Conn, l.raw = nc, raw
 	l.socket = socket.New(nc, l.beforeWait)
 	l.turn.step = l.turnStep
+	l.probe.try = func(fd uintptr) { l.probe.n, l.probe.err = readSocket(fd, l.probe.p) }
 	return nil
 }
 
@@ -137,11 +147,13 @@ func (l *link) Write(p []byte) (int, error) {
 
 // readReady reads once without waiting.
 func (l *link) readReady(p []byte) (n int, err error) {
-	controlErr := l.raw.Control(func(fd uintptr) { n, err = readSocket(fd, p) })
-	if controlErr != nil {
-		return 0, controlErr
+	l.probe.p = p
+	err = l.raw.Control(l.probe.try)
+	l.probe.p = nil
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	return l.probe.n, l.probe.err
 }
 
 // readSocket is read(2) with the end of the stream as io.EOF and an empty socket
