@@ -109,3 +109,12 @@ func (s *Server) Lua() observe.LuaInfo {
 	}
 	return info
 }
+
+// Crossings is how often Go has entered C to run scripts of the running
+// configuration.
+func (s *Server) Crossings() (n uint64) {
+	for _, vm := range s.gateway.current.Load().pool.Stats().VMs {
+		n += vm.Crossings
+	}
+	return n
+}
