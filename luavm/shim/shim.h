@@ -79,6 +79,9 @@ typedef struct pg_line { int32_t level; uint32_t n; } pg_line;
 
 /* ---- tables of functions for Lua; each lives in the file of its name ---- */
 const pg_core_api *pg_core(void);
+const pg_request_api *pg_request(void);
+const pg_text_api *pg_text(void);
+const pg_dict_api *pg_dict(void);
 
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);
@@ -136,6 +139,10 @@ void pg_watch_remove(pg_state *);
 void pg_watch_restart(pg_state *);
 double pg_watch_now(int64_t mono_ns);
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
+
+/* ---- a_begin.c, zz_end.c: the ends of this package's code ---- */
+void pg_text_begin(void);
+void pg_text_end(void);
 
 /* ---- probe.c ---- */
 int pg_hardened(void);

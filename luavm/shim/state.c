@@ -76,11 +76,6 @@ int pg_protect(pg_job *job, lua_CFunction f) {
   return 0;
 }
 
-/* The tables of the other C files, NULL while such a file is not linked. */
-extern const void *pg_request(void) __attribute__((weak));
-extern const void *pg_text(void) __attribute__((weak));
-extern const void *pg_dict(void) __attribute__((weak));
-
 static void set_pointer(lua_State *L, const char *key, const void *p) {
   lua_pushlightuserdata(L, (void *)(uintptr_t)p);
   lua_setfield(L, -2, key);
@@ -94,9 +89,9 @@ static int do_open(lua_State *L) {
   lua_newtable(L);                       /* what init.lua gets as its argument */
   set_pointer(L, "vm", v);
   set_pointer(L, "core", pg_core());
-  if (pg_request) set_pointer(L, "request", pg_request());
-  if (pg_text) set_pointer(L, "text", pg_text());
-  if (pg_dict) set_pointer(L, "dict", pg_dict());
+  set_pointer(L, "request", pg_request());
+  set_pointer(L, "text", pg_text());
+  set_pointer(L, "dict", pg_dict());
   lua_newtable(L);
   lua_setfield(L, -2, "modules");
   lua_newtable(L);

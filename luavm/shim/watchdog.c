@@ -33,9 +33,11 @@
  *   - pc lies in a shared object (libc, ld.so, libgcc_s, a C module, the
  *     vdso): malloc's arena lock, stdio's and tzset's locks and the unwinder's
  *     dl_iterate_phdr lock are only ever held by code there;
+ *   - pc lies in our own C code, which may be between realloc and storing what
+ *     it returned (the package's code is one range: see a_begin.c);
  *   - vm.crit is set: a function of ours that Lua calls holds a lock.
  * LuaJIT itself (linked in, or its own shared object) and the machine code it
- * makes hold no locks.
+ * makes hold no locks, and nothing but the lost state depends on them.
  *
  * Why the signal can reach only the right call: kill_call is the number of
  * the call that was seen overdue. The handler acts only if this thread is
@@ -111,7 +113,8 @@ static int in_range(const void *p, uintptr_t from, uintptr_t to) {
 static int forbidden_pc(uintptr_t pc) {
   const pg_ranges *r = forbidden;
   int i;
-  if (!r) return 1;
+  if (!r || (pc >= (uintptr_t)pg_text_begin && pc <= (uintptr_t)pg_text_end))
+    return 1;
   for (i = 0; i < r->n; i++)
     if (pc >= r->at[i].from && pc < r->at[i].to) return 1;
   return 0;
@@ -349,11 +352,22 @@ static void *watch(void *unused) {
   return NULL;
 }
 
-/* libc inside this program would hide its locks from forbidden_pc. */
-static int libc_is_shared(void) {
+/*
+ * Whether forbidden_pc can be believed: libc inside this program would hide
+ * its locks, and another order of linking our own code.
+ */
+static int ranges_hold(void) {
   void *p = dlsym(RTLD_DEFAULT, "malloc");
+  const uintptr_t ours[] = {
+    (uintptr_t)pg_core, (uintptr_t)pg_request, (uintptr_t)pg_text,
+    (uintptr_t)pg_dict, (uintptr_t)pg_resume, (uintptr_t)pg_lua_log,
+  };
+  size_t i;
   read_ranges();
-  return p && forbidden_pc((uintptr_t)p);
+  for (i = 0; i < sizeof ours / sizeof *ours; i++)
+    if (!forbidden_pc(ours[i])) return 0;
+  return p && forbidden_pc((uintptr_t)p) &&
+         !forbidden_pc((uintptr_t)lua_newstate);
 }
 
 /* Once per process, after Go's runtime has its own handlers. 0, or errno. */
@@ -365,7 +379,7 @@ int pg_watch_start(int64_t tick, int64_t grace) {
   tick_ns = tick;
   grace_ns = grace;
 #if defined(__x86_64__)
-  can_jump = libc_is_shared();
+  can_jump = ranges_hold();
 #endif
   memset(&sa, 0, sizeof sa);
   sa.sa_sigaction = on_kill;
