@@ -59,7 +59,9 @@ func openVM(p *Pool) (*VM, error) {
 	view.WorkerCount = int32(p.options.WorkerCount)
 	view.LogLevel = int32(p.options.LogLevel)
 	if err := vm.boot(); err != nil {
-		state.Close()
+		if vm.condition.Load() != vmLost {
+			state.Close()
+		}
 		return nil, err
 	}
 	return vm, nil
