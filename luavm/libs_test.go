@@ -68,7 +68,7 @@ func TestDataFunctionsAreCompiled(t *testing.T) {
 		{"quote_sql_str", `sum = sum + #ngx.quote_sql_str("it's")`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, scripts := dataPool(t, Options{Dicts: declared(t, map[string]int64{"d": 64 << 10})}, `
+			text := `
 local d = ngx.shared.d
 d:set("k", 1)
 d:set("s", "text")
@@ -85,18 +85,26 @@ jit.flush()
 jit.attach(note, "trace")
 local sum = 0
 for i = 1, 3000 do
-  `+c.body+`
+  ` + c.body + `
 end
 jit.attach(note)
-ngx.print(links.loop or 0, " ", links.stitch or 0, " ", links.interpreter or 0)`)
+ngx.print(links.loop or 0, " ", links.stitch or 0, " ", links.interpreter or 0)`
+			// Which code is found hot first depends on where it lies in memory
+			// (counters are hashed by address): an unlucky order leaves one
+			// trace to the interpreter. Code that cannot be compiled never has
+			// a good one.
 			var loops, stitches, exits int
-			got := dataRun(t, p, scripts[0])
-			if n, err := fmt.Sscan(got, &loops, &stitches, &exits); n != 3 || err != nil {
-				t.Fatalf("%q: %v", got, err)
+			for range 5 {
+				p, scripts := dataPool(t, Options{Dicts: declared(t, map[string]int64{"d": 64 << 10})}, text)
+				got := dataRun(t, p, scripts[0])
+				if n, err := fmt.Sscan(got, &loops, &stitches, &exits); n != 3 || err != nil {
+					t.Fatalf("%q: %v", got, err)
+				}
+				if loops > 0 && stitches+exits == 0 {
+					return
+				}
 			}
-			if loops == 0 || stitches+exits > 0 {
-				t.Errorf("%d loops, %d stitched, %d left to the interpreter", loops, stitches, exits)
-			}
+			t.Errorf("%d loops, %d stitched, %d left to the interpreter", loops, stitches, exits)
 		})
 	}
 }
