@@ -13,11 +13,19 @@ func (s *Server) WriteMetrics(w io.Writer) error { return s.state.Metrics.WriteP
 
 // Config is the running configuration with secrets masked.
 func (s *Server) Config() (masked []byte, err error) {
-	return s.gateway.current.Load().File.Masked()
+	if snap := s.gateway.current.Load(); snap != nil {
+		return snap.File.Masked()
+	}
+	return nil, nil
 }
 
-// Digest identifies the running configuration.
-func (s *Server) Digest() string { return s.gateway.current.Load().File.Digest() }
+// Digest identifies the running configuration; "" while there is none.
+func (s *Server) Digest() string {
+	if snap := s.gateway.current.Load(); snap != nil {
+		return snap.File.Digest()
+	}
+	return ""
+}
 
 // Reloaded counts the outcome of a reload: applied or refused.
 func (s *Server) Reloaded(outcome string) { s.state.Metrics.Reloads.With(outcome).Inc() }
@@ -37,6 +45,9 @@ func (s *Server) Reopen() {
 // Routes describes the routes of the running configuration.
 func (s *Server) Routes() []observe.RouteInfo {
 	snap := s.gateway.current.Load()
+	if snap == nil {
+		return nil
+	}
 	infos := make([]observe.RouteInfo, 0, len(snap.routes))
 	for i, r := range snap.routes {
 		c := &snap.File.Routes[i]
@@ -63,6 +74,9 @@ func (s *Server) Routes() []observe.RouteInfo {
 // Upstreams describes the upstreams of the running configuration.
 func (s *Server) Upstreams() []observe.UpstreamInfo {
 	snap := s.gateway.current.Load()
+	if snap == nil {
+		return nil
+	}
 	var infos []observe.UpstreamInfo
 	for name, g := range snap.groups {
 		info := observe.UpstreamInfo{Name: name, Balance: string(snap.File.Upstreams[name].Balance)}
@@ -84,9 +98,12 @@ func (s *Server) Upstreams() []observe.UpstreamInfo {
 
 // Lua describes VMs, scripts and shared dictionaries.
 func (s *Server) Lua() observe.LuaInfo {
-	snap := s.gateway.current.Load()
-	stats := snap.pool.Stats()
 	info := observe.LuaInfo{Version: luavm.Build(), Hardened: luavm.Hardened()}
+	snap := s.gateway.current.Load()
+	if snap == nil {
+		return info
+	}
+	stats := snap.pool.Stats()
 	for _, vm := range stats.VMs {
 		info.VMs = append(info.VMs, observe.VMInfo{
 			Worker: vm.Worker, State: "running", MemoryBytes: int64(vm.Memory),

@@ -48,6 +48,8 @@ type process struct {
 	admin *admin.Server
 	load  func() (*config.File, error)
 	ended chan struct{}
+	// signals are taken from before the first connection on.
+	signals chan os.Signal
 }
 
 func start(file *config.File, load func() (*config.File, error)) (*process, error) {
@@ -63,11 +65,12 @@ func start(file *config.File, load func() (*config.File, error)) (*process, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &process{Server: server, log: log, load: load, ended: make(chan struct{})}
-	if err := server.Apply(file); err != nil {
-		p.end()
-		return nil, err
+	p := &process{
+		Server: server, log: log, load: load,
+		ended: make(chan struct{}), signals: make(chan os.Signal, 4),
 	}
+	signal.Notify(p.signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
+	// The doors open first: they say "starting" until the gateway is ready.
 	if !file.Admin.Off() {
 		p.admin, err = admin.Start(admin.Options{
 			Address: file.Admin.Address, Probes: file.Admin.Probes, Log: log.Slog(),
@@ -76,6 +79,10 @@ func start(file *config.File, load func() (*config.File, error)) (*process, erro
 			p.end()
 			return nil, file.NewError("admin", err.Error(), "choose a free address, or off")
 		}
+	}
+	if err := server.Apply(file); err != nil {
+		p.end()
+		return nil, err
 	}
 	for address, bound := range server.Addresses() {
 		log.Print(observe.LevelNotice, nil, "listening on "+bound.String()+" ("+address+")")
@@ -154,17 +161,15 @@ func certificates(file *config.File) string {
 // wait serves until SIGTERM or SIGINT has drained the gateway; a second one ends
 // it at once.
 func (p *process) wait() int {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
-	defer signal.Stop(signals)
-	for s := range signals {
+	defer signal.Stop(p.signals)
+	for s := range p.signals {
 		switch s {
 		case syscall.SIGHUP:
 			_ = p.Reload(context.Background())
 		case syscall.SIGUSR1:
 			p.Reopen()
 		default:
-			return p.drain(signals)
+			return p.drain(p.signals)
 		}
 	}
 	return exitOK
