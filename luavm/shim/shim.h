@@ -140,6 +140,11 @@ void pg_watch_restart(pg_state *);
 double pg_watch_now(int64_t mono_ns);
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
 
+/* ---- ranges.c ---- */
+int pg_jump_forbidden(uintptr_t pc);
+void pg_ranges_read(void);        /* before pg_jump_forbidden is asked */
+int pg_ranges_hold(void);         /* 0: pg_jump_forbidden cannot be believed */
+
 /* ---- a_begin.c, zz_end.c: the ends of this package's code ---- */
 void pg_text_begin(void);
 void pg_text_end(void);

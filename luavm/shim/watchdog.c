@@ -58,11 +58,9 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -71,7 +69,7 @@
 #include <unistd.h>
 
 enum {
-  STATES_MAX = 4096, IDLE_TICKS = 20, RANGES_MAX = 256,
+  STATES_MAX = 4096, IDLE_TICKS = 20,
   SLOW_TICK_NS = 10000000, SLOW_TICKS = 8,
   ERROR_PATH_NS = 2000000000  /* budget of reporting one error */
 };
@@ -95,59 +93,6 @@ static int64_t least_budget;             /* of all states, at the last look */
 static volatile int64_t wall_minus_mono; /* ns; 0 until the thread runs */
 static int can_jump;
 
-/* ---- where jumping out is forbidden ---- */
-
-typedef struct pg_ranges {
-  int n;
-  struct { uintptr_t from, to; } at[RANGES_MAX];
-} pg_ranges;
-
-/* Two copies: the thread fills the one the handler does not look at. */
-static pg_ranges range_copies[2];
-static pg_ranges *volatile forbidden;
-
-static int in_range(const void *p, uintptr_t from, uintptr_t to) {
-  return (uintptr_t)p >= from && (uintptr_t)p < to;
-}
-
-static int forbidden_pc(uintptr_t pc) {
-  const pg_ranges *r = forbidden;
-  int i;
-  if (!r || (pc >= (uintptr_t)pg_text_begin && pc <= (uintptr_t)pg_text_end))
-    return 1;
-  for (i = 0; i < r->n; i++)
-    if (pc >= r->at[i].from && pc < r->at[i].to) return 1;
-  return 0;
-}
-
-/* Executable mappings of files and the vdso, but this program and LuaJIT. */
-static void read_ranges(void) {
-  pg_ranges *r = forbidden == &range_copies[0] ? &range_copies[1]
-                                               : &range_copies[0];
-  char line[512];
-  FILE *f = fopen("/proc/self/maps", "re");
-  int n = 0;
-  if (!f) { forbidden = NULL; return; }
-  while (n >= 0 && fgets(line, sizeof line, f)) {
-    unsigned long from, to, inode;
-    char mode[8];
-    if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &from, &to, mode, &inode) != 4)
-      continue;
-    if (mode[2] != 'x' || (!inode && !strstr(line, "[v"))) continue;
-    if (in_range((void *)(uintptr_t)pg_core, from, to) ||
-        in_range((void *)(uintptr_t)lua_newstate, from, to))
-      continue;
-    if (n == RANGES_MAX) { n = -1; break; }    /* cannot tell: forbid all */
-    r->at[n].from = from;
-    r->at[n].to = to;
-    n++;
-  }
-  fclose(f);
-  if (n >= 0) r->n = n;
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  forbidden = n < 0 ? NULL : r;
-}
-
 /* ---- in the thread that runs Lua ---- */
 
 static void over_budget(lua_State *L, lua_Debug *ar) {
@@ -164,7 +109,7 @@ static void leap(void) { __builtin_longjmp(inside->jump, 1); }
 
 static void jump_out(pg_state *v, ucontext_t *uc) {
   greg_t *regs = uc->uc_mcontext.gregs;
-  if (v->vm.crit || forbidden_pc((uintptr_t)regs[REG_RIP])) {
+  if (v->vm.crit || pg_jump_forbidden((uintptr_t)regs[REG_RIP])) {
     v->refused++;
     return;
   }
@@ -296,7 +241,7 @@ static int inspect(pg_state *v) {
     else kick(v, call, 1);
   }
   if (v->seen_stage == 2) {
-    read_ranges();
+    pg_ranges_read();
     kick(v, call, 2);
   }
   return IS_INSIDE;
@@ -352,24 +297,6 @@ static void *watch(void *unused) {
   return NULL;
 }
 
-/*
- * Whether forbidden_pc can be believed: libc inside this program would hide
- * its locks, and another order of linking our own code.
- */
-static int ranges_hold(void) {
-  void *p = dlsym(RTLD_DEFAULT, "malloc");
-  const uintptr_t ours[] = {
-    (uintptr_t)pg_core, (uintptr_t)pg_request, (uintptr_t)pg_text,
-    (uintptr_t)pg_dict, (uintptr_t)pg_resume, (uintptr_t)pg_lua_log,
-  };
-  size_t i;
-  read_ranges();
-  for (i = 0; i < sizeof ours / sizeof *ours; i++)
-    if (!forbidden_pc(ours[i])) return 0;
-  return p && forbidden_pc((uintptr_t)p) &&
-         !forbidden_pc((uintptr_t)lua_newstate);
-}
-
 /* Once per process, after Go's runtime has its own handlers. 0, or errno. */
 int pg_watch_start(int64_t tick, int64_t grace) {
   struct sigaction sa;
@@ -379,7 +306,7 @@ int pg_watch_start(int64_t tick, int64_t grace) {
   tick_ns = tick;
   grace_ns = grace;
 #if defined(__x86_64__)
-  can_jump = ranges_hold();
+  can_jump = pg_ranges_hold();
 #endif
   memset(&sa, 0, sizeof sa);
   sa.sa_sigaction = on_kill;
