@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -16,13 +17,11 @@ import (
 //go:embed demo
 var demoFiles embed.FS
 
-// originAddress is where the demo's origin listens; demo.yaml has it too.
-const originAddress = "127.0.0.1:9001"
-
 // demo serves the demo's configuration with an origin in the same process.
 func demo(args []string, out, errs io.Writer) int {
 	flags := newFlags("demo", errs)
 	path := flags.String("c", "", "a configuration `FILE` to serve in place of the built-in one")
+	at := flags.String("origin", "127.0.0.1:9001", "the `ADDRESS` of the origin; the built-in configuration expects the default")
 	if flags.Parse(args) != nil || flags.NArg() > 0 {
 		flags.Usage()
 		return exitUsage
@@ -36,7 +35,7 @@ func demo(args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, err)
 		return exitFailed
 	}
-	ln, err := net.Listen("tcp", originAddress)
+	ln, err := net.Listen("tcp", *at)
 	if err != nil {
 		fmt.Fprintln(errs, "demo origin:", err)
 		return exitFailed
@@ -48,8 +47,17 @@ func demo(args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, err)
 		return exitFailed
 	}
-	fmt.Fprintln(out, "perigee demo: http://127.0.0.1:8080, admin http://127.0.0.1:9901, origin "+originAddress)
+	fmt.Fprintf(out, "perigee demo: listeners %s, admin %s, origin %s\n", addresses(file), file.Admin.Address, *at)
 	return p.wait()
+}
+
+// addresses are the listeners of a configuration, for people.
+func addresses(file *config.File) string {
+	all := make([]string, len(file.Listeners))
+	for i, l := range file.Listeners {
+		all[i] = l.Address
+	}
+	return strings.Join(all, ", ")
 }
 
 // loadDemo reads the built-in demo. Its scripts are unpacked, because a script's

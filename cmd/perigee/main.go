@@ -28,7 +28,8 @@ var commands = []command{
 	{"run", "-c FILE [-watch]", "serve in the foreground; SIGHUP (with -watch a file change too) reloads, SIGTERM drains and ends", run},
 	{"check", "-c FILE | -schema", "say what is wrong with a configuration, or print its JSON Schema", check},
 	{"explain", "-c FILE METHOD URL [-H 'K: V']...", "say which route, filters and upstream would serve a request, and why", explain},
-	{"demo", "[-c FILE]", "serve the built-in demo, with an origin behind it", demo},
+	{"import", "NGINX.CONF [-p PREFIX] [-strict]", "print the perigee.yaml that does the same; what is left out goes to standard error (-strict: exit 3)", importConf},
+	{"demo", "[-c FILE] [-origin ADDRESS]", "serve the built-in demo, with an origin behind it", demo},
 	{"version", "", "print the version, and how LuaJIT was built", printVersion},
 }
 
