@@ -187,6 +187,9 @@ type Send struct {
 	Head bool   // Resp goes first
 	Data []byte // then this
 	Last bool   // and nothing follows
+	// Trailers follow the last chunk; their spans are of TrailerText.
+	TrailerText []byte
+	Trailers    []wire.Field
 }
 
 // Conn is what is known of a client connection. It is shared by its exchanges
@@ -261,7 +264,10 @@ func Release(ex *Exchange) {
 	ex.filled = false
 	ex.added = ex.added[:0]
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
-	ex.Path, ex.Query, ex.Host = ex.Path[:0], nil, ex.Host[:0]
+	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)
+	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
+	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
+	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
 	ex.HeadEdited = false
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)

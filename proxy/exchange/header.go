@@ -14,6 +14,7 @@ var (
 	contentType     = []byte(fasthttp.HeaderContentType)
 	contentLength   = []byte(fasthttp.HeaderContentLength)
 	server          = []byte(fasthttp.HeaderServer)
+	hostName        = []byte(fasthttp.HeaderHost)
 	contentEncoding = []byte(fasthttp.HeaderContentEncoding)
 )
 
@@ -68,9 +69,13 @@ func (ex *Exchange) listedInConnection(name []byte) bool {
 	return false
 }
 
-// AddRequestHeader adds a field to the request that is sent on.
+// AddRequestHeader adds a field to the request that is sent on. An empty Host is
+// not added: it would name nobody, and stand beside the endpoint's.
 func (ex *Exchange) AddRequestHeader(name string, value []byte) {
 	ex.FillRequest()
+	if len(value) == 0 && sameName(hostName, name) {
+		return
+	}
 	ex.noteAdded(name)
 	ex.Req.AddBytesV(name, value)
 }
@@ -97,7 +102,7 @@ func (ex *Exchange) DelRequestHeader(name string) {
 }
 
 // RequestHeader returns the first value that a field has in the request as it
-// will be sent on, nil if it has none.
+// will be sent on; nil if it has none, and it may be nil for an empty one.
 func (ex *Exchange) RequestHeader(name string) []byte {
 	for i := range ex.Head.Fields {
 		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
@@ -135,10 +140,25 @@ func (ex *Exchange) noteAdded(name string) {
 	ex.added[n] = append(ex.added[n][:0], name...)
 }
 
-// RequestHas tells whether the request that is sent on has a field that arrived
-// with the known name id.
+// RequestHas tells whether the request as it will be sent on has a field of the
+// known name id; one that arrived and was deleted does not count.
 func (ex *Exchange) RequestHas(id wire.FieldID) bool {
-	return ex.Head.Has(id) || ex.Added(id.String())
+	if !ex.filled {
+		return ex.Head.Has(id)
+	}
+	// An empty value counts too: Peek does not tell it from none.
+	name := id.String()
+	for i := range ex.Head.Fields {
+		if f := &ex.Head.Fields[i]; f.ID == id && len(ex.Req.PeekAll(text(f.Name.Of(ex.Raw)))) > 0 {
+			return true
+		}
+	}
+	for _, spelt := range ex.added {
+		if sameName(spelt, name) && len(ex.Req.PeekAll(text(spelt))) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Added tells whether a filter has set a field of that name.
@@ -203,7 +223,10 @@ func DelResponse(h *fasthttp.ResponseHeader, name string) {
 }
 
 // SameName compares field names without ASCII case.
-func SameName(a, b []byte) bool { return sameName(a, unsafe.String(unsafe.SliceData(b), len(b))) }
+func SameName(a, b []byte) bool { return sameName(a, text(b)) }
+
+// text is b as a string for the length of a call.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func sameName(a []byte, b string) bool {
 	if len(a) != len(b) {

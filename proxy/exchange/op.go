@@ -78,9 +78,11 @@ func (ex *Exchange) Pending() bool { return ex.posted != 0 }
 // thread; it is luavm.Owner's method. The op belongs to the exchange again.
 func (ex *Exchange) Complete(op *luavm.Op) {
 	bit := ex.bit(op)
+	// Under the lock: whoever sees the completion may take it and release the
+	// exchange at once, and a later wake-up would reach its next user.
 	ex.mu.Lock()
+	defer ex.mu.Unlock()
 	ex.done |= bit
-	ex.mu.Unlock()
 	select {
 	case ex.wake <- struct{}{}:
 	default: // a wake-up is waiting already and will see this completion

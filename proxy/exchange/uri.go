@@ -119,7 +119,21 @@ func (ex *Exchange) AppendTarget(dst []byte) []byte {
 	dst = AppendEscaped(dst, ex.Path)
 	if len(ex.Query) > 0 {
 		dst = append(dst, '?')
-		dst = append(dst, ex.Query...)
+		dst = appendQuery(dst, ex.Query)
+	}
+	return dst
+}
+
+// appendQuery appends a query as it is, but for the bytes that would end it or
+// the request line: a script may have set it from decoded text.
+func appendQuery(dst, query []byte) []byte {
+	const digits = "0123456789ABCDEF"
+	for _, c := range query {
+		if c <= ' ' || c == 0x7f || c == '#' {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+			continue
+		}
+		dst = append(dst, c)
 	}
 	return dst
 }
