@@ -1,0 +1,277 @@
+package nginxconf
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Left is a directive that was not carried over, or not exactly.
+type Left struct {
+	File      string // base name
+	Line      int
+	Directive string
+	Why       string
+}
+
+// String is the line that is printed: file:line: directive: why.
+func (l Left) String() string {
+	return fmt.Sprintf("%s:%d: %s: %s", l.File, l.Line, l.Directive, l.Why)
+}
+
+// Result is what an import yields.
+type Result struct {
+	YAML []byte // a perigee.yaml
+	Left []Left // what is not in it, by file and line
+}
+
+// Import reads the nginx.conf at path with its includes. prefix is nginx's -p;
+// when it is empty it is the folder of the file, or the one above when that is
+// called conf, as nginx is installed. The error names file and line of what
+// nginx could not read either.
+func Import(path, prefix string) (Result, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Result{}, err
+	}
+	root := filepath.Dir(path)
+	if prefix == "" {
+		if prefix = root; filepath.Base(root) == "conf" {
+			prefix = filepath.Dir(root)
+		}
+	}
+	list, err := (&reader{root: root}).file(path, 0)
+	if err != nil {
+		return Result{}, err
+	}
+	m := &importer{out: output{prefix: filepath.Clean(prefix), workers: 1, bodyBytes: "1MiB"}, names: make(map[string]bool)}
+	m.main(list)
+	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	text, err := m.out.yaml()
+	return Result{YAML: text, Left: m.left}, err
+}
+
+// importer walks the directives and fills the output.
+type importer struct {
+	out     output
+	left    []Left
+	names   map[string]bool // of routes
+	sets    map[string][]string
+	servers int // that are served
+}
+
+func (m *importer) leave(d *directive, format string, values ...any) {
+	m.left = append(m.left, Left{File: d.file, Line: d.line, Directive: d.name, Why: fmt.Sprintf(format, values...)})
+}
+
+// meaningless are directives whose matter perigee decides itself, without a
+// difference that a client could see.
+func meaningless(name string) bool {
+	switch name {
+	case "events", "pid", "user", "daemon", "master_process", "worker_rlimit_nofile", "worker_connections",
+		"load_module", "lock_file", "pcre_jit", "thread_pool", "worker_cpu_affinity", "timer_resolution",
+		"client_body_temp_path", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path",
+		"sendfile", "tcp_nopush", "tcp_nodelay", "types_hash_max_size", "types_hash_bucket_size",
+		"server_names_hash_bucket_size", "server_names_hash_max_size", "variables_hash_max_size",
+		"variables_hash_bucket_size", "proxy_http_version", "client_body_buffer_size", "client_header_buffer_size":
+		return true
+	}
+	return false
+}
+
+func (m *importer) main(list []*directive) {
+	for _, d := range list {
+		switch {
+		case d.name == "http":
+			m.http(d)
+		case d.name == "worker_processes":
+			m.workers(d)
+		case d.name == "error_log":
+			m.errorLog(d)
+		case !meaningless(d.name):
+			m.leave(d, "has no equivalent")
+		}
+	}
+}
+
+func (m *importer) workers(d *directive) {
+	n, err := strconv.Atoi(d.arg(0))
+	if d.arg(0) == "auto" {
+		n, err = 0, nil
+	}
+	if err != nil || n < 0 || n > 1024 {
+		m.leave(d, "%q is no number of workers", d.arg(0))
+		return
+	}
+	m.out.workers = n
+}
+
+func (m *importer) errorLog(d *directive) {
+	path := d.arg(0)
+	switch {
+	case path == "stderr":
+		path = "-"
+	case strings.HasPrefix(path, "syslog:") || strings.HasPrefix(path, "memory:"):
+		m.leave(d, "the log goes to a file or to standard error")
+		return
+	}
+	level := "error"
+	if len(d.args) > 1 {
+		level = d.args[1]
+		if strings.HasPrefix(level, "debug_") {
+			level = "debug"
+		}
+	}
+	m.out.logFile, m.out.logLevel = escape(path), level
+}
+
+// http carries the http block over.
+func (m *importer) http(d *directive) {
+	m.sets = make(map[string][]string)
+	m.collectSets(d.block)
+	top := scope{lua: make(map[string]*lua)}
+	var servers []*directive
+	for _, child := range d.block {
+		switch child.name {
+		case "server":
+			servers = append(servers, child)
+		case "upstream":
+			m.upstream(child)
+		default:
+			m.once(child, &top)
+		}
+	}
+	for _, s := range servers {
+		m.server(s, top)
+	}
+}
+
+// once carries over what may stand in the http block alone, then what locations
+// know too.
+func (m *importer) once(d *directive, s *scope) {
+	o := &m.out
+	switch d.name {
+	case "lua_shared_dict":
+		size, ok := size(d.arg(1))
+		if !ok {
+			m.leave(d, "%q is no size", d.arg(1))
+			return
+		}
+		o.dicts = append(o.dicts, pair{d.arg(0), size})
+	case "lua_package_path":
+		o.luaPath = searchPath(d.arg(0))
+	case "lua_package_cpath":
+		o.luaCPath = searchPath(d.arg(0))
+	case "init_by_lua", "init_by_lua_block", "init_by_lua_file":
+		o.init = m.source(d)
+	case "init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file":
+		o.initWorker = m.source(d)
+	case "error_log":
+		m.errorLog(d)
+	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone", "types":
+		m.leave(d, "has no equivalent yet")
+	default:
+		m.shared(d, s)
+	}
+}
+
+// searchPath turns nginx's $prefix into a relative pattern: they start at
+// prefix.
+func searchPath(text string) string {
+	text = strings.ReplaceAll(text, "${prefix}", "$prefix")
+	return escape(strings.ReplaceAll(strings.ReplaceAll(text, "$prefix/", ""), "$prefix", "."))
+}
+
+// listeners carries over the listen directives of a server and says whether it
+// can be reached at all.
+func (m *importer) listeners(d *directive) bool {
+	found, served := false, false
+	for _, child := range d.block {
+		if child.name != "listen" {
+			continue
+		}
+		found = true
+		address := child.arg(0)
+		if strings.HasPrefix(address, "unix:") {
+			m.leave(child, "sockets of the file system are not listened on")
+			continue
+		}
+		if _, err := strconv.Atoi(address); err == nil {
+			address = ":" + address
+		}
+		address = strings.TrimPrefix(address, "*")
+		if !strings.Contains(address, ":") {
+			address += ":80"
+		}
+		for _, option := range child.options() {
+			if option != "default_server" && option != "reuseport" {
+				m.leave(child, "option %q has no equivalent yet", option)
+			}
+		}
+		served = true
+		m.out.listen(address)
+	}
+	if !found {
+		m.out.listen(":80")
+	}
+	return served || !found
+}
+
+// server carries one server over. The first serves every host, as nginx's
+// default server does.
+func (m *importer) server(d *directive, s scope) {
+	if !m.listeners(d) {
+		m.leave(d, "nothing reaches it: none of its addresses is listened on")
+		return
+	}
+	m.servers++
+	s = s.inside()
+	var locations []*directive
+	for _, child := range d.block {
+		switch child.name {
+		case "listen":
+		case "location":
+			locations = append(locations, child)
+		case "server_name":
+			if m.servers > 1 {
+				s.hosts = hosts(child.args)
+			}
+		case "error_log":
+			m.errorLog(child)
+		default:
+			m.shared(child, &s)
+		}
+	}
+	if m.servers > 1 && len(s.hosts) == 0 {
+		m.leave(d, "without a server_name it cannot be told from the first: routes are not tied to a listener")
+		return
+	}
+	whole := false
+	for _, l := range locations {
+		whole = whole || len(l.args) == 1 && l.args[0] == "/"
+		m.location(l, s)
+	}
+	if !whole && (m.servers > 1 || s.respond != nil || s.lua["rewrite"] != nil || s.lua["access"] != nil) {
+		m.location(&directive{name: "location", args: []string{"/"}, file: d.file, line: d.line}, s)
+	}
+}
+
+// hosts writes server_name's patterns in perigee's syntax.
+func hosts(names []string) []string {
+	var list []string
+	for _, name := range names {
+		switch {
+		case name == "" || name == "_":
+		case strings.HasPrefix(name, "~"):
+			list = append(list, escape("~ "+name[1:]))
+		case strings.HasPrefix(name, "."):
+			list = append(list, name[1:], "*"+name)
+		default:
+			list = append(list, name)
+		}
+	}
+	return list
+}

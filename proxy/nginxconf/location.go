@@ -1,0 +1,215 @@
+package nginxconf
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"perigee/proxy/unit"
+)
+
+// scope is what directives inside a block inherit from those around it.
+type scope struct {
+	hosts    []string
+	lua      map[string]*lua // by stage
+	set      []pair          // of the servers and locations around, in order
+	add      []pair          // add_header
+	headers  []pair          // proxy_set_header
+	timeouts []pair          // of route.timeouts
+
+	// These belong to the block itself.
+	respond  *respond
+	content  *directive // its content handler: content_by_lua or proxy_pass
+	own      map[string]bool
+	internal bool
+}
+
+var variableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,63}$`)
+
+// inside is the scope of a block in s.
+func (s scope) inside() scope {
+	inner := s
+	inner.lua = make(map[string]*lua, len(s.lua))
+	for stage, source := range s.lua {
+		inner.lua[stage] = source
+	}
+	inner.set = s.set[:len(s.set):len(s.set)]
+	inner.timeouts = s.timeouts[:len(s.timeouts):len(s.timeouts)]
+	inner.content, inner.own = nil, make(map[string]bool)
+	return inner
+}
+
+// location carries a location and those in it over, each as a route: nginx
+// searches nested ones after the one around them, and patterns inside are
+// longer.
+func (m *importer) location(d *directive, s scope) {
+	pattern, ok := m.pattern(d)
+	if !ok {
+		return
+	}
+	s = s.inside()
+	s.internal = strings.HasPrefix(d.arg(0), "@")
+	for _, child := range d.block {
+		switch child.name {
+		case "location":
+		case "internal":
+			s.internal = true
+		case "proxy_pass":
+			s.content = child
+		default:
+			m.shared(child, &s)
+		}
+	}
+	for _, child := range d.block {
+		if child.name == "location" {
+			m.location(child, s)
+		}
+	}
+	m.route(d, pattern, s)
+}
+
+// pattern is the location's match in perigee's syntax.
+func (m *importer) pattern(d *directive) (string, bool) {
+	text := strings.Join(d.args, " ")
+	if strings.HasPrefix(text, "@") {
+		return "= /" + text, true // no client can ask for it: the route is internal
+	}
+	if _, err := unit.ParsePattern(text); err != nil {
+		m.leave(d, "%v", err)
+		return "", false
+	}
+	return text, true
+}
+
+// route makes the route of a location whose scope is s.
+func (m *importer) route(d *directive, pattern string, s scope) {
+	r := route{name: m.name(d), hosts: s.hosts, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add}
+	switch {
+	case s.respond != nil:
+		r.respond = s.respond
+		for _, stage := range []string{"rewrite", "access", "content"} {
+			delete(r.lua, stage) // return answers before them
+		}
+	case s.content != nil && s.content.name == "proxy_pass":
+		delete(r.lua, "content")
+		m.proxy(&r, s, pattern)
+	case s.content == nil:
+		delete(r.lua, "content") // a content handler is not inherited
+	}
+	m.prelude(&r, s.set)
+	if r.respond == nil && r.upstream == "" && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
+		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
+			return // what no route serves is answered 404
+		}
+		r.respond = &respond{status: 404}
+	}
+	m.out.routes = append(m.out.routes, r)
+}
+
+// name makes a route's name from the location's path.
+func (m *importer) name(d *directive) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.Trim(d.args[len(d.args)-1], "/@^$")) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.' && b.Len() > 0:
+			b.WriteByte(c)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	base := strings.TrimRight(b.String(), "-")
+	if base == "" {
+		base = "root"
+	}
+	base = base[:min(len(base), 100)]
+	name := base
+	for i := 2; m.names[name]; i++ {
+		name = base + "-" + strconv.Itoa(i)
+	}
+	m.names[name] = true
+	return name
+}
+
+// shared carries over what may stand in http, server and location alike.
+func (m *importer) shared(d *directive, s *scope) {
+	if stage, found := luaStage(d.name); found {
+		if source := m.source(d); source != nil {
+			s.lua[stage] = source
+			if stage == "content" {
+				s.content = d
+			}
+		}
+		return
+	}
+	switch d.name {
+	case "set":
+		name := strings.TrimPrefix(d.arg(0), "$")
+		if !variableName.MatchString(name) || len(d.args) != 2 {
+			m.leave(d, "%q is no variable of lower-case letters, digits and _", d.arg(0))
+			return
+		}
+		s.set = append(s.set, pair{name, d.arg(1)})
+	case "return":
+		if s.respond == nil {
+			s.respond = m.respond(d)
+		}
+	case "add_header":
+		m.inherit(d, &s.add, s)
+	case "proxy_set_header":
+		m.inherit(d, &s.headers, s)
+	case "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout":
+		m.proxyTimeout(d, s)
+	case "access_log":
+		m.accessLog(d)
+	default:
+		m.limits(d)
+	}
+}
+
+// inherit adds a header to a list that replaces the inherited one as a whole,
+// as nginx's lists do.
+func (m *importer) inherit(d *directive, list *[]pair, s *scope) {
+	value, err := template(d.arg(1))
+	if err != nil {
+		m.leave(d, "%v", err)
+		return
+	}
+	if s.own != nil && !s.own[d.name] {
+		*list, s.own[d.name] = nil, true
+	}
+	*list = append((*list)[:len(*list):len(*list)], pair{d.arg(0), value})
+}
+
+func (m *importer) respond(d *directive) *respond {
+	status, err := strconv.Atoi(d.arg(0))
+	text := d.arg(1)
+	if err != nil {
+		status, text = 302, d.arg(0)
+	}
+	value, err := template(text)
+	switch {
+	case err != nil:
+		m.leave(d, "%v", err)
+		return nil
+	case status < 200 || status > 599 || status == 444:
+		m.leave(d, "status %d is no answer", status)
+		return nil
+	case status == 301 || status == 302 || status == 303 || status == 307 || status == 308:
+		return &respond{status: status, location: value}
+	}
+	return &respond{status: status, body: value}
+}
+
+func (m *importer) accessLog(d *directive) {
+	switch {
+	case d.arg(0) == "off":
+		m.out.accessFormat = "off"
+	case strings.HasPrefix(d.arg(0), "syslog:") || strings.Contains(d.arg(0), "$"):
+		m.leave(d, "the access log goes to one file or to standard output")
+	default:
+		if len(d.args) > 1 && d.args[1] != "combined" {
+			m.leave(d, "format %q is not carried over: lines are nginx's combined", d.args[1])
+		}
+		m.out.accessFormat, m.out.accessFile = "text", escape(d.arg(0))
+	}
+}

@@ -1,0 +1,150 @@
+package nginxconf
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// lua is a script: a text, or a file relative to prefix.
+type lua struct{ text, file string }
+
+// luaStage maps a directive to a key of a route's lua block. The quoted form,
+// the block and the file differ only in where the text is.
+func luaStage(name string) (string, bool) {
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "_block"), "_file")
+	stage, found := strings.CutSuffix(name, "_by_lua")
+	if !found {
+		return "", false
+	}
+	switch stage {
+	case "rewrite", "access", "content", "header_filter", "body_filter", "log":
+		return stage, true
+	}
+	return "", false
+}
+
+// source reads the script of d; nil when it cannot be carried over.
+func (m *importer) source(d *directive) *lua {
+	switch {
+	case strings.HasSuffix(d.name, "_block"):
+		return notEmpty(d.lua)
+	case len(d.args) != 1:
+		m.leave(d, "one argument is wanted, not %d", len(d.args))
+		return nil
+	case !strings.HasSuffix(d.name, "_file"):
+		return notEmpty(d.args[0])
+	case strings.Contains(d.args[0], "$"):
+		m.leave(d, "the file %q depends on the request", d.args[0])
+		return nil
+	}
+	return &lua{file: escape(d.args[0])}
+}
+
+// notEmpty is the script of a text; one of nothing but blanks becomes a
+// comment, since a script without text is refused.
+func notEmpty(text string) *lua {
+	if strings.TrimSpace(text) == "" {
+		return &lua{text: "-- empty"}
+	}
+	return &lua{text: text}
+}
+
+// collectSets notes every value that a variable is set to anywhere.
+func (m *importer) collectSets(list []*directive) {
+	for _, d := range list {
+		if d.name == "set" && len(d.args) == 2 && d.block == nil {
+			name := strings.TrimPrefix(d.args[0], "$")
+			known := false
+			for _, value := range m.sets[name] {
+				known = known || value == d.args[1]
+			}
+			if !known {
+				m.sets[name] = append(m.sets[name], d.args[1])
+			}
+		}
+		m.collectSets(d.block)
+	}
+}
+
+// prelude carries the set directives of a route over. A variable with one value
+// in the whole file becomes one of variables; otherwise the route's rewrite
+// script assigns it first, in front of its first line so that the numbers of
+// lines stay.
+func (m *importer) prelude(r *route, sets []pair) {
+	var assign strings.Builder
+	for _, s := range sets {
+		text, err := template(s.value)
+		if len(m.sets[s.name]) == 1 && err == nil && !strings.Contains(text, "$"+s.name) {
+			m.out.variable(s.name, text)
+			continue
+		}
+		m.out.variable(s.name, "")
+		fmt.Fprintf(&assign, "ngx.var.%s = %s; ", s.name, luaText(s.value))
+	}
+	if assign.Len() == 0 || r.respond != nil {
+		return
+	}
+	script := r.lua["rewrite"]
+	switch {
+	case script == nil:
+		r.lua["rewrite"] = &lua{text: strings.TrimSuffix(assign.String(), "; ")}
+	case script.file != "":
+		r.lua["rewrite"] = &lua{text: fmt.Sprintf("%sreturn dofile(%s)", assign.String(), strconv.Quote(script.file))}
+	default:
+		r.lua["rewrite"] = &lua{text: assign.String() + script.text}
+	}
+}
+
+// luaText writes an nginx text with variables as a Lua expression.
+func luaText(text string) string {
+	var parts []string
+	for text != "" {
+		literal, rest, found := strings.Cut(text, "$")
+		if literal != "" {
+			parts = append(parts, luaQuote(literal))
+		}
+		if !found {
+			break
+		}
+		name := rest
+		if braced, after, closed := strings.Cut(strings.TrimPrefix(rest, "{"), "}"); closed && rest[0] == '{' {
+			name, text = braced, after
+		} else {
+			n := 0
+			for n < len(rest) && nameByte(rest[n]) {
+				n++
+			}
+			name, text = rest[:n], rest[n:]
+		}
+		key := "." + name
+		if name == "" || name[0] >= '0' && name[0] <= '9' {
+			key = "[" + luaQuote(name) + "]"
+		}
+		parts = append(parts, `(ngx.var`+key+` or "")`)
+	}
+	if len(parts) == 0 {
+		return `""`
+	}
+	return strings.Join(parts, " .. ")
+}
+
+// luaQuote writes a literal; bytes outside printable ASCII as \ddd, which all
+// Lua versions read.
+func luaQuote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(s) {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\%03d`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

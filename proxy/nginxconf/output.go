@@ -1,0 +1,317 @@
+package nginxconf
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// pair is a name with its value, where the order of the input is kept.
+type pair struct{ name, value string }
+
+// output is what has been carried over. Texts are as they stand in the YAML,
+// dollars escaped.
+type output struct {
+	prefix, logFile, logLevel string
+	accessFormat, accessFile  string
+	workers                   int
+	bodyBytes                 string
+	bodySet                   bool
+	limits, dicts, variables  []pair
+	luaPath, luaCPath         string
+	init, initWorker          *lua
+	listeners                 []string
+	upstreams                 []upstream
+	routes                    []route
+}
+
+type upstream struct {
+	name, host, idle string
+	tls              bool
+	endpoints        []endpoint
+}
+
+type endpoint struct{ address, weight string }
+
+type respond struct {
+	status         int
+	location, body string
+}
+
+type route struct {
+	name, path             string
+	hosts                  []string
+	internal               bool
+	lua                    map[string]*lua
+	respond                *respond
+	upstream, host         string
+	headers, add, timeouts []pair
+}
+
+// listen notes an address once.
+func (o *output) listen(address string) {
+	if !slices.Contains(o.listeners, address) {
+		o.listeners = append(o.listeners, address)
+	}
+}
+
+// variable notes a variable; a value wins over none.
+func (o *output) variable(name, value string) {
+	for i := range o.variables {
+		if o.variables[i].name == name {
+			return
+		}
+	}
+	o.variables = append(o.variables, pair{name, value})
+}
+
+// mapping builds a YAML mapping in order; nothing empty is written.
+type mapping struct{ node *yaml.Node }
+
+func newMapping() mapping { return mapping{&yaml.Node{Kind: yaml.MappingNode}} }
+
+func scalar(text string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(text)
+	return n
+}
+
+func (m mapping) add(key string, value *yaml.Node) {
+	if (value.Kind == yaml.MappingNode || value.Kind == yaml.SequenceNode) && len(value.Content) == 0 {
+		return
+	}
+	m.node.Content = append(m.node.Content, scalar(key), value)
+}
+
+// text adds a text. Numbers, sizes and switches go without quotes: the encoder
+// quotes what YAML would read as another type, so those come as plain.
+func (m mapping) text(key, value string) {
+	if value != "" {
+		m.add(key, scalar(value))
+	}
+}
+
+// plain adds a number or a word that is not a text.
+func (m mapping) plain(key, value string) {
+	if value != "" {
+		m.add(key, &yaml.Node{Kind: yaml.ScalarNode, Value: value})
+	}
+}
+
+func (m mapping) pairs(key string, pairs []pair, add func(mapping, pair)) {
+	inner := newMapping()
+	for _, p := range pairs {
+		add(inner, p)
+	}
+	m.add(key, inner.node)
+}
+
+func texts(m mapping, p pair) { m.add(p.name, scalar(p.value)) }
+
+func plains(m mapping, p pair) { m.plain(p.name, p.value) }
+
+// script adds a script: short ones on the line, longer ones as a block.
+func (m mapping) script(key string, s *lua) {
+	switch {
+	case s == nil:
+	case s.file != "":
+		inner := newMapping()
+		inner.text("file", s.file)
+		inner.node.Style = yaml.FlowStyle
+		m.add(key, inner.node)
+	default:
+		m.add(key, luaScalar(s.text))
+	}
+}
+
+// luaScalar writes a script of several lines as a block, moved to the left, its
+// first line kept even when it is empty: errors name lines as nginx did. A
+// block that YAML would not read back as the same text is quoted instead, and
+// so are scripts with long brackets, whose blanks may mean something.
+func luaScalar(text string) *yaml.Node {
+	text = strings.TrimRight(text, " \t\r\n")
+	if !strings.Contains(text, "\n") {
+		return scalar(strings.TrimLeft(text, " \t"))
+	}
+	if !strings.Contains(text, "[[") && !strings.Contains(text, "[=") && !strings.Contains(text, "\\\n") {
+		text = dedent(text)
+	}
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text + "\n", Style: yaml.LiteralStyle}
+	var back struct{ S string }
+	whole := newMapping()
+	whole.add("s", n)
+	written, err := yaml.Marshal(whole.node)
+	if err == nil && yaml.Unmarshal(written, &back) == nil && back.S == n.Value {
+		return n
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: n.Value, Style: yaml.DoubleQuotedStyle}
+}
+
+// dedent takes the blanks off that all lines begin with, and those at their
+// ends. What stands right behind the opening quote or brace has none to give.
+func dedent(text string) string {
+	lines := strings.Split(text, "\n")
+	common := ""
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " \t\r")
+		if i == 0 || lines[i] == "" {
+			continue
+		}
+		margin := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+		if common == "" && i == firstFilled(lines) {
+			common = margin
+		}
+		for !strings.HasPrefix(margin, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	for i, line := range lines {
+		lines[i] = strings.TrimPrefix(line, common)
+	}
+	lines[0] = strings.TrimLeft(lines[0], " \t")
+	return strings.Join(lines, "\n")
+}
+
+// firstFilled is the index of the first line behind line 0 that holds anything.
+func firstFilled(lines []string) int {
+	for i := 1; i < len(lines); i++ {
+		if strings.TrimSpace(lines[i]) != "" {
+			return i
+		}
+	}
+	return 0
+}
+
+func list(values []string, style yaml.Style) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: style}
+	for _, v := range values {
+		n.Content = append(n.Content, scalar(v))
+	}
+	return n
+}
+
+var topKey = regexp.MustCompile(`(?m)^(variables|listeners|admin|limits|lua|upstreams|routes):`)
+
+// yaml writes the whole configuration.
+func (o *output) yaml() ([]byte, error) {
+	top := newMapping()
+	top.text("prefix", escape(o.prefix))
+	top.plain("workers", strconv.Itoa(o.workers))
+	log := newMapping()
+	log.text("level", o.logLevel)
+	log.text("file", o.logFile)
+	top.add("log", log.node)
+	access := newMapping()
+	access.text("format", o.accessFormat)
+	access.text("file", o.accessFile)
+	top.add("access_log", access.node)
+	top.pairs("variables", o.variables, texts)
+	listeners := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, address := range o.listeners {
+		l := newMapping()
+		l.text("address", address)
+		listeners.Content = append(listeners.Content, l.node)
+	}
+	top.add("listeners", listeners)
+	admin := newMapping()
+	admin.text("address", "off")
+	top.add("admin", admin.node)
+	top.pairs("limits", append([]pair{{"body_bytes", o.bodyBytes}}, o.limits...), plains)
+	top.add("lua", o.lua())
+	top.add("upstreams", o.groups())
+	routes := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, r := range o.routes {
+		routes.Content = append(routes.Content, r.yaml())
+	}
+	top.add("routes", routes)
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(top.node); err != nil {
+		return nil, err
+	}
+	return topKey.ReplaceAll(b.Bytes(), []byte("\n$0")), nil
+}
+
+func (o *output) lua() *yaml.Node {
+	l := newMapping()
+	l.text("path", o.luaPath)
+	l.text("cpath", o.luaCPath)
+	l.pairs("shared_dicts", o.dicts, plains)
+	l.script("init", o.init)
+	l.script("init_worker", o.initWorker)
+	return l.node
+}
+
+func (o *output) groups() *yaml.Node {
+	groups := newMapping()
+	for _, u := range o.upstreams {
+		g := newMapping()
+		endpoints := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, e := range u.endpoints {
+			if e.weight == "" {
+				endpoints.Content = append(endpoints.Content, scalar(e.address))
+				continue
+			}
+			one := newMapping()
+			one.node.Style = yaml.FlowStyle
+			one.text("address", e.address)
+			one.plain("weight", e.weight)
+			endpoints.Content = append(endpoints.Content, one.node)
+		}
+		g.add("endpoints", endpoints)
+		g.text("host", u.host)
+		if u.idle != "" {
+			g.pairs("keepalive", []pair{{"idle", u.idle}}, plains)
+		}
+		if u.tls { // nginx does not verify unless told so
+			g.pairs("tls", []pair{{"verify", "false"}}, plains)
+		}
+		groups.add(u.name, g.node)
+	}
+	return groups.node
+}
+
+func (r *route) yaml() *yaml.Node {
+	m := newMapping()
+	m.text("name", r.name)
+	match := newMapping()
+	match.add("hosts", list(r.hosts, yaml.FlowStyle))
+	match.add("paths", list([]string{r.path}, yaml.FlowStyle))
+	match.node.Style = yaml.FlowStyle
+	m.add("match", match.node)
+	if r.internal {
+		m.plain("internal", "true")
+	}
+	response, transform := newMapping(), newMapping()
+	response.pairs("add", r.add, texts)
+	transform.add("response", response.node)
+	m.add("transform", transform.node)
+	scripts := newMapping()
+	for _, stage := range []string{"rewrite", "access", "content", "header_filter", "body_filter", "log"} {
+		scripts.script(stage, r.lua[stage])
+	}
+	m.add("lua", scripts.node)
+	if r.respond != nil {
+		answer := newMapping()
+		answer.plain("status", strconv.Itoa(r.respond.status))
+		if r.respond.location != "" {
+			answer.pairs("headers", []pair{{"Location", r.respond.location}}, texts)
+		}
+		answer.text("body", r.respond.body)
+		m.add("respond", answer.node)
+	}
+	m.text("upstream", r.upstream)
+	if r.upstream != "" {
+		told := newMapping()
+		told.text("host", r.host)
+		told.pairs("headers", r.headers, texts)
+		m.add("proxy", told.node)
+		m.pairs("timeouts", r.timeouts, plains)
+	}
+	return m.node
+}

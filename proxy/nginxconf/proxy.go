@@ -1,0 +1,166 @@
+package nginxconf
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// upstream carries an upstream block over.
+func (m *importer) upstream(d *directive) {
+	u := upstream{name: d.arg(0), host: d.arg(0)}
+	for _, child := range d.block {
+		switch child.name {
+		case "server":
+			if e, ok := m.endpoint(child); ok {
+				u.endpoints = append(u.endpoints, e)
+			}
+		case "keepalive":
+			u.idle = child.arg(0)
+		default:
+			m.leave(child, "has no equivalent yet")
+		}
+	}
+	if len(u.endpoints) == 0 {
+		m.leave(d, "upstream %q has no server that is carried over", u.name)
+		return
+	}
+	m.out.upstreams = append(m.out.upstreams, u)
+}
+
+func (m *importer) endpoint(d *directive) (endpoint, bool) {
+	e := endpoint{address: d.arg(0)}
+	if strings.HasPrefix(e.address, "unix:") {
+		m.leave(d, "upstreams are reached over TCP")
+		return e, false
+	}
+	for _, option := range d.options() {
+		if weight, found := strings.CutPrefix(option, "weight="); found {
+			e.weight = weight
+		} else if option == "down" {
+			e.weight = "0"
+		} else {
+			m.leave(d, "option %q has no equivalent yet", option)
+		}
+	}
+	return e, true
+}
+
+// proxy carries proxy_pass over into r: an upstream block's name, or host:port,
+// of which an upstream is made.
+func (m *importer) proxy(r *route, s scope, pattern string) {
+	d := s.content
+	target := m.constants(d.arg(0))
+	scheme, rest, found := strings.Cut(target, "://")
+	host, uri := rest, ""
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		host, uri = rest[:i], rest[i:]
+	}
+	switch {
+	case !found || scheme != "http" && scheme != "https":
+		m.leave(d, "%q is no http:// or https:// address", target)
+		return
+	case strings.Contains(target, "$"):
+		m.leave(d, "%q depends on the request", target)
+		return
+	case strings.HasPrefix(host, "unix:"):
+		m.leave(d, "upstreams are reached over TCP")
+		return
+	}
+	if uri != "" && !m.rewrite(r, pattern, uri) {
+		m.leave(d, "the path %q cannot replace the location's: it has a query, an access script or is no prefix", uri)
+		return
+	}
+	r.upstream, r.timeouts = m.out.upstreamFor(host, scheme == "https"), s.timeouts
+	for _, h := range s.headers {
+		switch strings.ToLower(h.name) {
+		case "host":
+			r.host = h.value
+		case "connection", "upgrade":
+			m.leave(d, "%s is written by perigee itself, upgrades included", h.name)
+		default:
+			r.headers = append(r.headers, h)
+		}
+	}
+}
+
+// constants fills in what is the same for every request.
+func (m *importer) constants(text string) string {
+	if len(m.out.listeners) == 1 {
+		if _, port, err := net.SplitHostPort(m.out.listeners[0]); err == nil {
+			text = strings.ReplaceAll(text, "$server_port", port)
+		}
+	}
+	return text
+}
+
+// rewrite replaces the part of the path that the location matched by uri, in
+// the access stage: nginx does it when the request goes out, after all scripts.
+func (m *importer) rewrite(r *route, pattern, uri string) bool {
+	kind, prefix, modified := strings.Cut(pattern, " ")
+	switch {
+	case !modified:
+		prefix = pattern
+	case kind != "=" && kind != "^~":
+		return false
+	}
+	if uri == prefix {
+		return true
+	}
+	if !strings.HasPrefix(prefix, "/") || strings.ContainsAny(uri, "?#") || r.lua["access"] != nil {
+		return false
+	}
+	r.lua["access"] = &lua{text: fmt.Sprintf("ngx.req.set_uri(%s .. ngx.var.uri:sub(%d))", luaQuote(uri), len(prefix)+1)}
+	return true
+}
+
+func (m *importer) proxyTimeout(d *directive, s *scope) {
+	text, ok := duration(d.arg(0))
+	if !ok || text == "0s" {
+		m.leave(d, "%q is no time that can be waited", d.arg(0))
+		return
+	}
+	keys := map[string][]string{
+		"proxy_connect_timeout": {"connect"},
+		"proxy_send_timeout":    {"send"},
+		"proxy_read_timeout":    {"response", "read"},
+	}
+	for _, key := range keys[d.name] {
+		s.timeouts = replace(s.timeouts, pair{key, text})
+	}
+}
+
+// replace sets a name's value in a copy of the list.
+func replace(list []pair, p pair) []pair {
+	fresh := make([]pair, 0, len(list)+1)
+	for _, old := range list {
+		if old.name != p.name {
+			fresh = append(fresh, old)
+		}
+	}
+	return append(fresh, p)
+}
+
+// upstreamFor returns the name of the upstream for proxy_pass's host, which it
+// makes when no upstream block has that name.
+func (o *output) upstreamFor(host string, tls bool) string {
+	for i := range o.upstreams {
+		if o.upstreams[i].name == host {
+			o.upstreams[i].tls = o.upstreams[i].tls || tls
+			return host
+		}
+	}
+	name := strings.NewReplacer(":", "-", "[", "", "]", "").Replace(host)
+	if name == "" || name[0] == '-' {
+		name = "upstream" + strconv.Itoa(len(o.upstreams)+1) + name
+	}
+	for i := range o.upstreams {
+		if o.upstreams[i].name == name {
+			o.upstreams[i].tls = o.upstreams[i].tls || tls
+			return name
+		}
+	}
+	o.upstreams = append(o.upstreams, upstream{name: name, host: "endpoint", tls: tls, endpoints: []endpoint{{address: host}}})
+	return name
+}
