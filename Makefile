@@ -3,6 +3,8 @@
 GO ?= go
 TAGS := -tags luajit
 PKG ?= ./...
+# What the race detector would falsify: allocations, crossings into C, ratios.
+EXACT := TestAllocations|TestCrossings|TestAccessScriptSpeed
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # libgcc is linked statically: distroless/base carries libc and libm alone.
 LDFLAGS := -X main.version=$(VERSION) -extldflags "-static-libgcc" $(EXTRA_LDFLAGS)
@@ -29,6 +31,7 @@ run: build ## serve the demo on :8080 (admin :9901)
 
 test: deps-test ## run all tests with the race detector (PKG=./...)
 	$(GO) test $(TAGS) -race -shuffle=on $(PKG)
+	$(GO) test $(TAGS) -run '$(EXACT)' ./bench ./luavm ./proxy
 
 lint: deps-test ## gofmt, vet, staticcheck, luacheck, sizes, unfinished words
 	@.ci/lint.sh

@@ -210,6 +210,9 @@ func (g *Gateway) write(ex *exchange.Exchange) bool {
 	}
 	ex.Send = exchange.Send{Head: !p.HeadSent, Data: ex.Chunk, Last: ex.Last && !p.Finished}
 	ex.Record.ResponseBodyBytes += int64(len(ex.Chunk))
+	if ex.Send.Last && p.BodyFrame == wire.BodyChunked && p.Source == exchange.FromUpstream {
+		ex.Send.TrailerText, ex.Send.Trailers = ex.Up.Trailers()
+	}
 	p.Step = stepWritten
 	if !ex.Send.Head && len(ex.Send.Data) == 0 && !ex.Send.Last {
 		p.Skipped = true
@@ -254,6 +257,7 @@ func (g *Gateway) written(ex *exchange.Exchange) bool {
 	}
 	switch {
 	case ex.Resp.StatusCode() == 101 && p.Source == exchange.FromUpstream:
+		g.leave(ex)
 		p.Step = stepTunnel
 	case p.Source == exchange.FromFilter:
 		ex.Out = ex.Out[:0]
@@ -261,9 +265,34 @@ func (g *Gateway) written(ex *exchange.Exchange) bool {
 	case ex.Last:
 		p.Step = stepEnd
 	default:
+		if !needsScripts(ex) {
+			g.leave(ex)
+		}
 		p.Step = stepChunk
 	}
 	return true
+}
+
+// needsScripts tells whether filters are still to run for the answer's body or
+// the log.
+func needsScripts(ex *exchange.Exchange) bool {
+	return ex.Route == nil || ex.Place.Source != exchange.FromUpstream ||
+		len(ex.Route.Steps[exchange.Body])+len(ex.Route.Steps[exchange.Log]) > 0
+}
+
+// leave gives up the exchange's VM and its hold on the snapshot: a stream or a
+// tunnel may live for days, and the VMs of a configuration that was replaced
+// must not wait for it. The connection to the endpoint stays.
+func (g *Gateway) leave(ex *exchange.Exchange) {
+	if ex.Place.Away {
+		return
+	}
+	ex.Place.Away = true
+	if ex.Lua != nil {
+		ex.Lua.Release()
+		ex.Lua = nil
+	}
+	ex.Snapshot.Leave(ex.Record.Shard)
 }
 
 // clientLost ends an exchange whose answer cannot be sent any more.

@@ -226,7 +226,9 @@ func (g *Gateway) log(ex *exchange.Exchange) bool {
 	}
 	ex.Place.Step = stepDone
 	g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)
-	snap.Leave(ex.Record.Shard)
+	if !ex.Place.Away {
+		snap.Leave(ex.Record.Shard)
+	}
 	return false
 }
 

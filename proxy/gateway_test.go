@@ -96,6 +96,17 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 }
 
+func TestResponseTrailers(t *testing.T) {
+	origin := proxytest.NewOrigin(t, proxytest.Answering(func(*http.Request, []byte) string {
+		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n"
+	}))
+	g := proxytest.Start(t, configText(origin.Addr, proxyAll))
+	got := g.Talk("GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: close\r\n\r\n", 3*time.Second)
+	if !strings.HasSuffix(got, "3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n") {
+		t.Errorf("answer %q, want its trailer behind the last chunk", got)
+	}
+}
+
 // A body's first byte leaves before the origin has sent its last, whatever the
 // framing, and body_filter sees the pieces.
 func TestStreaming(t *testing.T) {

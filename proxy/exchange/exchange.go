@@ -164,6 +164,7 @@ type Place struct {
 	Plain     bool          // response filters are passed over: one of them has failed
 	Finished  bool          // the last piece of the answer has been sent
 	Lost      bool          // the client takes no more, though a script goes on
+	Away      bool          // the snapshot was left: nothing of it is needed any more
 	Skipped   bool          // nothing was there to write
 	Unsent    bool          // OpReceiveHead sends UpHead and Body first
 	Fresh     bool          // the next attempt must not use a kept connection

@@ -89,6 +89,11 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	}
 	if ex.Lua == nil {
 		slot, err := f.pool.Pin(ex.Conn.ID)
+		if err != nil && ex.Place.Away {
+			// A tunnel outlived the VMs of its configuration: its end is
+			// recorded without the script.
+			return exchange.Continue
+		}
 		if err != nil {
 			f.report.Refused(ex, err)
 			return fail(ex, 503)

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"os"
 	"time"
 
 	"perigee/proxy/exchange"
@@ -29,6 +30,9 @@ func (c *conn) Write(ex *exchange.Exchange, s exchange.Send) error {
 			if len(s.Data) > 0 {
 				tail = chunkEndFinal
 			}
+			if len(s.Trailers) > 0 {
+				tail = appendTrailers(tail[:len(tail):len(tail)], s)
+			}
 		}
 	case wire.BodyLength, wire.BodyUntilClose:
 		data = s.Data
@@ -54,6 +58,12 @@ var (
 	chunkEndFinal = []byte("\r\n0\r\n\r\n")
 )
 
+// appendTrailers puts trailer fields where a final chunk has none.
+func appendTrailers(final []byte, s exchange.Send) []byte {
+	const empty = len("0\r\n\r\n")
+	return wire.AppendFinalChunkTrailers(final[:len(final)-empty:len(final)-empty], s.TrailerText, s.Trailers)
+}
+
 // appendHead appends the response head. What speaks of this connection is
 // written here and nowhere else, so a filter cannot break the framing.
 func (c *conn) appendHead(out []byte, ex *exchange.Exchange) []byte {
@@ -65,14 +75,14 @@ func (c *conn) appendHead(out []byte, ex *exchange.Exchange) []byte {
 		head = append(head, "Transfer-Encoding: chunked\r\n"...)
 	}
 	if frame == wire.BodyUntilClose {
-		c.close = true
+		c.close.Store(true)
 	}
 	if c.server.closing.Load() {
-		c.close = true
+		c.close.Store(true)
 	}
 	switch {
 	case ex.Resp.StatusCode() == 101:
-	case c.close:
+	case c.close.Load():
 		head = append(head, "Connection: close\r\n"...)
 	case ex.Head.Minor == 0:
 		head = append(head, "Connection: keep-alive\r\n"...)
@@ -82,10 +92,20 @@ func (c *conn) appendHead(out []byte, ex *exchange.Exchange) []byte {
 
 // write sends the pieces within limits.send_timeout.
 func (c *conn) write(a, b, tail []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.began = true
+	return c.writeLocked(a, b, tail)
+}
+
+func (c *conn) writeLocked(a, b, tail []byte) error {
 	if c.broken {
 		return errGone
 	}
-	c.setDeadline(c.server.limits.Load().SendTime)
+	if c.isExpired() {
+		return os.ErrDeadlineExceeded
+	}
+	c.sendBy.Store(c.until(c.server.limits.Load().SendTime))
 	var err error
 	if c.sock != nil {
 		err = c.sock.Write(a, b, tail)
@@ -96,11 +116,12 @@ func (c *conn) write(a, b, tail []byte) error {
 			}
 		}
 	}
+	c.sendBy.Store(0)
 	if err != nil {
-		c.broken, c.close = true, true
+		c.broken = true
+		c.close.Store(true)
 		return err
 	}
-	c.clearDeadline()
 	c.sent += int64(len(a) + len(b) + len(tail))
 	return nil
 }
@@ -112,10 +133,10 @@ func (c *conn) Received() int64 { return c.received + int64(c.headEnd) }
 func (c *conn) Written() int64 { return c.sent }
 
 // Close implements exchange.Downstream.
-func (c *conn) Close() { c.close = true }
+func (c *conn) Close() { c.close.Store(true) }
 
 // StopReading implements exchange.Downstream.
 func (c *conn) StopReading() {
-	c.close = true
+	c.close.Store(true)
 	_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
 }
