@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -71,7 +72,7 @@ func (c *conn) ReadBody(p []byte) (int, error) {
 	n, err := c.readFramed(p)
 	if err != nil && err != io.EOF {
 		b.err = err
-		c.close = true // where the next request starts is not known
+		c.close.Store(true) // where the next request starts is not known
 	}
 	return n, err
 }
@@ -177,6 +178,9 @@ func bodyError(err error) error {
 	return errCutBody
 }
 
+// errAnswered ends the reading of a body that was not asked for in time.
+var errAnswered = errors.New("the answer was sent before the body was asked for")
+
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // sayContinue asks for a body that its client holds back (RFC 9110 §10.1.1),
@@ -189,5 +193,12 @@ func (c *conn) sayContinue() error {
 	if c.r < c.w {
 		return nil
 	}
-	return c.write(continueLine, nil, nil)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.began {
+		// The answer came first: an interim one behind it would be read as
+		// the answer to the next request. The client need not send a body.
+		return errAnswered
+	}
+	return c.writeLocked(continueLine, nil, nil)
 }

@@ -42,6 +42,7 @@ type conn struct {
 	info   exchange.Conn
 
 	deadline atomic.Int64 // shared with sweep
+	sendBy   atomic.Int64 // as deadline, of a write alone: a body may be read beside it
 	state    atomic.Int32 // shared with Drain
 	mu       sync.Mutex   // guards ex, shared with watch
 	ex       *exchange.Exchange
@@ -57,8 +58,13 @@ type conn struct {
 	// received is how many bytes of this exchange's body came, framing
 	// included.
 	received int64
-	close    bool // the connection ends after this exchange
-	broken   bool // a write failed: nothing can be sent any more
+	close    atomic.Bool // the connection ends after this exchange
+
+	// writing lets a 100 (Continue), which a body's reader sends, go before an
+	// answer or not at all. It guards broken, began and sent.
+	writing sync.Mutex
+	broken  bool // a write failed: nothing can be sent any more
+	began   bool // the answer's head is being sent, or has been
 }
 
 func (s *Server) newConn(l *listener, nc net.Conn) *conn {
@@ -172,8 +178,8 @@ func (c *conn) serveOne() bool {
 	ex.Record.Start = time.Now()
 	ex.StartNS = monotonicNS(ex.Record.Start)
 	c.body.begin(&ex.Head)
-	c.sent, c.received, c.broken = 0, 0, false
-	c.close = ex.Head.Close || c.server.closing.Load()
+	c.sent, c.received, c.broken, c.began = 0, 0, false, false
+	c.close.Store(ex.Head.Close || c.server.closing.Load())
 	if !c.enter(ex) {
 		ex.Abort()
 	}
@@ -237,10 +243,22 @@ func (c *conn) readHead(h *wire.RequestHead) error {
 			return nil
 		}
 		from = c.w
+		c.grow(limits)
 		if err := c.fill(); err != nil {
 			return c.headError(err)
 		}
 	}
+}
+
+// grow makes room for a head that limits allow, if the buffer was taken under
+// smaller ones: limits may be raised while it is held.
+func (c *conn) grow(limits *Limits) {
+	if c.w < len(c.buf) {
+		return
+	}
+	larger := make([]byte, max(headRoom(limits)+scratch, 2*len(c.buf)))
+	copy(larger, c.buf[:c.w])
+	c.mem, c.buf = &larger, larger
 }
 
 // awaitRequest waits for the first byte of a request, holding no buffer.
@@ -318,7 +336,7 @@ func (c *conn) goesOn() bool {
 	if c.broken || c.isExpired() {
 		return false
 	}
-	if !c.close && c.drainBody() {
+	if !c.close.Load() && c.drainBody() {
 		return true
 	}
 	c.linger()

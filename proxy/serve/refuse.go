@@ -21,7 +21,6 @@ func (c *conn) refuse(err error) {
 	}
 	c.server.opt.Refused(&c.info, why)
 	c.revive()
-	c.setDeadline(c.server.limits.Load().SendTime)
 	c.out = AppendRefusal(c.out[:0], why.Status)
 	if c.write(c.out, nil, nil) == nil {
 		c.linger()

@@ -182,8 +182,16 @@ func (s *Server) Close() {
 // and the first bytes of a body are read there.
 const scratch = 8 << 10
 
+// headRoom is how long a head may be.
+func headRoom(limits *Limits) int {
+	if n := limits.Head.HeaderBytes; n > 0 {
+		return n
+	}
+	return 16 << 10 // wire's default
+}
+
 func (s *Server) takeBuffer() *[]byte {
-	size := s.limits.Load().Head.HeaderBytes + scratch
+	size := headRoom(s.limits.Load()) + scratch
 	if b, _ := s.buffers.Get().(*[]byte); b != nil && len(*b) >= size {
 		return b
 	}

@@ -36,15 +36,19 @@ func (s *Server) sweep() {
 // setDeadline bounds what the connection does next; 0: no bound. False: the
 // former bound has been passed and the connection is being ended.
 func (c *conn) setDeadline(d time.Duration) bool {
-	var at int64
-	if d > 0 {
-		at = c.server.clock.Load() + int64(d) + int64(tickTime)
-	}
-	if c.deadline.Swap(at) == expired {
+	if c.deadline.Swap(c.until(d)) == expired {
 		c.deadline.Store(expired)
 		return false
 	}
 	return true
+}
+
+// until is the clock's reading in d from now; 0: no bound.
+func (c *conn) until(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return c.server.clock.Load() + int64(d) + int64(tickTime)
 }
 
 // clearDeadline lifts the bound, unless it has been passed.
@@ -57,6 +61,11 @@ func (c *conn) clearDeadline() {
 // expire ends the connection if its deadline has passed: its reads and writes
 // fail with a time-out from then on.
 func (c *conn) expire(now int64) {
+	if by := c.sendBy.Load(); by > 0 && now >= by {
+		c.deadline.Store(expired)
+		_ = c.tcp.SetDeadline(time.Unix(1, 0))
+		return
+	}
 	at := c.deadline.Load()
 	if at <= 0 || now < at || !c.deadline.CompareAndSwap(at, expired) {
 		return

@@ -14,7 +14,7 @@ const tunnelDrain = 10 * time.Second
 // protocol, and bytes are only copied. A tunnel knows no reload: it lives until
 // one of its sides ends it, or the drain's deadline comes.
 func (c *conn) Tunnel(up net.Conn, early []byte) (sent, received int64, err error) {
-	c.close = true
+	c.close.Store(true)
 	c.clearDeadline()
 	client := c.plain()
 	if len(early) > 0 {
