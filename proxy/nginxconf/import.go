@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,11 +179,12 @@ func (m *importer) once(d *directive, s *scope) {
 	}
 }
 
-// searchPath turns nginx's $prefix into a relative pattern: they start at
-// prefix.
+var prefixVariable = regexp.MustCompile(`\$(?:prefix\b|\{prefix\})/*`)
+
+// searchPath makes patterns that start with nginx's $prefix relative: those
+// start at prefix. The variable ends in a slash itself.
 func searchPath(text string) string {
-	text = strings.ReplaceAll(text, "${prefix}", "$prefix")
-	return escape(strings.ReplaceAll(strings.ReplaceAll(text, "$prefix/", ""), "$prefix", "."))
+	return escape(prefixVariable.ReplaceAllString(text, ""))
 }
 
 // listeners carries over the listen directives of a server and says whether it

@@ -109,6 +109,38 @@ func TestUnescape(t *testing.T) {
 	}
 }
 
+func TestTemplate(t *testing.T) {
+	for name, test := range map[string]struct{ text, want, err string }{
+		"plain":             {"a", "a", ""},
+		"name":              {"$Host/$uri", "$host/$uri", ""},
+		"braces":            {"${host}-x", "$host-x", ""},
+		"braces and letter": {"${host}x", "", "no braces"},
+		"lonely dollar":     {"100 $", "100 $$", ""},
+		"open brace":        {"${host", "", "not closed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := template(test.text)
+			if got != test.want || (err != nil) != (test.err != "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Errorf("template(%q) = %q, %v; wanted %q, %q", test.text, got, err, test.want, test.err)
+			}
+		})
+	}
+}
+
+func TestSearchPath(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"slash":    {"$prefix/lua/?.lua;;", "lua/?.lua;;"},
+		"no slash": {"${prefix}lua/?.lua;$prefix//x/?.so", "lua/?.lua;x/?.so"},
+		"absolute": {"/usr/share/lua/?.lua", "/usr/share/lua/?.lua"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := searchPath(test.text); got != test.want {
+				t.Errorf("searchPath(%q) = %q, wanted %q", test.text, got, test.want)
+			}
+		})
+	}
+}
+
 func TestBrokenFiles(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"no semicolon":    {"http {\n  set $a 1\n}", `nginx.conf:3: directive "set" is not ended`},

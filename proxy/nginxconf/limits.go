@@ -125,8 +125,8 @@ func duration(text string) (string, bool) {
 	return d.String(), true
 }
 
-// template writes an nginx text with variables as a perigee text: braces around
-// a name go, and a name must then end where it ended before.
+// template writes an nginx text with variables as a perigee text: names in
+// small letters, which is all the same to nginx; braces around a name go, and a name must then end where it ended before.
 func template(text string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -140,6 +140,9 @@ func template(text string) (string, error) {
 				b.WriteByte('$')
 			}
 			b.WriteByte('$')
+			for ; i+1 < len(text) && nameByte(text[i+1]); i++ {
+				b.WriteString(strings.ToLower(text[i+1 : i+2]))
+			}
 			continue
 		}
 		name, after, closed := strings.Cut(rest[1:], "}")
@@ -149,7 +152,7 @@ func template(text string) (string, error) {
 		if after != "" && nameByte(after[0]) {
 			return "", fmt.Errorf("text %q has letters directly behind ${%s}; perigee has no braces", text, name)
 		}
-		b.WriteString("$" + name)
+		b.WriteString("$" + strings.ToLower(name))
 		i += len(name) + 2
 	}
 	return b.String(), nil

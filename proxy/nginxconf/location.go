@@ -143,9 +143,9 @@ func (m *importer) shared(d *directive, s *scope) {
 	}
 	switch d.name {
 	case "set":
-		name := strings.TrimPrefix(d.arg(0), "$")
+		name := strings.ToLower(strings.TrimPrefix(d.arg(0), "$"))
 		if !variableName.MatchString(name) || len(d.args) != 2 {
-			m.leave(d, "%q is no variable of lower-case letters, digits and _", d.arg(0))
+			m.leave(d, "%q is no variable of letters, digits and _", d.arg(0))
 			return
 		}
 		s.set = append(s.set, pair{name, d.arg(1)})

@@ -54,7 +54,7 @@ func notEmpty(text string) *lua {
 func (m *importer) collectSets(list []*directive) {
 	for _, d := range list {
 		if d.name == "set" && len(d.args) == 2 && d.block == nil {
-			name := strings.TrimPrefix(d.args[0], "$")
+			name := strings.ToLower(strings.TrimPrefix(d.args[0], "$")) // nginx's names have no case
 			known := false
 			for _, value := range m.sets[name] {
 				known = known || value == d.args[1]
