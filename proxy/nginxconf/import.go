@@ -48,7 +48,7 @@ func Import(path, prefix string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	m := &importer{out: output{prefix: filepath.Clean(prefix), workers: 1, bodyBytes: "1MiB"}, names: make(map[string]bool)}
+	m := &importer{out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB", bodyBytes: "1MiB"}, names: make(map[string]bool)}
 	m.main(list)
 	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 	text, err := m.out.yaml()
@@ -147,6 +147,9 @@ func (m *importer) http(d *directive) {
 	}
 	for _, s := range servers {
 		m.server(s, top)
+	}
+	if len(m.out.routes) == 0 { // a configuration needs one; nothing is served by these servers
+		m.out.routes = append(m.out.routes, route{name: "root", path: "/", respond: &respond{status: 404}})
 	}
 }
 

@@ -79,11 +79,15 @@ func (m *importer) headerBytes(d *directive) {
 	}
 	each, err := unit.ParseSize(text)
 	total := each * unit.Size(n)
-	if err != nil || n < 1 || n > 1024 || total < unit.KiB || total > unit.MiB {
-		m.leave(d, "a head may have between 1KiB and 1MiB")
+	switch {
+	case err != nil || n < 1 || n > 1024 || total < unit.KiB:
+		m.leave(d, "%q is too little for a request head", strings.Join(d.args, " "))
 		return
+	case total > unit.MiB:
+		m.leave(d, "a request head has at most 1MiB")
+		total = unit.MiB
 	}
-	m.out.limits = append(m.out.limits, pair{"header_bytes", total.String()})
+	m.out.headerBytes = total.String()
 }
 
 // size writes nginx's size (a number of bytes, k, m or g) in perigee's words.

@@ -16,6 +16,7 @@ type scope struct {
 	add      []pair          // add_header
 	headers  []pair          // proxy_set_header
 	timeouts []pair          // of route.timeouts
+	readBody bool            // lua_need_request_body
 
 	// These belong to the block itself.
 	respond  *respond
@@ -96,7 +97,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	case s.content == nil:
 		delete(r.lua, "content") // a content handler is not inherited
 	}
-	m.prelude(&r, s.set)
+	m.prelude(&r, s)
 	if r.respond == nil && r.upstream == "" && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
 			return // what no route serves is answered 404
@@ -149,6 +150,8 @@ func (m *importer) shared(d *directive, s *scope) {
 			return
 		}
 		s.set = append(s.set, pair{name, d.arg(1)})
+	case "lua_need_request_body":
+		s.readBody = d.arg(0) == "on"
 	case "return":
 		if s.respond == nil {
 			s.respond = m.respond(d)

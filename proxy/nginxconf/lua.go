@@ -71,9 +71,12 @@ func (m *importer) collectSets(list []*directive) {
 // in the whole file becomes one of variables; otherwise the route's rewrite
 // script assigns it first, in front of its first line so that the numbers of
 // lines stay.
-func (m *importer) prelude(r *route, sets []pair) {
+//
+// lua_need_request_body reads the body there as well: nginx does it in front of
+// the first script.
+func (m *importer) prelude(r *route, inherited scope) {
 	var assign strings.Builder
-	for _, s := range sets {
+	for _, s := range inherited.set {
 		text, err := template(s.value)
 		if len(m.sets[s.name]) == 1 && err == nil && !strings.Contains(text, "$"+s.name) {
 			m.out.variable(s.name, text)
@@ -81,6 +84,9 @@ func (m *importer) prelude(r *route, sets []pair) {
 		}
 		m.out.variable(s.name, "")
 		fmt.Fprintf(&assign, "ngx.var.%s = %s; ", s.name, luaText(s.value))
+	}
+	if inherited.readBody && (r.lua["rewrite"] != nil || r.lua["access"] != nil || r.lua["content"] != nil) {
+		assign.WriteString("ngx.req.read_body(); ")
 	}
 	if assign.Len() == 0 || r.respond != nil {
 		return

@@ -19,7 +19,7 @@ type output struct {
 	prefix, logFile, logLevel string
 	accessFormat, accessFile  string
 	workers                   int
-	bodyBytes                 string
+	bodyBytes, headerBytes    string
 	bodySet                   bool
 	limits, dicts, variables  []pair
 	luaPath, luaCPath         string
@@ -220,7 +220,7 @@ func (o *output) yaml() ([]byte, error) {
 	admin := newMapping()
 	admin.text("address", "off")
 	top.add("admin", admin.node)
-	top.pairs("limits", append([]pair{{"body_bytes", o.bodyBytes}}, o.limits...), plains)
+	top.pairs("limits", append([]pair{{"header_bytes", o.headerBytes}, {"body_bytes", o.bodyBytes}}, o.limits...), plains)
 	top.add("lua", o.lua())
 	top.add("upstreams", o.groups())
 	routes := &yaml.Node{Kind: yaml.SequenceNode}
