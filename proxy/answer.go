@@ -13,6 +13,9 @@ import (
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	layEarly(ex)
+	if ex.Scripted && len(ex.Resp.ContentType()) == 0 {
+		ex.Resp.SetContentType(defaultType)
+	}
 	if ex.Route != nil && !ex.Place.Plain {
 		steps := ex.Route.Steps[exchange.Header]
 		for ex.Place.Answer < len(steps) {
@@ -38,6 +41,10 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	ex.Place.Step = stepChunk
 	return true
 }
+
+// defaultType is the type of an answer whose script named none (nginx:
+// default_type).
+const defaultType = "text/plain"
 
 // frame chooses the framing of the answer's body (RFC 9112 §6): a promised
 // length if it is known and no filter may change it, else chunks, else the end

@@ -113,7 +113,7 @@ func TestScripts(t *testing.T) {
 		want                     string
 		header, value            string
 	}{
-		{"content", "GET", "/hello?name=you", "", 200, "hello you\n", "", ""},
+		{"content", "GET", "/hello?name=you", "", 200, "hello you\n", "Content-Type", "text/plain"},
 		{"ctx through the phases", "GET", "/access", "", 200, "X-A: rewrite access\n", "X-Ctx", "rewrite access header_filter"},
 		{"exit keeps headers", "GET", "/denied", "", 401, "401 Unauthorized\n", "Www-Authenticate", "Basic"},
 		{"redirect", "GET", "/redirect", "", 302, "", "Location", "/elsewhere"},

@@ -146,7 +146,10 @@ func (f *Filter) responseText(ex *exchange.Exchange) []byte {
 	case !ex.Scripted:
 		ex.RespText = append(ex.RespText[:0], ex.Resp.Header()...)
 	default:
-		ex.RespText = ex.RespText[:0]
+		// Everything but the type is in the scripts' own edits.
+		ex.RespText = append(ex.RespText[:0], "HTTP/1.1 200 OK\r\nContent-Type: "...)
+		ex.RespText = append(ex.RespText, ex.Resp.ContentType()...)
+		ex.RespText = append(ex.RespText, "\r\n\r\n"...)
 	}
 	return ex.RespText
 }
