@@ -62,7 +62,7 @@ func Explain(file *config.File, q Question) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (host %s, path %s)\n", q.Method, q.URL, ex.Host, ex.Path)
 	for _, s := range steps {
-		fmt.Fprintf(&b, "  %v\n", s)
+		explainStep(&b, s)
 	}
 	switch result.Outcome {
 	case route.Found:
@@ -73,6 +73,22 @@ func Explain(file *config.File, q Question) (string, error) {
 		b.WriteString("answer: 404, no route\n")
 	}
 	return b.String(), nil
+}
+
+// explainStep writes one candidate: whether it serves, where it was found, why.
+func explainStep(b *strings.Builder, s route.Step) {
+	outcome := "passed over"
+	if s.Won {
+		outcome = "serves"
+	}
+	fmt.Fprintf(b, "  route %s %s", s.Name, outcome)
+	if s.Host != "" {
+		fmt.Fprintf(b, ", host %s", s.Host)
+	}
+	if s.Path != "" {
+		fmt.Fprintf(b, ", path %s", s.Path)
+	}
+	fmt.Fprintf(b, ": %s\n", s.Reason)
 }
 
 // exchange makes the request as it would arrive.

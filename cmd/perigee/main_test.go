@@ -481,37 +481,3 @@ func TestCommands(t *testing.T) {
 		t.Error("the schema is no JSON")
 	}
 }
-
-// TestReadme tries the README's curl lines on the demo and compares what it
-// prints.
-func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {
-		c.Close()
-		t.Skip("somebody else listens on :8080, where the demo does")
-	}
-	r := launch(t, "127.0.0.1:8080", "demo")
-	blocks := regexp.MustCompile(`(?s)\$ (curl [^\n]*)\n(.*?)(?:\n\n\$|\n`+"```"+`)`).FindAllStringSubmatch(strings.ReplaceAll(string(text), "\n\n$ curl", "\n\n$\n\n$ curl"), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("%d curl lines in the README, want 5", len(blocks))
-	}
-	mask := regexp.MustCompile(`(?m)^(User-Agent: curl/|X-Request-Id: ).*$`)
-	for _, b := range blocks {
-		out, err := exec.Command("sh", "-c", strings.Replace(b[1], "curl ", "curl -s ", 1)).Output()
-		if err != nil {
-			t.Fatalf("%s: %v", b[1], err)
-		}
-		got := mask.ReplaceAllString(strings.ReplaceAll(string(out), "\r", ""), "$1")
-		for _, line := range strings.Split(mask.ReplaceAllString(b[2], "$1"), "\n") {
-			if line != "..." && !strings.Contains(got, line) {
-				t.Errorf("%s\nlacks %q:\n%s", b[1], line, got)
-			}
-		}
-	}
-	if code := r.end(syscall.SIGTERM); code != 0 {
-		t.Errorf("exit code %d\n%s", code, r.stderr)
-	}
-}
