@@ -198,6 +198,8 @@ func TestCoroutines(t *testing.T) {
 		{`local co = coroutine.create(function() end) return coroutine.status(co)`, "suspended"},
 		{`local co = coroutine.create(function() end) coroutine.resume(co) return coroutine.status(co)`, "dead"},
 		{`return coroutine.status(coroutine.running())`, "running"},
+		{`return select("#", coroutine.resume(coroutine.create(function() end)))`, "1"},
+		{`return select("#", coroutine.wrap(function() end)())`, "0"},
 		{`return type(coroutine.running())`, "thread"},
 		{`local co co = coroutine.create(function() return coroutine.resume(co) end) return select(3, coroutine.resume(co))`,
 			"cannot resume running coroutine"},

@@ -20,13 +20,13 @@ local WAIT, dead = P.WAIT, P.dead
 local MAX_DEAD = 8
 
 local passed
--- what resume returned, once it is not WAIT
-function passed(co, ok, first, ...)
-  if ok and first == WAIT then
+-- what resume returned, once it is not WAIT; nothing stays nothing, not nil
+function passed(co, ok, ...)
+  if ok and (...) == WAIT then
     yield(WAIT)
     return passed(co, resume(co))
   end
-  return ok, first, ...
+  return ok, ...
 end
 
 local function check(co, name)
@@ -35,11 +35,11 @@ local function check(co, name)
   end
 end
 
-local function explained(co, ok, first, ...)
-  if not ok and first == "cannot resume running coroutine" then
+local function explained(co, ok, ...)
+  if not ok and (...) == "cannot resume running coroutine" then
     return false, "cannot resume " .. status(co) .. " coroutine"
   end
-  return ok, first, ...
+  return ok, ...
 end
 
 local function bury(co, message)
