@@ -67,6 +67,8 @@ func (c *conn) ReadBody(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if err := c.sayContinue(); err != nil {
+		b.err = err
+		c.close.Store(true) // whether the body will come is not known
 		return 0, err
 	}
 	n, err := c.readFramed(p)
