@@ -36,7 +36,6 @@ type handler struct {
 	mu      sync.Mutex
 	refused []string
 	gone    chan time.Duration // of /wait: how long it took to notice
-	pieces  map[*exchange.Exchange]int
 	bodyErr chan error
 }
 
