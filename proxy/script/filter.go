@@ -222,11 +222,19 @@ func (f *Filter) bounded(ex *exchange.Exchange, stage exchange.Stage, seconds fl
 	return min(seconds, max(0, (ex.LuaUntil[stage]-at).Seconds()))
 }
 
+// ErrorIDHeader is the response field that carries the id of a failed script's
+// log line.
+const ErrorIDHeader = "X-Error-Id"
+
 // failed answers 500 with an id that leads to the log; the traceback stays
 // there.
 func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.ScriptError) exchange.Verdict {
 	f.metrics[stage].Errors.With(string(err.Kind)).Inc()
 	ex.Record.ErrorID = f.report.Failed(ex, err)
+	if !ex.Place.HeadSent {
+		exchange.SetResponse(&ex.Early, ErrorIDHeader, []byte(ex.Record.ErrorID))
+		ex.HasEarly = true
+	}
 	ex.LuaWaits[stage] = nil
 	drop(ex)
 	return fail(ex, 500)
