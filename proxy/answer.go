@@ -13,7 +13,7 @@ import (
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	layEarly(ex)
-	if ex.Scripted && len(ex.Resp.ContentType()) == 0 {
+	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 {
 		ex.Resp.SetContentType(defaultType)
 	}
 	if ex.Route != nil && !ex.Place.Plain {

@@ -17,6 +17,9 @@ const luaRoutes = `
   - name: hello
     match: {paths: ["= /hello"]}
     lua: {content: 'ngx.say("hello ", ngx.var.arg_name or "world")'}
+  - name: typeless
+    match: {paths: ["= /typeless"]}
+    lua: {content: 'ngx.header["Content-Type"] = nil ngx.say("raw")'}
   - name: access
     match: {paths: ["= /access"]}
     lua:
@@ -114,6 +117,7 @@ func TestScripts(t *testing.T) {
 		header, value            string
 	}{
 		{"content", "GET", "/hello?name=you", "", 200, "hello you\n", "Content-Type", "text/plain"},
+		{"no default type", "GET", "/typeless", "", 200, "raw\n", "Content-Type", ""},
 		{"ctx through the phases", "GET", "/access", "", 200, "X-A: rewrite access\n", "X-Ctx", "rewrite access header_filter"},
 		{"exit keeps headers", "GET", "/denied", "", 401, "401 Unauthorized\n", "Www-Authenticate", "Basic"},
 		{"redirect", "GET", "/redirect", "", 302, "", "Location", "/elsewhere"},

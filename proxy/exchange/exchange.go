@@ -59,6 +59,8 @@ type Exchange struct {
 	Last  bool
 	// Scripted says that the answer is a script's.
 	Scripted bool
+	// Typeless says that a script took the default Content-Type away.
+	Typeless bool
 	// FailStatus is what a filter that answered Fail wants the client told.
 	FailStatus int
 	// Bare says that the status has no body made for it: the gateway makes one.
@@ -269,7 +271,7 @@ func Release(ex *Exchange) {
 	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
 	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
-	ex.HeadEdited = false
+	ex.HeadEdited, ex.Typeless = false, false
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0

@@ -64,6 +64,9 @@ func editResponse(ex *exchange.Exchange, stage exchange.Stage, e *luavm.Edit) {
 	if wire.LookupField(e.Name).HopByHop() || ex.Place.HeadSent {
 		return
 	}
+	if wire.LookupField(e.Name) == wire.FieldContentType {
+		ex.Typeless = e.Kind == luavm.EditResponseClear
+	}
 	h := &ex.Resp
 	if stage < exchange.Header {
 		h = &ex.Early
