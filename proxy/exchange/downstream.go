@@ -28,8 +28,9 @@ type Downstream interface {
 	// heads and framing included.
 	Received() int64
 	Written() int64
-	// StopReading makes a ReadBody that waits on another thread return, and
-	// later ones fail; the connection ends after this exchange.
+	// StopReading bounds a ReadBody that waits on another thread: the answer is
+	// complete. The connection outlives the exchange only if what is left of the
+	// body comes at once.
 	StopReading()
 	// Close makes the connection end after this exchange.
 	Close()

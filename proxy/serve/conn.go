@@ -58,6 +58,7 @@ type conn struct {
 	// received is how many bytes of this exchange's body came, framing
 	// included.
 	received int64
+	hurried  bool        // StopReading has set a deadline
 	close    atomic.Bool // the connection ends after this exchange
 
 	// writing lets a 100 (Continue), which a body's reader sends, go before an
@@ -335,6 +336,10 @@ func isTimeout(err error) bool {
 func (c *conn) goesOn() bool {
 	if c.broken || c.isExpired() {
 		return false
+	}
+	if c.hurried {
+		c.hurried = false
+		_ = c.tcp.SetReadDeadline(time.Time{})
 	}
 	if !c.close.Load() && c.drainBody() {
 		return true

@@ -135,8 +135,12 @@ func (c *conn) Written() int64 { return c.sent }
 // Close implements exchange.Downstream.
 func (c *conn) Close() { c.close.Store(true) }
 
+// stopTime is what a client is given to finish a body that is on its way when
+// the answer is complete: mostly it has arrived and only waits to be read.
+const stopTime = 100 * time.Millisecond
+
 // StopReading implements exchange.Downstream.
 func (c *conn) StopReading() {
-	c.close.Store(true)
-	_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
+	c.hurried = true
+	_ = c.tcp.SetReadDeadline(time.Now().Add(stopTime))
 }
