@@ -36,7 +36,6 @@ type hand struct {
 
 func (h *hand) ReadBody(p []byte) (int, error) { return h.body.Read(p) }
 func (h *hand) BodySize() int64                { return h.body.Size() }
-func (h *hand) BodyBuffered() int              { return h.body.Len() }
 func (h *hand) BodyDone() bool                 { return h.body.Len() == 0 }
 func (h *hand) Received() int64                { return int64(len(h.ex.Raw)) }
 func (h *hand) Written() int64                 { return int64(h.out.Len()) }

@@ -12,8 +12,6 @@ type Downstream interface {
 	ReadBody(p []byte) (n int, err error)
 	// BodySize is the length the request announces; -1: unknown (chunked).
 	BodySize() int64
-	// BodyBuffered is how many body bytes can be read without waiting.
-	BodyBuffered() int
 	// BodyDone tells whether the whole body was read.
 	BodyDone() bool
 	// Write sends s for ex: the head from ex.Resp in the framing of

@@ -69,20 +69,14 @@ const (
 	RetryConnect RetryOn = 1 << iota // no connection could be made
 	RetryTimeout                     // connected, no answer in time
 	RetryBroken                      // connection broke or answer was no HTTP
-	Retry500
 	Retry502
 	Retry503
 	Retry504
-	Retry429
 )
 
 // OfStatus returns the flag for a response status, 0 if it is never retried.
 func OfStatus(status int) RetryOn {
 	switch status {
-	case 429:
-		return Retry429
-	case 500:
-		return Retry500
 	case 502:
 		return Retry502
 	case 503:

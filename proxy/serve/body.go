@@ -49,14 +49,6 @@ func (c *conn) BodySize() int64 {
 // BodyDone implements exchange.Downstream.
 func (c *conn) BodyDone() bool { return c.body.done.Load() }
 
-// BodyBuffered implements exchange.Downstream.
-func (c *conn) BodyBuffered() int {
-	if c.body.kind == wire.BodyLength {
-		return int(min(c.body.left, int64(c.w-c.r)))
-	}
-	return 0
-}
-
 // ReadBody implements exchange.Downstream.
 func (c *conn) ReadBody(p []byte) (int, error) {
 	b := &c.body

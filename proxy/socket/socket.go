@@ -185,14 +185,3 @@ func (s *Socket) sent(n int) {
 		n -= first
 	}
 }
-
-// Quiet says whether an idle connection has nothing to tell: neither its end nor
-// bytes that nobody asked for. It is one system call and does not wait.
-func Quiet(raw syscall.RawConn) (ok bool) {
-	var b [1]byte
-	err := raw.Control(func(fd uintptr) {
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		ok = err == syscall.EAGAIN
-	})
-	return ok && err == nil
-}
