@@ -7,7 +7,7 @@ import "bytes"
 type Limits struct {
 	HeaderBytes int // the whole head with its empty lines; default 16 KiB
 	LineBytes   int // the request line without CRLF; default 8 KiB, as nginx's large_client_header_buffers
-	Fields      int // number of field lines; default 100
+	Fields      int // number of field lines; default one per 16 bytes of HeaderBytes
 }
 
 func (l Limits) orDefault() Limits {
@@ -18,7 +18,9 @@ func (l Limits) orDefault() Limits {
 		l.LineBytes = 8 << 10
 	}
 	if l.Fields <= 0 {
-		l.Fields = 100
+		// Memory for their places stays in proportion to the head's, and no
+		// client that is in earnest meets a second limit.
+		l.Fields = l.HeaderBytes / 16
 	}
 	return l
 }
