@@ -36,14 +36,14 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		runs   bool
 	}{
 		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
-		{exchange.Rewrite, lua, lua.Has(exchange.Rewrite)},
-		{exchange.Access, lua, lua.Has(exchange.Access)},
+		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
+		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
-		{exchange.Content, lua, lua.Has(exchange.Content)},
-		{exchange.Header, lua, lua.Has(exchange.Header)},
+		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
+		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
 		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
-		{exchange.Body, lua, lua.Has(exchange.Body)},
-		{exchange.Log, lua, lua.Has(exchange.Log)},
+		{exchange.Body, lua.At(exchange.Body), lua.Has(exchange.Body)},
+		{exchange.Log, lua.At(exchange.Log), lua.Has(exchange.Log)},
 	} {
 		if f.runs {
 			r.Steps[f.stage] = append(r.Steps[f.stage], f.filter)
@@ -57,6 +57,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 func (b *builder) scripts() script.Report {
 	report := b.snapshot.state.Scripts()
 	report.TotalTime = b.snapshot.File.Lua.TotalTime.Std()
+	report.AnswerBroken = b.snapshot.File.Lua.BrokenScripts == script.AnswerBroken
 	return report
 }
 

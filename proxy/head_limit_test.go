@@ -12,6 +12,7 @@ func TestHeadLimits(t *testing.T) {
 	g := proxytest.Start(t, `
 listeners: [{address: "127.0.0.1:0"}]
 admin: {address: "off"}
+access_log: {format: "off"}
 limits: {header_bytes: 16KiB}
 routes: [{name: all, respond: {body: fine}}]
 `)

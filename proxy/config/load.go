@@ -150,6 +150,10 @@ func (c *checker) readScripts() {
 			return
 		}
 		text, err := readRegular(absolute(c.root, source.File))
+		if err != nil && c.Lua.BrokenScripts == script.AnswerBroken && strings.HasPrefix(p.path, "routes") {
+			source.Missing = fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err))
+			return
+		}
 		if err != nil {
 			c.report(p.path+".file", fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err)), "paths start at "+strconv.Quote(c.root))
 			return

@@ -49,6 +49,7 @@ func Import(path, prefix string) (Result, error) {
 		return Result{}, err
 	}
 	m := &importer{out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB", bodyBytes: "1MiB"}, names: make(map[string]bool)}
+	defer m.compiler.close()
 	m.main(list)
 	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 	text, err := m.out.yaml()
@@ -57,11 +58,12 @@ func Import(path, prefix string) (Result, error) {
 
 // importer walks the directives and fills the output.
 type importer struct {
-	out     output
-	left    []Left
-	names   map[string]bool // of routes
-	sets    map[string][]string
-	servers int // that are served
+	out      output
+	left     []Left
+	names    map[string]bool // of routes
+	sets     map[string][]string
+	servers  int // that are served
+	compiler compiler
 }
 
 func (m *importer) leave(d *directive, format string, values ...any) {

@@ -134,7 +134,7 @@ func (m *importer) name(d *directive) string {
 // shared carries over what may stand in http, server and location alike.
 func (m *importer) shared(d *directive, s *scope) {
 	if stage, found := luaStage(d.name); found {
-		if source := m.source(d); source != nil {
+		if source := m.script(d, stage); source != nil {
 			s.lua[stage] = source
 			if stage == "content" {
 				s.content = d

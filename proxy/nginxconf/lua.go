@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// lua is a script: a text, or a file relative to prefix.
-type lua struct{ text, file string }
+// lua is a script: a text, or a file relative to prefix. name is its chunk's
+// name, where it matters.
+type lua struct{ text, file, name string }
 
 // luaStage maps a directive to a key of a route's lua block. The quoted form,
 // the block and the file differ only in where the text is.
@@ -22,6 +23,19 @@ func luaStage(name string) (string, bool) {
 		return stage, true
 	}
 	return "", false
+}
+
+// script reads a script that requests run.
+func (m *importer) script(d *directive, stage string) *lua {
+	script := m.source(d)
+	if script == nil {
+		return nil
+	}
+	m.broken(d, script)
+	if catches.MatchString(script.text) {
+		script.name = fmt.Sprintf("%s_by_lua(%s:%d)", stage, d.file, d.line)
+	}
+	return script
 }
 
 // source reads the script of d; nil when it cannot be carried over.
@@ -98,7 +112,7 @@ func (m *importer) prelude(r *route, inherited scope) {
 	case script.file != "":
 		r.lua["rewrite"] = &lua{text: fmt.Sprintf("%sreturn dofile(%s)", assign.String(), strconv.Quote(script.file))}
 	default:
-		r.lua["rewrite"] = &lua{text: assign.String() + script.text}
+		r.lua["rewrite"] = &lua{text: assign.String() + script.text, name: script.name}
 	}
 }
 

@@ -24,6 +24,7 @@ type output struct {
 	limits, dicts, variables  []pair
 	luaPath, luaCPath         string
 	init, initWorker          *lua
+	broken                    bool // there are scripts that nginx starts with but cannot run
 	listeners                 []string
 	upstreams                 []upstream
 	routes                    []route
@@ -122,6 +123,11 @@ func (m mapping) script(key string, s *lua) {
 		inner := newMapping()
 		inner.text("file", s.file)
 		inner.node.Style = yaml.FlowStyle
+		m.add(key, inner.node)
+	case s.name != "":
+		inner := newMapping()
+		inner.text("name", s.name)
+		inner.add("inline", luaScalar(s.text))
 		m.add(key, inner.node)
 	default:
 		m.add(key, luaScalar(s.text))
@@ -242,6 +248,9 @@ func (o *output) lua() *yaml.Node {
 	l.text("path", o.luaPath)
 	l.text("cpath", o.luaCPath)
 	l.pairs("shared_dicts", o.dicts, plains)
+	if o.broken {
+		l.text("broken_scripts", "answer")
+	}
 	l.script("init", o.init)
 	l.script("init_worker", o.initWorker)
 	return l.node

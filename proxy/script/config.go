@@ -76,6 +76,9 @@ type Source struct {
 	// it in, so that one configuration means one set of scripts even when files
 	// change afterwards.
 	Text string `yaml:"-"`
+	// Missing says why File could not be read, where that is no reason to refuse
+	// the configuration.
+	Missing string `yaml:"-"`
 }
 
 // ChunkName is the name the script is compiled under, for Lua's load: "@path"
@@ -127,6 +130,11 @@ type Settings struct {
 	// alone. Default 0: 256MiB, or an eighth of the cgroup's limit shared by the
 	// VMs when that is less.
 	MemoryLimit unit.Size `yaml:"memory_limit"`
+	// BrokenScripts says what becomes of a route's script that does not compile
+	// or whose file cannot be read: refuse (default) the whole configuration,
+	// or answer, as nginx does, each request that comes to it with 500, or 404
+	// where the file is missing.
+	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
 	// Init runs once in every VM when it is made, before any request. nginx:
 	// init_by_lua, which runs once per process: what it writes to shared
 	// dictionaries must bear repetition.
@@ -141,6 +149,7 @@ type Settings struct {
 func (s *Settings) SetDefaults() {
 	s.Path = ";;"
 	s.CPath = ";;"
+	s.BrokenScripts = RefuseBroken
 	s.CPUBudget = unit.Duration(100e6)
 	s.TotalTime = unit.Duration(60e9)
 }

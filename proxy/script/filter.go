@@ -12,6 +12,7 @@ import (
 type Filter struct {
 	pool    *luavm.Pool
 	scripts [exchange.StageCount]*luavm.Script
+	broken  [exchange.StageCount]*broken
 	metrics [exchange.StageCount]*observe.ScriptMetrics
 	report  Report
 }
@@ -24,6 +25,9 @@ type Report struct {
 	Metrics func(name string) *observe.ScriptMetrics
 	// TotalTime bounds a phase of an exchange, its waits included; 0: no bound.
 	TotalTime time.Duration
+	// AnswerBroken takes scripts that cannot run: requests that come to them are
+	// answered 500, or 404 where the file is missing.
+	AnswerBroken bool
 	// Refused logs that no VM could take the exchange.
 	Refused func(ex *exchange.Exchange, err error)
 }
@@ -43,6 +47,9 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 		sc, err := pool.Add(luavm.Source{
 			Name: Name(route, key), Chunk: source.ChunkName(key + "_by_lua"), Text: source.Text,
 		})
+		if (err != nil || source.Missing != "") && f.breakAt(stageOf(key), source, Name(route, key), err) {
+			continue
+		}
 		if err != nil {
 			return nil, &SyntaxError{Key: key, Err: err}
 		}
@@ -77,7 +84,7 @@ func stageOf(key string) exchange.Stage {
 }
 
 // Has tells whether the route has a script for a stage; f may be nil.
-func (f *Filter) Has(stage exchange.Stage) bool { return f != nil && f.scripts[stage] != nil }
+func (f *Filter) Has(stage exchange.Stage) bool { return f.At(stage) != nil }
 
 // Name implements exchange.Filter.
 func (f *Filter) Name() string { return "lua" }
