@@ -29,8 +29,8 @@
 //	s, err := pool.Pin(hint)            a seat, once per exchange
 //	out := s.Start(script, phase, in)   lock, run, unlock
 //	for out.Kind == Wait {
-//		perform(out.Op)             no lock is held
-//		out = s.Resume(out.Op, in)
+//		hand out every op from out.Op on; no lock is held
+//		out = s.Resume(op, in)      for each that comes back
 //	}
 //	apply the edits in s                the host's part
 //	s.Release()                         after the last phase

@@ -1,11 +1,20 @@
 package luavm
 
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/luavm/shim"
+)
+
 // An OpKind says what an Op waits for.
 type OpKind uint32
 
-// Ops that scripts yield; the numbers are PG_OP_* in perigee_ffi.h. Who runs
-// scripts performs them. Kinds from OpHost on are free for the host's own
-// waits: luavm neither makes nor reads them.
+// Ops that scripts yield; the numbers are PG_OP_* in perigee_ffi.h. Those
+// before OpHost that are not the request's (bodies, output) are performed by
+// Perform. Kinds from OpHost on are free for the host's own waits: luavm
+// neither makes nor reads them.
 const (
 	OpNone        OpKind = 0
 	OpSleep       OpKind = 1 // Seconds
@@ -14,8 +23,17 @@ const (
 	OpFlush       OpKind = 4 // send head and output; Int 1: complete when it was sent
 	OpEOF         OpKind = 5 // send all and end the answer
 	OpSendHeaders OpKind = 6
+	OpSemaphore   OpKind = 7 // until it is woken, Seconds at most
+	OpAbort       OpKind = 8 // until the client is gone
 
 	OpHost OpKind = 64
+)
+
+// Results of ops that know no better: PG_RES_*.
+const (
+	ResultOK      int32 = 0
+	ResultAborted int32 = -1
+	ResultTimeout int32 = -2
 )
 
 // An Op is one thing that an exchange waits for: time, I/O, another exchange.
@@ -26,30 +44,31 @@ const (
 // owner may complete in any order; the owner resumes whoever waited for each.
 //
 // Cancelling: the owner that no longer wants an op still gets its completion.
-// It tells the performer through Cancel, which the performer sets while it
-// works, and waits: no op is ever forgotten while somebody may write to it.
-//
-// An Op may be copied while nobody performs it; a copy of a script's op
-// resumes the script just as well.
+// It calls Cancel; the performer, who said by OnCancel how to be interrupted,
+// then ends early. No op is ever forgotten while somebody may write to it.
 type Op struct {
-	Kind    OpKind
-	Seconds float64 // OpSleep: how long
-	Int     int32   // argument of the kind
-	Data    []byte  // argument of the kind; valid until completion
+	Kind        OpKind
+	Seconds     float64   // op_num: OpSleep: how long
+	Number2     float64   // op_num2
+	Int, Int2   int32     // arguments of the kind
+	Data, Data2 []byte    // arguments of the kind: the Op's own copies
+	Until       time.Time // the wait ends then at the latest; zero: no bound
 
 	// The outcome, written by the performer before Complete.
 	Result int32   // for the script: its op's result code
 	Number float64 // for the script, where a kind has a second result
+	Reply  []byte  // for the script: lent to it when it goes on
 	Err    error   // for native waits
 
-	// Cancel, when not nil, ends the work early: the op then completes with
-	// Err context.Canceled or what it reached. Set by the performer, called by
-	// the owner, at most once, from any thread.
-	Cancel func()
+	// Tag is the host's own: luavm does not read it.
+	Tag uint32
 	// Owner takes the completed op.
 	Owner Owner
 
-	run *run // the coroutine that yielded this op; nil for native waits
+	run    *run // the handler whose thread yielded this op; nil for native waits
+	thread *shim.Thread
+	w      *waiter
+	next   *Op
 }
 
 // An Owner is who waits for ops.
@@ -58,4 +77,111 @@ type Owner interface {
 	// from any thread and must not block or run scripts: it notes the op and
 	// lets the owner's own thread go on.
 	Complete(*Op)
+}
+
+// waiter is the memory of a thread's op and what ends it early.
+type waiter struct {
+	op    Op
+	slot  *Slot
+	timer *time.Timer
+	// signal has an entry after a cancel or a wake.
+	signal chan struct{}
+	// away: the op was handed out and has not come back.
+	away atomic.Bool
+
+	mu       sync.Mutex
+	canceled bool
+	woken    bool
+	result   int32 // of the wake
+	end      func()
+}
+
+// Next is the op that came up after this one in the same run, or nil.
+func (op *Op) Next() *Op { return op.next }
+
+// VM is where the script runs that waits for the op; nil for native waits.
+func (op *Op) VM() *VM {
+	if op.w == nil {
+		return nil
+	}
+	return op.w.slot.vm
+}
+
+// Slot is the exchange's seat whose script waits; nil for native waits.
+func (op *Op) Slot() *Slot {
+	if op.w == nil {
+		return nil
+	}
+	return op.w.slot
+}
+
+// OnCancel says how the performer is interrupted; nil: not any more. end is
+// called at most once, from any thread, at once if the op is cancelled
+// already. It must not block.
+func (op *Op) OnCancel(end func()) {
+	if op.w == nil {
+		return
+	}
+	op.w.mu.Lock()
+	now := op.w.canceled
+	op.w.end = end
+	if now {
+		op.w.end = nil
+	}
+	op.w.mu.Unlock()
+	if now && end != nil {
+		end()
+	}
+}
+
+// Canceled tells whether nobody wants the op's outcome any more.
+func (op *Op) Canceled() bool {
+	if op.w == nil {
+		return false
+	}
+	op.w.mu.Lock()
+	defer op.w.mu.Unlock()
+	return op.w.canceled
+}
+
+// Cancel makes the performer end early. The op still completes.
+func (op *Op) Cancel() { op.w.interrupt(false, ResultAborted) }
+
+// Wake ends an op that waits for somebody's word (OpSemaphore, OpAbort) with
+// result.
+func (op *Op) Wake(result int32) { op.w.interrupt(true, result) }
+
+func (w *waiter) interrupt(wake bool, result int32) {
+	if !w.away.Load() {
+		return
+	}
+	w.mu.Lock()
+	end := w.end
+	if wake {
+		w.woken, w.result = true, result
+		end = nil
+	} else {
+		w.canceled = true
+		w.end = nil
+	}
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+	w.mu.Unlock()
+	if end != nil {
+		end()
+	}
+}
+
+// handOut makes the waiter ready for another op.
+func (w *waiter) handOut() {
+	w.mu.Lock()
+	w.canceled, w.woken, w.end = false, false, nil
+	select {
+	case <-w.signal:
+	default:
+	}
+	w.mu.Unlock()
+	w.away.Store(true)
 }

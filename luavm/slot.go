@@ -20,27 +20,27 @@ type Kind uint8
 
 // The kinds of outcome.
 const (
-	Done   Kind = iota // the handler returned
-	Wait               // it waits for Outcome.Op
+	Done   Kind = iota // the handler and its threads have ended
+	Wait               // it waits for ops; Outcome.Op heads those that are new
 	Exit               // ngx.exit(Outcome.Status), or redirect
 	Failed             // Outcome.Err
+	Gone               // the op's thread was killed meanwhile: nothing ran
 )
 
 // An Outcome is the end of a run.
 type Outcome struct {
 	Kind   Kind
 	Status int32         // Exit: ngx.exit's argument: a status, or ngx.OK, ERROR, AGAIN, DONE, DECLINED
-	Op     *Op           // Wait: memory of the slot, until its Resume
+	Op     *Op           // Wait: new ops, by Op.Next; each is the slot's memory until its Resume
 	Err    *ScriptError  // Failed
 	Ran    time.Duration // time in Lua, waiting for the VM left out
 }
 
-// A run is one coroutine of a slot and the op it waits for.
+// A run is one handler of a slot.
 type run struct {
 	c      *shim.Run
 	script *Script
-	op     Op
-	waits  bool
+	active bool // it has not ended
 }
 
 // A Slot is an exchange's seat in a VM, from its first handler to its last:
@@ -48,8 +48,11 @@ type run struct {
 // who may be another thread at each call. It holds no lock between calls.
 //
 // Handlers of one slot may nest: while one waits (content, for a flush),
-// others may start and wait (header and body filters); each is resumed by its
-// own op.
+// others may start and wait (header and body filters). A handler may have
+// several threads, each with an op of its own; each is resumed by its op.
+//
+// A handler that ends while ops of its threads are out cancels them; they come
+// back to Resume all the same, which answers Gone.
 type Slot struct {
 	// Owner is for the host: whose slot this is. Reset by Release.
 	Owner Owner
@@ -57,9 +60,10 @@ type Slot struct {
 	c     *shim.Slot
 	vm    *VM
 	runs  []*run
-	next  *Slot // in the VM's free list
-	waits int   // runs that wait
-	used  bool  // some handler ran since Pin
+	ops   []*waiter // by shim.Thread.Index
+	next  *Slot     // in the VM's free list
+	waits int       // ops that are out
+	used  bool      // some handler ran since Pin
 }
 
 // VM is where the slot's scripts run.
@@ -74,25 +78,45 @@ func (s *Slot) Start(sc *Script, phase Phase, in *Input) Outcome {
 	r := s.idleRun()
 	r.script = sc
 	r.c.SetPhase(uint32(phase))
-	return s.vm.run(s, r, s.vm.refs[sc.index], in)
+	return s.vm.run(s, r, s.vm.refs[sc.index], nil, in)
 }
 
-// Resume lets the handler that waited for op go on; op carries its result.
+// Resume lets the thread that waited for op go on; op carries its result.
+// in.Data is ignored where op has a Reply.
 func (s *Slot) Resume(op *Op, in *Input) Outcome {
-	r := op.run
-	if r == nil || !r.waits {
+	w := op.w
+	if w == nil || w.slot != s || !w.away.Load() {
 		panic("BUG: nobody waits for this op")
 	}
-	r.waits = false
+	w.away.Store(false)
 	s.waits--
-	s.c.Res, s.c.ResNum = op.Result, op.Number
 	s.vm.suspended.Add(-1)
-	return s.vm.run(s, r, -1, in)
+	t := op.thread
+	if t.State != shim.ThreadWaiting {
+		if s.vm.condition.Load() != vmLost {
+			shim.Recycle(s.c, t)
+		}
+		return Outcome{Kind: Gone}
+	}
+	t.Res, t.ResNum = op.Result, op.Number
+	return s.vm.run(s, op.run, -1, op, in)
+}
+
+// Waits tells whether ops of the slot are out.
+func (s *Slot) Waits() bool { return s.waits > 0 }
+
+// Cancel cuts short all ops of the slot that are out. They still complete.
+func (s *Slot) Cancel() {
+	for _, w := range s.ops {
+		if w != nil {
+			w.interrupt(false, ResultAborted)
+		}
+	}
 }
 
 func (s *Slot) idleRun() *run {
 	for _, r := range s.runs {
-		if !r.waits {
+		if !r.active {
 			return r
 		}
 	}
@@ -101,6 +125,41 @@ func (s *Slot) idleRun() *run {
 	return r
 }
 
+// hand makes the op of a thread that began to wait.
+func (s *Slot) hand(r *run, t *shim.Thread) *Op {
+	for int(t.Index) >= len(s.ops) {
+		s.ops = append(s.ops, nil)
+	}
+	w := s.ops[t.Index]
+	if w == nil {
+		w = &waiter{slot: s, signal: make(chan struct{}, 1)}
+		s.ops[t.Index] = w
+	}
+	op := &w.op
+	*op = Op{
+		Kind: OpKind(t.Op), Seconds: t.OpNum, Number2: t.OpNum2, Int: t.OpInt, Int2: t.OpInt2,
+		Data: copied(op.Data, &t.OpStr), Data2: copied(op.Data2, &t.OpStr2),
+		Reply: op.Reply[:0], Owner: s.Owner, run: r, thread: t, w: w,
+	}
+	w.handOut()
+	s.waits++
+	s.vm.suspended.Add(1)
+	return op
+}
+
+// copied takes a string of Lua over into buf and forgets it.
+func copied(buf []byte, s *shim.Str) []byte {
+	if s.P == nil {
+		return buf[:0]
+	}
+	if cap(buf) > keepBuffer {
+		buf = nil
+	}
+	buf = append(buf[:0], s.Bytes()...)
+	*s = shim.Str{}
+	return buf
+}
+
 // Release ends the exchange's stay. Handlers that still wait are dropped: no
-// op of the slot may be with a performer. The slot must not be used after.
+// op of the slot may be with a performer (see Cancel). The slot must not be used after.
 func (s *Slot) Release() { s.vm.release(s) }

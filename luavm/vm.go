@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"perigee/luavm/lualib"
 	"perigee/luavm/shim"
@@ -42,6 +41,7 @@ type VM struct {
 		sync.Mutex
 		free   *Slot
 		made   uint32
+		all    []*Slot // by id - 1
 		pinned int
 	}
 }
@@ -124,15 +124,16 @@ func (vm *VM) once(src Source, phase Phase) error {
 	run := shim.NewRun()
 	defer vm.state.FreeRun(run)
 	run.SetPhase(uint32(phase))
-	status := vm.state.Resume(vm.state.Idle(), run, ref, &shim.Inputs{}, int64(vm.pool.options.InitBudget))
+	status := vm.state.Resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
 	vm.settle()
+	vm.heed()
 	lines := vm.takeLines()
 	defer lines.send(vm.pool, nil)
 	switch status {
 	case shim.Done, shim.Exit:
 		return nil
 	case shim.Wait:
-		vm.state.DropRun(run)
+		vm.state.DropRun(vm.state.Idle(), run)
 		return &ScriptError{Kind: ErrRuntime, Script: src.Name,
 			Message: fmt.Sprintf("%s: nothing can be waited for in %s", src.Chunk[1:], phase)}
 	case shim.Poisoned:
@@ -188,59 +189,6 @@ func (vm *VM) unlock() {
 	vm.users.Add(-1)
 }
 
-// run is the one way into Lua for exchanges. ref < 0: r goes on after a wait.
-func (vm *VM) run(s *Slot, r *run, ref int32, in *Input) Outcome {
-	var lent shim.Inputs
-	if in != nil {
-		lent = shim.Inputs{in.Head, in.Resp, in.Body, in.Data}
-	}
-	vm.lock()
-	if vm.condition.Load() == vmLost {
-		vm.unlock()
-		return Outcome{Kind: Failed, Err: vm.lost(r.script)}
-	}
-	s.used = true
-	status := vm.state.Resume(s.c, r.c, ref, &lent, int64(vm.pool.options.CPUBudget))
-	vm.settle()
-	ran := vm.state.RunNS()
-	vm.stats[r.script.index].add(ref >= 0, ran)
-	var err *ScriptError
-	if status >= shim.Error {
-		err = vm.failed(status, r)
-	}
-	if vm.state.Starved() && status != shim.Poisoned {
-		vm.starved()
-	}
-	lines := vm.takeLines()
-	vm.unlock()
-	if lines != nil {
-		lines.send(vm.pool, s)
-	}
-	out := Outcome{Kind: Failed, Err: err, Ran: time.Duration(ran)}
-	switch status {
-	case shim.Done:
-		out.Kind = Done
-	case shim.Wait:
-		out.Kind, out.Op = Wait, s.wait(r)
-	case shim.Exit:
-		out.Kind, out.Status = Exit, s.c.ExitCode
-	}
-	return out
-}
-
-// wait takes down what the script waits for.
-func (s *Slot) wait(r *run) *Op {
-	c := s.c
-	r.op = Op{Kind: OpKind(c.Op), Seconds: c.OpNum, Int: c.OpInt, Owner: s.Owner, run: r}
-	if c.OpStr.P != nil {
-		r.op.Data = append([]byte(nil), c.OpStr.Bytes()...)
-	}
-	r.waits = true
-	s.waits++
-	s.vm.suspended.Add(1)
-	return &r.op
-}
-
 // failed counts a failure and drops the VM if it was abandoned; mu is held.
 func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
 	err := vm.failure(status, r.script.Name())
@@ -292,6 +240,7 @@ func (vm *VM) take() *Slot {
 		}
 		vm.seats.made = id
 		s = &Slot{c: c, vm: vm}
+		vm.seats.all = append(vm.seats.all, s)
 	} else {
 		vm.seats.free = s.next
 		s.next = nil
@@ -326,14 +275,19 @@ func (vm *VM) release(s *Slot) {
 func (vm *VM) drop(s *Slot) {
 	vm.lock()
 	defer vm.unlock()
-	for _, r := range s.runs {
-		if r.waits {
-			r.waits = false
+	for _, w := range s.ops {
+		if w != nil && w.away.Swap(false) {
 			vm.suspended.Add(-1)
-			if vm.condition.Load() != vmLost {
-				vm.state.DropRun(r.c)
-			}
 		}
+	}
+	for _, r := range s.runs {
+		r.active = false
+		if vm.condition.Load() != vmLost {
+			vm.state.DropRun(s.c, r.c)
+		}
+	}
+	if vm.condition.Load() != vmLost {
+		vm.heed()
 	}
 	s.waits = 0
 }
@@ -350,7 +304,6 @@ func (s *Slot) reset() {
 	clear(c.Vars[:])
 	c.ArenaLen, c.LogLen, c.LogDone, c.OutLen, c.ExtraN = 0, 0, 0, 0, 0
 	c.Flags, c.Status, c.ExitCode, c.HasExit = 0, 0, 0, 0
-	c.Res, c.ResNum = 0, 0
 	c.ChunkLast, c.ChunkSet = 0, 0
 }
 

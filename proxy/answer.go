@@ -291,8 +291,8 @@ func needsScripts(ex *exchange.Exchange) bool {
 // tunnel may live for days, and the VMs of a configuration that was replaced
 // must not wait for it. The connection to the endpoint stays.
 func (g *Gateway) leave(ex *exchange.Exchange) {
-	if ex.Place.Away {
-		return
+	if ex.Place.Away || ex.ScriptsOut() > 0 {
+		return // a performer still writes to an op of a thread that was killed
 	}
 	ex.Place.Away = true
 	if ex.Lua != nil {

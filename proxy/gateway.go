@@ -196,6 +196,7 @@ func (g *Gateway) respond(ex *exchange.Exchange) bool {
 // once it is released.
 func (g *Gateway) end(ex *exchange.Exchange) bool {
 	ex.Discard()
+	ex.CancelScripts()
 	endUpstream(ex)
 	if ex.Pending() {
 		return false

@@ -4,6 +4,7 @@
 --   contexts                        ngx.ctx by slot id; vm.c clears entries
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
+--   adopt                           C function: a thread for a coroutine
 --   cdef, path, cpath, prefix       strings
 --
 -- Each file of lualib/ngx is called with this table, P, and adds its functions
@@ -75,21 +76,22 @@ setmetatable(ngx, {
   end,
 })
 
--- Waiting: the host sees slot.op and performs it; what the op brought is in
--- the slot when this returns. vm.slot must be read again then: others ran.
+-- Waiting: the host performs what vm.thread says, while other threads and
+-- other exchanges run. What the op brought is in the thread when this returns.
+-- vm.slot must be read again then: others ran.
 local yield = coroutine.yield
 local vm = P.vm
 local WAIT = {}
 
 P.WAIT = WAIT
-function P.yield(op)
-  vm.slot.op = op
+function P.wait(op)
+  vm.thread.op = op
   yield(WAIT)
 end
 
 -- First what the other files use, in this order; then the rest by name.
 local first = {"ngx/slot", "ngx/core", "ngx/log", "ngx/coroutine",
-  "ngx/control", "ngx/worker"}
+  "ngx/thread", "ngx/control", "ngx/worker"}
 local modules = P.modules
 local rest = {}
 

@@ -84,6 +84,7 @@ const pg_core_api *pg_core(void) {
   static const pg_core_api api = {
     .update_time = update_time, .edit = add_edit,
     .print = add_output, .log = add_line,
+    .ready = pg_core_ready, .kill = pg_core_kill, .note = pg_note_add,
   };
   return &api;
 }
@@ -117,5 +118,6 @@ void pg_slot_free(pg_slot *s) {
   free(s->out);
   free(s->arena);
   free(s->extra);
+  pg_threads_free((pg_seat *)s);
   free(s);
 }

@@ -8,7 +8,7 @@ import "C"
 
 import "unsafe"
 
-// Slot and VM against pg_slot and pg_vm: a difference does not compile
+// Slot, Thread and VM against pg_slot, pg_thread and pg_vm: a difference does not compile
 // (an array of negative length, or one of another length).
 var (
 	_ [unsafe.Sizeof(Str{})]byte  = [C.sizeof_pg_str]byte{}
@@ -29,12 +29,6 @@ var (
 	_ [unsafe.Offsetof(Slot{}.Status)]byte             = [unsafe.Offsetof(C.pg_slot{}.status)]byte{}
 	_ [unsafe.Offsetof(Slot{}.ExitCode)]byte           = [unsafe.Offsetof(C.pg_slot{}.exit_code)]byte{}
 	_ [unsafe.Offsetof(Slot{}.HasExit)]byte            = [unsafe.Offsetof(C.pg_slot{}.has_exit)]byte{}
-	_ [unsafe.Offsetof(Slot{}.Op)]byte                 = [unsafe.Offsetof(C.pg_slot{}.op)]byte{}
-	_ [unsafe.Offsetof(Slot{}.OpInt)]byte              = [unsafe.Offsetof(C.pg_slot{}.op_int)]byte{}
-	_ [unsafe.Offsetof(Slot{}.OpNum)]byte              = [unsafe.Offsetof(C.pg_slot{}.op_num)]byte{}
-	_ [unsafe.Offsetof(Slot{}.OpStr)]byte              = [unsafe.Offsetof(C.pg_slot{}.op_str)]byte{}
-	_ [unsafe.Offsetof(Slot{}.Res)]byte                = [unsafe.Offsetof(C.pg_slot{}.res)]byte{}
-	_ [unsafe.Offsetof(Slot{}.ResNum)]byte             = [unsafe.Offsetof(C.pg_slot{}.res_num)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Log)]byte                = [unsafe.Offsetof(C.pg_slot{}.log)]byte{}
 	_ [unsafe.Offsetof(Slot{}.LogLen)]byte             = [unsafe.Offsetof(C.pg_slot{}.log_len)]byte{}
 	_ [unsafe.Offsetof(Slot{}.LogDone)]byte            = [unsafe.Offsetof(C.pg_slot{}.log_done)]byte{}
@@ -53,6 +47,20 @@ var (
 	_ [unsafe.Offsetof(Slot{}.ExtraN)]byte             = [unsafe.Offsetof(C.pg_slot{}.extra_n)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Extra)]byte              = [unsafe.Offsetof(C.pg_slot{}.extra)]byte{}
 
+	_ [unsafe.Sizeof(Thread{})]byte = [C.sizeof_pg_thread]byte{}
+	_ [unsafe.Sizeof(Note{})]byte   = [C.sizeof_pg_note]byte{}
+
+	_ [unsafe.Offsetof(Thread{}.OpNum2)]byte = [unsafe.Offsetof(C.pg_thread{}.op_num2)]byte{}
+	_ [unsafe.Offsetof(Thread{}.OpStr2)]byte = [unsafe.Offsetof(C.pg_thread{}.op_str2)]byte{}
+	_ [unsafe.Offsetof(Thread{}.Res)]byte    = [unsafe.Offsetof(C.pg_thread{}.res)]byte{}
+	_ [unsafe.Offsetof(Thread{}.ResNum)]byte = [unsafe.Offsetof(C.pg_thread{}.res_num)]byte{}
+	_ [unsafe.Offsetof(Thread{}.Index)]byte  = [unsafe.Offsetof(C.pg_thread{}.index)]byte{}
+	_ [unsafe.Offsetof(Thread{}.State)]byte  = [unsafe.Offsetof(C.pg_thread{}.state)]byte{}
+	_ [unsafe.Offsetof(Thread{}.Serial)]byte = [unsafe.Offsetof(C.pg_thread{}.serial)]byte{}
+	_ [unsafe.Offsetof(Thread{}.Co)]byte     = [unsafe.Offsetof(C.pg_thread{}.co)]byte{}
+	_ [unsafe.Offsetof(Thread{}.Next)]byte   = [unsafe.Offsetof(C.pg_thread{}.next)]byte{}
+
+	_ [unsafe.Offsetof(VM{}.Thread)]byte      = [unsafe.Offsetof(C.pg_vm{}.thread)]byte{}
 	_ [unsafe.Offsetof(VM{}.Now)]byte         = [unsafe.Offsetof(C.pg_vm{}.now)]byte{}
 	_ [unsafe.Offsetof(VM{}.WorkerID)]byte    = [unsafe.Offsetof(C.pg_vm{}.worker_id)]byte{}
 	_ [unsafe.Offsetof(VM{}.WorkerCount)]byte = [unsafe.Offsetof(C.pg_vm{}.worker_count)]byte{}

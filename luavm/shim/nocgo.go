@@ -51,7 +51,7 @@ func (*State) Eval(string) (string, error) { return "", errNoLua }
 func (*State) Collect() {}
 
 // Resume fails.
-func (*State) Resume(*Slot, *Run, int32, *Inputs, int64) Status { return Error }
+func (*State) Resume(Call, *Inputs) Status { return Error }
 
 // RunNS is zero.
 func (*State) RunNS() int64 { return 0 }
@@ -108,7 +108,25 @@ func (*State) FreeRun(*Run) {}
 func FreeLostRun(*Run) {}
 
 // DropRun does nothing.
-func (*State) DropRun(*Run) {}
+func (*State) DropRun(*Slot, *Run) {}
+
+// TakeFresh is nil.
+func (*Run) TakeFresh() *Thread { return nil }
+
+// Entry is nil.
+func (*Run) Entry() *Thread { return nil }
+
+// Prepare is nil.
+func (*State) Prepare(*Slot, *Run) *Thread { return nil }
+
+// Recycle does nothing.
+func Recycle(*Slot, *Thread) {}
+
+// Notes is nil.
+func (*State) Notes() []Note { return nil }
+
+// DropNotes does nothing.
+func (*State) DropNotes() {}
 
 // SetPhase does nothing.
 func (*Run) SetPhase(uint32) {}

@@ -11,14 +11,16 @@
  *   writes vars, numbers --> vars[], status, ...    --> read over FFI
  *   head, body, data     --> in[] for ONE resume    --> read over FFI
  *   applies, then sends  <-- log (edits), out       <-- ngx.header, ngx.print
- *   performs             <-- op, op_num, op_int     <-- yield
+ *   performs             <-- thread.op, op_num, ... <-- yield
  *   op's result          --> res, in[PG_IN_DATA]    --> resumed
+ *   cancels, wakes, ...  <-- notes                  <-- kill, post, timers
  *
  * Rules
  *  - in[] points into Go memory. It is set from the arguments of a resume
  *    and cleared before that resume returns: C never keeps a Go pointer.
  *  - Everything else a slot points to is C memory owned by the slot.
- *  - Lua never calls Go. What must wait is an op: Lua fills op* and yields.
+ *  - Lua never calls Go. What must wait is an op: Lua fills its thread's op*
+ *    and yields.
  *  - The log is append-only while an exchange lives. Go applies records from
  *    log_done on after each run; reads in Lua replay the whole log over the
  *    raw head, so a read after a write sees the write.
@@ -57,8 +59,47 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_DISCARD_BODY = 3,
   PG_OP_FLUSH = 4,           /* send head and out; op_int: 1 = wait for it */
   PG_OP_EOF = 5,             /* send all and end the answer */
-  PG_OP_SEND_HEADERS = 6     /* ngx.send_headers */
+  PG_OP_SEND_HEADERS = 6,    /* ngx.send_headers */
+  PG_OP_SEMAPHORE = 7,       /* op_num: seconds at most; res: PG_RES_* */
+  PG_OP_ABORT = 8,           /* until the client is gone */
+  PG_OP_CAPTURE = 40,        /* subrequests: see capture.lua */
+
+  /* not the host's: the scheduler in thread.c acts on them */
+  PG_OP_PARK = 254,          /* until another thread calls core.ready */
+  PG_OP_LEAVE = 255          /* ends the handler: exit_code is set */
 };
+
+typedef struct pg_thread {   /* a light thread: a base coroutine of a handler */
+  uint32_t op;               /* PG_OP_*: what it waits for; NONE: it can run */
+  int32_t op_int, op_int2;   /* arguments of the op */
+  double op_num, op_num2;
+  pg_str op_str, op_str2;    /* Lua's memory: Go copies it at once */
+  int32_t res; double res_num;   /* the op's result */
+  uint32_t slot_id, index;   /* whose thread; its number there */
+  uint32_t state;            /* PG_THREAD_* */
+  uint32_t hidden;           /* 1: the handler does not wait for its end */
+  uint32_t serial;           /* grows with each wait: tells them apart */
+  int32_t ref;               /* registry reference of co */
+  void *co;                  /* lua_State of the base coroutine */
+  void *run;                 /* pg_run of the handler */
+  struct pg_thread *next;    /* in one of its run's lists, or free */
+} pg_thread;
+
+enum {                       /* pg_thread.state */
+  PG_THREAD_FREE = 0, PG_THREAD_READY = 1, PG_THREAD_RUNNING = 2,
+  PG_THREAD_WAITING = 3,     /* for the host; so its Op is with Go */
+  PG_THREAD_PARKED = 4,
+  PG_THREAD_KILLED = 5       /* dead, but its Op is still with Go */
+};
+
+enum {                       /* what a run tells Go beside its ops */
+  PG_NOTE_CANCEL = 1,        /* a, b: slot_id and index of a thread: its op */
+  PG_NOTE_WAKE = 2,          /* the same; num: the op's result */
+  PG_NOTE_TIMER = 3,         /* a: id, num: seconds */
+  PG_NOTE_CLOSE = 4          /* a: a socket that Lua let go of */
+};
+
+typedef struct pg_note { uint32_t kind, a, b, c; double num; } pg_note;
 
 enum {                       /* log records */
   PG_EDIT_REQ_SET = 1, PG_EDIT_REQ_ADD = 2, PG_EDIT_REQ_CLEAR = 3,
@@ -99,8 +140,6 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int32_t status;            /* ngx.status; 0: not set yet */
   int32_t exit_code;         /* ngx.exit's argument, when has_exit */
   uint32_t has_exit;         /* 1: the run ended by ngx.exit */
-  uint32_t op; int32_t op_int; double op_num; pg_str op_str;
-  int32_t res; double res_num;   /* an op's result */
   char *log; uint32_t log_len, log_cap, log_done;
   char *out; uint32_t out_len, out_cap;   /* ngx.print */
   int32_t chunk_last;        /* body_filter: ngx.arg[2] */
@@ -124,6 +163,7 @@ enum {                       /* pg_slot.flags */
 
 typedef struct pg_vm {       /* what Lua may see of its VM */
   pg_slot *slot;             /* the slot that runs now; read again after waits */
+  pg_thread *thread;         /* and its light thread */
   double now;                /* cached time, epoch seconds (ngx.now) */
   int32_t worker_id, worker_count;
   int32_t exiting;
@@ -139,6 +179,12 @@ typedef struct pg_core_api {
   int (*print)(pg_slot *, const char *p, uint32_t n);
   /* one line for the process log; truncated at 4096 bytes, as nginx's */
   void (*log)(pg_vm *, int32_t level, const char *p, uint32_t n);
+  /* a parked or new thread of the running handler can run: next, or last */
+  void (*ready)(pg_vm *, pg_thread *, int32_t next);
+  /* ends a thread of the running handler; its coroutine is never resumed */
+  void (*kill)(pg_vm *, pg_thread *);
+  /* 0, or -1 when memory is short */
+  int (*note)(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 } pg_core_api;
 
 /* ---- request: pg_request_api ---- */

@@ -121,15 +121,14 @@ func (s *State) Eval(source string) (string, error) {
 // Collect runs a full garbage collection.
 func (s *State) Collect() { C.pg_collect(s.c) }
 
-// Resume starts function ref in run (ref >= 0) or lets it go on after a wait
-// (ref < 0). in is lent until Resume returns. budget is CPU time in ns, 0 for
-// no bound.
-func (s *State) Resume(slot *Slot, run *Run, ref int32, in *Inputs, budget int64) Status {
-	return Status(C.pg_resume(s.c, (*C.pg_slot)(unsafe.Pointer(slot)), &run.c, C.int(ref),
+// Resume makes the call c. in is lent until it returns.
+func (s *State) Resume(c Call, in *Inputs) Status {
+	return Status(C.pg_resume(s.c, (*C.pg_slot)(unsafe.Pointer(c.Slot)), &c.Run.c, C.int(c.Ref),
+		(*C.pg_thread)(unsafe.Pointer(c.Thread)),
 		bytes(in[InHead]), C.uint32_t(len(in[InHead])),
 		bytes(in[InResp]), C.uint32_t(len(in[InResp])),
 		bytes(in[InBody]), C.uint32_t(len(in[InBody])),
-		bytes(in[InData]), C.uint32_t(len(in[InData])), C.int64_t(budget)))
+		bytes(in[InData]), C.uint32_t(len(in[InData])), C.int64_t(c.Budget)))
 }
 
 // RunNS is the wall time of the last Resume in ns.
@@ -198,8 +197,46 @@ func (s *State) FreeRun(run *Run) { C.pg_run_free(s.c, &run.c) }
 // FreeLostRun gives back a run whose state was abandoned.
 func FreeLostRun(run *Run) { C.pg_run_free(nil, &run.c) }
 
-// DropRun ends a suspended coroutine that nobody will resume.
-func (s *State) DropRun(run *Run) { C.pg_run_drop(s.c, &run.c) }
+// DropRun ends a suspended handler that nobody will resume. None of its ops is
+// with a performer.
+func (s *State) DropRun(slot *Slot, run *Run) {
+	C.pg_run_drop(s.c, (*C.pg_slot)(unsafe.Pointer(slot)), &run.c)
+}
+
+// TakeFresh takes the threads that began to wait in the last Resume, linked by
+// Next, in their order.
+func (r *Run) TakeFresh() *Thread {
+	t := (*Thread)(unsafe.Pointer(r.c.fresh))
+	r.c.fresh, r.c.fresh_last = nil, nil
+	return t
+}
+
+// Entry is the thread that the run's handler is started in; it is there from
+// the first Resume on, or from Prepare.
+func (r *Run) Entry() *Thread { return (*Thread)(unsafe.Pointer(r.c.entry)) }
+
+// Prepare makes the run's entry, so that its fields can be set before the
+// first Resume; nil when memory is short.
+func (s *State) Prepare(slot *Slot, run *Run) *Thread {
+	return (*Thread)(unsafe.Pointer(C.pg_entry(s.c, (*C.pg_slot)(unsafe.Pointer(slot)), &run.c)))
+}
+
+// Recycle takes back a killed thread whose op was given back. The slot must be
+// the caller's and not run.
+func Recycle(slot *Slot, t *Thread) {
+	C.pg_thread_recycle((*C.pg_seat)(unsafe.Pointer(slot)), (*C.pg_thread)(unsafe.Pointer(t)))
+}
+
+// Notes are what the last runs noted; C's memory, valid until DropNotes.
+func (s *State) Notes() []Note {
+	if s.c.notes_n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*Note)(unsafe.Pointer(s.c.notes)), int(s.c.notes_n))
+}
+
+// DropNotes empties the notes.
+func (s *State) DropNotes() { s.c.notes_n = 0 }
 
 // SetPhase says in which phase the run's handler is. PG_PHASE_*.
 func (r *Run) SetPhase(phase uint32) { r.c.phase = C.uint32_t(phase) }

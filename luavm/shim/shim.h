@@ -25,13 +25,19 @@ enum {                       /* what pg_resume answers */
 };
 
 /*
- * One coroutine of a seat. A seat has several when filters run while the
- * content handler is suspended. Recycled; the coroutine is made on first use.
+ * One handler of a seat under way, with its light threads. A seat has several
+ * when filters run while the content handler is suspended. Recycled.
  */
 typedef struct pg_run {
-  lua_State *co;
-  int ref;                   /* registry reference that keeps co alive */
+  pg_thread *entry;          /* runs the handler; its coroutine is recycled */
+  pg_thread *ready, *ready_last;
+  pg_thread *fresh, *fresh_last;   /* began to wait in this resume: for Go */
   uint32_t phase;            /* PG_PHASE_*, copied to the slot at each entry */
+  uint32_t alive;            /* threads the handler waits for, entry included */
+  uint32_t others;           /* threads beside the entry */
+  uint32_t waiting;          /* threads whose op is with Go */
+  uint32_t yields;
+  uint32_t has_exit;         /* ngx.exit that lets the handler run on */
 } pg_run;
 
 /* A slot and what Lua must not see of it. slot is first: casts both ways. */
@@ -40,6 +46,9 @@ typedef struct pg_seat {
   struct pg_seat *next_freed;
   uint32_t freed;            /* 1: in pg_state.freed, its ngx.ctx is garbage */
   uint32_t log_max, out_max; /* bytes; edit() and print() refuse above */
+  pg_thread **threads;       /* all of the seat, by index */
+  uint32_t threads_n, threads_cap;
+  pg_thread *threads_free;
 } pg_seat;
 
 enum { PG_ERR_MESSAGE = 4096, PG_ERR_TRACEBACK = 12288 };
@@ -51,6 +60,8 @@ typedef struct pg_state {
   int ctx_ref;               /* registry: the table of ngx.ctx by slot id */
   int dead_ref;              /* registry: coroutines that died in wrap() */
   uint64_t crossings;        /* entries from Go */
+
+  pg_note *notes; uint32_t notes_n, notes_cap;   /* taken by Go after a run */
 
   char *lines;               /* log lines: pg_line, text, padded to 8 */
   uint32_t lines_len, lines_cap, lines_lost;
@@ -113,15 +124,27 @@ int64_t pg_mono(void);           /* ns */
 double pg_wall(void);            /* seconds since the epoch, whole ms */
 
 /* ---- vm.c ---- */
-pg_run *pg_run_new(void);
-void pg_run_free(pg_state *, pg_run *);
-int pg_run_drop(pg_state *, pg_run *);
-int pg_resume(pg_state *, pg_slot *, pg_run *, int ref,
+int pg_resume(pg_state *, pg_slot *, pg_run *, int ref, pg_thread *,
               const char *head, uint32_t head_n,
               const char *resp, uint32_t resp_n,
               const char *body, uint32_t body_n,
               const char *data, uint32_t data_n, int64_t budget_ns);
 int pg_run_coroutine(pg_state *, pg_slot *, pg_run *, int ref);
+int pg_failed(pg_state *, lua_State *co, int status);
+
+/* ---- thread.c ---- */
+pg_run *pg_run_new(void);
+void pg_run_free(pg_state *, pg_run *);
+void pg_run_drop(pg_state *, pg_slot *, pg_run *);
+int pg_run_threads(pg_state *, pg_slot *, pg_run *, int ref);
+pg_thread *pg_entry(pg_state *, pg_slot *, pg_run *);
+void pg_make_ready(pg_run *, pg_thread *, int next);
+void pg_thread_recycle(pg_seat *, pg_thread *);
+void pg_threads_free(pg_seat *);
+int pg_lua_adopt(lua_State *);
+void pg_core_ready(pg_vm *, pg_thread *, int32_t next);
+void pg_core_kill(pg_vm *, pg_thread *);
+int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 
 /* ---- buffers.c ---- */
 pg_slot *pg_slot_new(uint32_t id, uint32_t log_max, uint32_t out_max);

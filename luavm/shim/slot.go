@@ -45,12 +45,6 @@ type Slot struct {
 	Status             int32
 	ExitCode           int32
 	HasExit            uint32
-	Op                 uint32
-	OpInt              int32
-	OpNum              float64
-	OpStr              Str
-	Res                int32
-	ResNum             float64
 	Log                unsafe.Pointer
 	LogLen, LogCap     uint32
 	LogDone            uint32
@@ -70,9 +64,48 @@ type Slot struct {
 	Extra              unsafe.Pointer
 }
 
+// A Thread is pg_thread: a light thread of a Slot, in C memory.
+type Thread struct {
+	Op            uint32
+	OpInt, OpInt2 int32
+	OpNum, OpNum2 float64
+	OpStr, OpStr2 Str
+	Res           int32
+	ResNum        float64
+	SlotID, Index uint32
+	State         uint32
+	Hidden        uint32
+	Serial        uint32
+	Ref           int32
+	Co            unsafe.Pointer
+	Run           unsafe.Pointer
+	Next          *Thread
+}
+
+// States of a Thread. PG_THREAD_* in perigee_ffi.h.
+const (
+	ThreadWaiting = 3 // its op is with Go
+	ThreadKilled  = 5 // dead, its op is still with Go
+)
+
+// A Note is pg_note: what a run tells beside its ops.
+type Note struct {
+	Kind, A, B, C uint32
+	Num           float64
+}
+
+// Kinds of note. PG_NOTE_* in perigee_ffi.h.
+const (
+	NoteCancel = 1 // A, B: slot and index of a thread whose op is to end early
+	NoteWake   = 2 // the same; Num is the op's result
+	NoteTimer  = 3 // A: the timer's id; Num: seconds
+	NoteClose  = 4 // A: a socket that Lua let go of
+)
+
 // A VM is pg_vm: what Lua sees of its state.
 type VM struct {
 	Slot        unsafe.Pointer
+	Thread      *Thread
 	Now         float64
 	WorkerID    int32
 	WorkerCount int32
@@ -83,6 +116,16 @@ type VM struct {
 
 // Inputs are the slices lent to one Resume, by In*. C keeps none of them.
 type Inputs [InCount][]byte
+
+// A Call is one entry into Lua: Run's handler Ref starts in Slot, or with Ref
+// negative goes on with Thread, whose op is complete.
+type Call struct {
+	Slot   *Slot
+	Run    *Run
+	Ref    int32
+	Thread *Thread
+	Budget int64 // CPU time in ns; 0: no bound
+}
 
 // A Status is how a run ended. PG_DONE and following in shim.h.
 type Status int32

@@ -105,6 +105,9 @@ static int do_open(lua_State *L) {
   lua_pushlightuserdata(L, v);
   lua_pushcclosure(L, pg_lua_log, 1);
   lua_setfield(L, -2, "log_line");
+  lua_pushlightuserdata(L, v);
+  lua_pushcclosure(L, pg_lua_adopt, 1);
+  lua_setfield(L, -2, "adopt");
   lua_setfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
   return 0;
 }
@@ -139,6 +142,7 @@ void pg_close_begin(pg_state *v) {
 void pg_free(pg_state *v) {   /* after lua_close, or for a poisoned state */
   if (!v->poisoned) pg_slot_free(v->vm.slot);
   free(v->lines);
+  free(v->notes);
   free(v);
 }
 

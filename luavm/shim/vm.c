@@ -12,9 +12,7 @@
  *   slices lent  - - - - > slot.in[] during one pg_resume
  *
  * pg_seat and pg_run belong to Go's Slot and go back to the heap with it.
- * The coroutine of a run is kept alive by a registry reference and reused: a
- * finished coroutine starts again at once; one that failed or was left by
- * ngx.exit needs lua_resetthread, which only OpenResty's fork has.
+ * Which coroutine runs next is decided in thread.c.
  *
  * Every API call here that can raise (allocate, run __gc or __tostring) is
  * inside lua_cpcall: outside it an error would reach the panic function and
@@ -27,38 +25,6 @@
 #include <string.h>
 
 enum { HEAD_ROOM = 1 << 20 };   /* bytes above the limit for reporting errors */
-
-/* ---- slots and runs ---- */
-
-static int do_thread(lua_State *L) {
-  pg_job *job = lua_touserdata(L, 1);
-  job->co = lua_newthread(L);
-  job->result = luaL_ref(L, LUA_REGISTRYINDEX);
-  return 0;
-}
-
-static int run_ready(pg_state *v, pg_run *r) {
-  pg_job job = { .v = v };
-  if (pg_protect(&job, do_thread)) return -1;
-  r->co = job.co;
-  r->ref = job.result;
-  return 0;
-}
-
-pg_run *pg_run_new(void) { return calloc(1, sizeof(pg_run)); }
-
-/* v NULL: the state is gone and its coroutine with it. */
-void pg_run_free(pg_state *v, pg_run *r) {
-  if (v && r->co) luaL_unref(v->L, LUA_REGISTRYINDEX, r->ref);
-  free(r);
-}
-
-/* A suspended coroutine that nobody will resume: ready to start again. */
-int pg_run_drop(pg_state *v, pg_run *r) {
-  v->crossings++;
-  if (r->co) lua_resetthread(v->L, r->co);
-  return 0;
-}
 
 /* ngx.ctx of slots that were released since the last run is garbage now. */
 static void forget_contexts(pg_state *v) {
@@ -171,7 +137,8 @@ static int says_no_memory(const pg_state *v) {
   return v->err_len == sizeof text - 1 && !memcmp(v->err, text, v->err_len);
 }
 
-static int failed(pg_state *v, lua_State *co, int status) {
+/* Reports the error that ended co; PG_ERROR, PG_BUDGET or PG_MEMORY. */
+int pg_failed(pg_state *v, lua_State *co, int status) {
   size_t limit = v->limit;
   pg_job job = { .v = v, .co = co };
   int kind = status == LUA_ERRMEM ? PG_MEMORY : v->hooked ? PG_BUDGET : PG_ERROR;
@@ -187,36 +154,19 @@ static int failed(pg_state *v, lua_State *co, int status) {
 
 /* ---- running ---- */
 
-static int run(pg_state *v, pg_slot *s, pg_run *r, int ref) {
-  lua_State *co = r->co;
-  int status;
-  if (ref >= 0) lua_rawgeti(co, LUA_REGISTRYINDEX, ref);
-  status = lua_resume(co, 0);
-  while (status == LUA_YIELD) {
-    if (s->has_exit) {                   /* ngx.exit yields and never returns */
-      lua_resetthread(v->L, co);
-      return PG_EXIT;
-    }
-    if (s->op != PG_OP_NONE) return PG_WAIT;
-    status = lua_resume(co, 0);          /* coroutine.yield() of the handler */
-  }
-  if (status) return failed(v, co, status);
-  lua_settop(co, 0);
-  return s->has_exit ? PG_EXIT : PG_DONE;
-}
-
-/* ref >= 0 starts that function, else the coroutine goes on after its wait. */
+/* ref >= 0 starts that function, else threads that are ready go on. */
 int pg_run_coroutine(pg_state *v, pg_slot *s, pg_run *r, int ref) {
-  int status = run(v, s, r, ref);
+  int status = pg_run_threads(v, s, r, ref);
   if (v->starved) relieve(v);
   return status;
 }
 
 /*
  * The door: one crossing for a phase that does not wait. head..data are Go
- * memory, lent until this returns: slot->in[] is cleared before it does.
+ * memory, lent until this returns: slot->in[] is cleared before it does. t is
+ * the thread whose op is complete; NULL with ref, which starts a handler.
  */
-int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref,
+int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
               const char *head, uint32_t head_n,
               const char *resp, uint32_t resp_n,
               const char *body, uint32_t body_n,
@@ -226,18 +176,19 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref,
   v->crossings++;
   v->starved = 0;
   if (__atomic_load_n(&v->freed, __ATOMIC_RELAXED)) forget_contexts(v);
-  if (!r->co && run_ready(v, r)) { v->run_ns = 0; return PG_MEMORY; }
+  if (ref >= 0) t = pg_entry(v, s, r);
+  if (!t) { v->run_ns = 0; return PG_MEMORY; }
+  pg_make_ready(r, t, 1);
   pg_request_enter();
   s->in[PG_IN_HEAD].p = head; s->in[PG_IN_HEAD].n = head_n;
   s->in[PG_IN_RESP].p = resp; s->in[PG_IN_RESP].n = resp_n;
   s->in[PG_IN_BODY].p = body; s->in[PG_IN_BODY].n = body_n;
   s->in[PG_IN_DATA].p = data; s->in[PG_IN_DATA].n = data_n;
   s->phase = r->phase;
-  s->op = PG_OP_NONE;
-  s->has_exit = 0;
   v->vm.now = pg_watch_now(begin);
   pg_slot *idle = v->vm.slot;
   v->vm.slot = s;
+  v->vm.thread = t;
   status = pg_guarded(v, s, r, ref, budget_ns);
   memset(s->in, 0, sizeof s->in);
   if (status != PG_POISONED) v->vm.slot = idle;

@@ -107,10 +107,10 @@ type Exchange struct {
 
 	// Lua is the exchange's seat in a VM, taken by its first script.
 	Lua *luavm.Slot
-	// LuaWaits is what the script of each stage waits for, nil if it does not:
-	// while a content script waits for its output to be sent, the filters of
-	// that output run, and may wait too.
-	LuaWaits [StageCount]*luavm.Op
+	// LuaRuns is how far the script of each stage has come: while a content
+	// script waits for its output to be sent, the filters of that output run,
+	// and may wait too.
+	LuaRuns [StageCount]LuaRun
 	// LuaUntil is when each stage's script must have ended, after Record.Start.
 	LuaUntil [StageCount]time.Duration
 	// Vars are variables set by scripts and by the configuration.
@@ -136,7 +136,8 @@ type Exchange struct {
 
 	ops           [maxOps]luavm.Op
 	posted, fresh uint16
-	mu            sync.Mutex // guards done and cancel
+	scripts       scriptOps
+	mu            sync.Mutex // guards done, scripts.done and cancel
 	done          uint16
 	cancel        upstream.Canceler
 	wake          chan struct{}
@@ -250,7 +251,7 @@ const keep = 64 << 10
 
 // Release empties the exchange and gives it back.
 func Release(ex *Exchange) {
-	if ex.posted != 0 {
+	if ex.Pending() {
 		panic("BUG: exchange released while it waits for ops")
 	}
 	select {
@@ -281,7 +282,10 @@ func Release(ex *Exchange) {
 	ex.Place, ex.Send = Place{}, Send{}
 	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
 	ex.Tried.Reset()
-	ex.Lua, ex.LuaWaits, ex.Bare = nil, [StageCount]*luavm.Op{}, false
+	ex.Lua, ex.Bare = nil, false
+	for i := range ex.LuaRuns {
+		ex.LuaRuns[i].Reset()
+	}
 	ex.LuaUntil = [StageCount]time.Duration{}
 	ex.Record.Reset()
 	ex.done, ex.cancel = 0, upstream.Canceler{}

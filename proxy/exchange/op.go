@@ -55,7 +55,7 @@ func (ex *Exchange) Next() *luavm.Op {
 		}
 	}
 	if best < 0 {
-		return nil
+		return ex.scripts.next()
 	}
 	ex.fresh &^= 1 << best
 	return &ex.ops[best]
@@ -67,22 +67,21 @@ func (ex *Exchange) Fresh() int {
 	for m := ex.fresh; m != 0; m &= m - 1 {
 		n++
 	}
-	return n
+	return n + len(ex.scripts.fresh)
 }
 
 // Pending tells whether the exchange waits for any op, started or not, whose
 // completion has not been taken.
-func (ex *Exchange) Pending() bool { return ex.posted != 0 }
+func (ex *Exchange) Pending() bool { return ex.posted != 0 || ex.scripts.out != 0 }
 
 // Complete reports that op has been performed. It may be called from any
 // thread; it is luavm.Owner's method. The op belongs to the exchange again.
 func (ex *Exchange) Complete(op *luavm.Op) {
-	bit := ex.bit(op)
 	// Under the lock: whoever sees the completion may take it and release the
 	// exchange at once, and a later wake-up would reach its next user.
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	ex.done |= bit
+	ex.completed(op)
 	select {
 	case ex.wake <- struct{}{}:
 	default: // a wake-up is waiting already and will see this completion
@@ -92,10 +91,18 @@ func (ex *Exchange) Complete(op *luavm.Op) {
 // Performed is Complete for an op that the driver performed in place, on the
 // thread that advances the exchange: nobody has to be woken.
 func (ex *Exchange) Performed(op *luavm.Op) {
-	bit := ex.bit(op)
 	ex.mu.Lock()
-	ex.done |= bit
+	ex.completed(op)
 	ex.mu.Unlock()
+}
+
+// completed notes a completion; mu is held.
+func (ex *Exchange) completed(op *luavm.Op) {
+	if ex.IsScripts(op) {
+		ex.scripts.done = append(ex.scripts.done, op)
+		return
+	}
+	ex.done |= ex.bit(op)
 }
 
 // Completions is where a driver that performed everything it could waits for
@@ -106,7 +113,7 @@ func (ex *Exchange) Completions() <-chan struct{} { return ex.wake }
 func (ex *Exchange) Completed() bool {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	return ex.done != 0
+	return ex.done != 0 || len(ex.scripts.done) > 0
 }
 
 // Take returns a completed op of the given kind, or nil. The op may be used
@@ -131,10 +138,23 @@ func (ex *Exchange) Take(kind luavm.OpKind) *luavm.Op {
 // Discard takes all completions that nobody will look at.
 func (ex *Exchange) Discard() {
 	ex.mu.Lock()
-	done := ex.done
+	defer ex.mu.Unlock()
+	ex.posted &^= ex.done
 	ex.done = 0
-	ex.mu.Unlock()
-	ex.posted &^= done
+	ex.scripts.out -= len(ex.scripts.done)
+	clear(ex.scripts.done)
+	ex.scripts.done = ex.scripts.done[:0]
+}
+
+// CancelScripts cuts short what scripts wait for; the ops still complete. Ops
+// that no driver has taken yet are forgotten: nobody will write to them.
+func (ex *Exchange) CancelScripts() {
+	ex.scripts.out -= len(ex.scripts.fresh)
+	clear(ex.scripts.fresh)
+	ex.scripts.fresh = ex.scripts.fresh[:0]
+	if ex.scripts.out > 0 && ex.Lua != nil {
+		ex.Lua.Cancel()
+	}
 }
 
 // Waiting tells whether an op of the kind is posted and not taken.

@@ -187,7 +187,7 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	ex.LuaUntil[Access] = time.Second
 	ex.Abort()
 	Release(ex)
-	for _, name := range append(names, "AttemptStart", "Place", "Send", "LuaUntil", "LuaWaits") {
+	for _, name := range append(names, "AttemptStart", "Place", "Send", "LuaUntil", "LuaRuns", "scripts") {
 		f := v.FieldByName(name)
 		if f.Kind() == reflect.Slice && f.Len() == 0 || f.IsZero() {
 			continue

@@ -91,8 +91,8 @@ func (f *Filter) Name() string { return "lua" }
 
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
-	if op := ex.LuaWaits[stage]; op != nil {
-		return f.resume(ex, stage, op)
+	if ex.LuaRuns[stage].Running {
+		return f.goOn(ex, stage)
 	}
 	if ex.Lua == nil {
 		slot, err := f.pool.Pin(ex.Conn.ID)
@@ -117,61 +117,119 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 }
 
-// resume hands a completed op's outcome to the script that waits for it.
-func (f *Filter) resume(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) exchange.Verdict {
-	op.Result = 0
-	switch op.Kind {
-	case luavm.OpSleep:
-		if ex.Take(luavm.OpSleep) == nil {
-			return exchange.Wait
+// goOn resumes every thread of the script whose op is complete.
+func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
+	run := &ex.LuaRuns[stage]
+	if refused := f.collect(ex, stage); refused != nil {
+		run.Reset()
+		ex.Down.Close()
+		return fail(ex, bodyStatus(refused))
+	}
+	for {
+		op := due(ex, stage)
+		if op == nil {
+			return f.waiting(ex, stage)
 		}
-	case luavm.OpReadBody, luavm.OpDiscardBody:
-		done := ex.Take(exchange.OpReadBody)
-		if done == nil {
-			return exchange.Wait
+		if f.late(ex, stage) {
+			return f.failed(ex, stage, &luavm.ScriptError{
+				Kind: KindTotalTime, Script: f.scripts[stage].Name(),
+				Message: "the phase took longer than lua.total_time, " + f.report.TotalTime.String(),
+			})
 		}
-		if done.Err != nil {
-			ex.LuaWaits[stage] = nil
-			ex.Down.Close()
-			return fail(ex, bodyStatus(done.Err))
+		fillStage(ex, stage)
+		in := f.input(ex, stage)
+		out := ex.Lua.Resume(op, &in)
+		if out.Kind == luavm.Gone {
+			continue
 		}
-		ex.BodyRead = true
-	case luavm.OpFlush, luavm.OpEOF, luavm.OpSendHeaders:
+		if verdict, over := f.ran(ex, stage, out); over {
+			return verdict
+		}
+	}
+}
+
+// due is an op of the stage's script that is complete, or nil.
+func due(ex *exchange.Exchange, stage exchange.Stage) *luavm.Op {
+	if op := ex.TakeScript(stage); op != nil {
+		return op
+	}
+	run := &ex.LuaRuns[stage]
+	if len(run.Due) == 0 {
+		return nil
+	}
+	op := run.Due[0]
+	run.Due = run.Due[:copy(run.Due, run.Due[1:])]
+	return op
+}
+
+// collect moves ops that the exchange's own steps have carried out to those
+// that are due. The error is why the request's body cannot be had.
+func (f *Filter) collect(ex *exchange.Exchange, stage exchange.Stage) error {
+	run := &ex.LuaRuns[stage]
+	if run.Emitting {
+		run.Emitting = false
+		op := run.Asked[0]
 		if ex.Place.Lost {
-			op.Result = -1
+			op.Result = luavm.ResultAborted
 		}
-		if ex.Place.HeadSent {
-			ex.Lua.SetFlags(luavm.FlagHeadersSent)
+		run.Asked = run.Asked[:copy(run.Asked, run.Asked[1:])]
+		run.Due = append(run.Due, op)
+	}
+	done := ex.Take(exchange.OpReadBody)
+	if done == nil {
+		return nil
+	}
+	if done.Err != nil {
+		return done.Err
+	}
+	ex.BodyRead = true
+	kept := run.Asked[:0]
+	for _, op := range run.Asked {
+		if isBody(op) {
+			run.Due = append(run.Due, op)
+		} else {
+			kept = append(kept, op)
 		}
 	}
-	return f.goOn(ex, stage, op)
+	run.Asked = kept
+	return nil
 }
 
-// goOn resumes the script whose op is complete.
-func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) exchange.Verdict {
-	ex.LuaWaits[stage] = nil
-	if until := ex.LuaUntil[stage]; until > 0 && time.Since(ex.Record.Start) >= until {
-		return f.failed(ex, stage, &luavm.ScriptError{
-			Kind: KindTotalTime, Script: f.scripts[stage].Name(),
-			Message: "the phase took longer than lua.total_time, " + f.report.TotalTime.String(),
-		})
-	}
-	fillStage(ex, stage)
-	in := f.input(ex, stage)
-	return f.settle(ex, stage, ex.Lua.Resume(op, &in))
+func isBody(op *luavm.Op) bool {
+	return op.Kind == luavm.OpReadBody || op.Kind == luavm.OpDiscardBody
 }
 
-// settle applies what a run has changed and turns its outcome into a verdict.
+// settle takes in the outcome of a script's start.
 func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) exchange.Verdict {
+	verdict, over := f.ran(ex, stage, out)
+	if over {
+		return verdict
+	}
+	return f.goOn(ex, stage)
+}
+
+// ran applies what a run has changed. When the script is over it answers with
+// its verdict.
+func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) (verdict exchange.Verdict, over bool) {
 	f.metrics[stage].Observe(ex.Record.Shard, out.Ran)
 	if out.Kind == luavm.Failed {
-		return f.failed(ex, stage, out.Err)
+		return f.failed(ex, stage, out.Err), true
 	}
 	restart := applyEdits(ex, stage)
 	takeOutput(ex, stage)
 	if out.Kind == luavm.Wait {
-		return f.wait(ex, stage, out.Op)
+		ex.LuaRuns[stage].Running = true
+		for op := out.Op; op != nil; op = op.Next() {
+			f.post(ex, stage, op)
+		}
+		return 0, false
 	}
+	ex.LuaRuns[stage].Reset()
+	return f.verdict(ex, stage, out, restart), true
+}
+
+// verdict is what an ended script means for the exchange.
+func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome, restart bool) exchange.Verdict {
 	if restart {
 		return exchange.Restart
 	}
@@ -188,26 +246,43 @@ func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.O
 	return exchange.Continue
 }
 
-// wait posts what the script waits for.
-func (f *Filter) wait(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) exchange.Verdict {
-	ex.LuaWaits[stage] = op
+// post sees to it that what a thread waits for is done.
+func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) {
+	run := &ex.LuaRuns[stage]
 	switch op.Kind {
-	case luavm.OpSleep:
-		ex.Post(luavm.OpSleep).Seconds = f.bounded(ex, stage, op.Seconds)
 	case luavm.OpReadBody, luavm.OpDiscardBody:
 		if ex.BodyRead || ex.Down.BodyDone() {
 			ex.BodyRead = true
-			return f.goOn(ex, stage, op)
+			run.Due = append(run.Due, op)
+			return
 		}
-		ex.Post(exchange.OpReadBody)
+		run.Asked = append(run.Asked, op)
+		if !ex.Waiting(exchange.OpReadBody) {
+			ex.Post(exchange.OpReadBody)
+		}
 	case luavm.OpFlush, luavm.OpEOF, luavm.OpSendHeaders:
+		run.Asked = append(run.Asked, op)
+	default:
+		op.Until = f.until(ex, stage)
+		ex.PostScript(op, stage)
+	}
+}
+
+// waiting says how a script that goes on later is waited for: the first op that
+// wants something sent goes to the gateway.
+func (f *Filter) waiting(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
+	run := &ex.LuaRuns[stage]
+	for i, op := range run.Asked {
+		if isBody(op) {
+			continue
+		}
+		run.Asked[0], run.Asked[i] = op, run.Asked[0]
+		run.Emitting = true
 		ex.Scripted = true
 		if op.Kind == luavm.OpEOF {
 			ex.Ended = true
 		}
 		return exchange.Emit
-	default:
-		panic("BUG: script waits for an op of unknown kind")
 	}
 	return exchange.Wait
 }
@@ -216,17 +291,22 @@ func (f *Filter) wait(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 // included, than the configuration allows.
 const KindTotalTime luavm.ErrorKind = "total_time"
 
-// bounded shortens a wait to what is left of the phase's time.
-func (f *Filter) bounded(ex *exchange.Exchange, stage exchange.Stage, seconds float64) float64 {
+// until is when the phase must have ended; zero: no bound. It begins with the
+// first wait: what ran before it is bounded by cpu_budget.
+func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 	if f.report.TotalTime == 0 {
-		return seconds
+		return time.Time{}
 	}
-	at := time.Since(ex.Record.Start)
 	if ex.LuaUntil[stage] == 0 {
-		// From the first wait on: what ran before it is bounded by cpu_budget.
-		ex.LuaUntil[stage] = at + f.report.TotalTime
+		ex.LuaUntil[stage] = time.Since(ex.Record.Start) + f.report.TotalTime
 	}
-	return min(seconds, max(0, (ex.LuaUntil[stage]-at).Seconds()))
+	return ex.Record.Start.Add(ex.LuaUntil[stage])
+}
+
+// late tells whether the phase has taken longer than it may.
+func (f *Filter) late(ex *exchange.Exchange, stage exchange.Stage) bool {
+	until := ex.LuaUntil[stage]
+	return until > 0 && time.Since(ex.Record.Start) >= until
 }
 
 // ErrorIDHeader is the response field that carries the id of a failed script's
@@ -242,7 +322,7 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 		exchange.SetResponse(&ex.Early, ErrorIDHeader, []byte(ex.Record.ErrorID))
 		ex.HasEarly = true
 	}
-	ex.LuaWaits[stage] = nil
+	ex.LuaRuns[stage].Reset()
 	drop(ex)
 	return fail(ex, 500)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
@@ -19,18 +18,30 @@ var errGone = errors.New("client has closed the connection")
 func (c *conn) drive(ex *exchange.Exchange) {
 	c.server.opt.Begin(ex)
 	for !c.server.opt.Advance(ex) {
+		inPlace := false
 		for op := ex.Next(); op != nil; op = ex.Next() {
-			if op.Kind == exchange.OpPump || ex.Fresh() > 0 {
+			if inPlace = !besides(ex, op); !inPlace {
 				go c.performBeside(ex, op)
 				continue
 			}
 			c.perform(ex, op)
 			ex.Performed(op)
 		}
-		if !ex.Completed() {
+		if !inPlace {
+			// Every completion since the last look leaves a token here.
 			<-ex.Completions()
 		}
 	}
+}
+
+// besides tells whether op must be performed beside the exchange's own
+// goroutine: another op may complete before it, whose waiter is to go on.
+func besides(ex *exchange.Exchange, op *luavm.Op) bool {
+	others := ex.ScriptsOut()
+	if ex.IsScripts(op) {
+		others--
+	}
+	return op.Kind == exchange.OpPump || others > 0 || ex.Fresh() > 0
 }
 
 // performBeside performs an op on a goroutine of its own, because the exchange
@@ -60,8 +71,6 @@ func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
 
 func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
 	switch op.Kind {
-	case luavm.OpSleep:
-		sleep(op.Seconds)
 	case exchange.OpReadBody:
 		op.Err = c.readWholeBody(ex)
 	case exchange.OpConnect:
@@ -79,11 +88,9 @@ func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
 	case exchange.OpTunnel:
 		op.Err = c.tunnel(ex)
 	default:
-		panic("BUG: serve: op of unknown kind")
+		luavm.Perform(op)
 	}
 }
-
-func sleep(seconds float64) { time.Sleep(time.Duration(seconds * float64(time.Second))) }
 
 // errBodyTooLarge refuses a body over the route's limit.
 var errBodyTooLarge = &wire.Error{Status: 413, Reason: "body_bytes", Text: "request body is larger than limits.body_bytes"}

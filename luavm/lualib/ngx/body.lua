@@ -38,11 +38,12 @@ function req.read_body(...)
   if band(s.flags, bor(READ, DISCARDED)) ~= 0 then
     return
   end
-  P.yield(C.PG_OP_READ_BODY)
+  local t = vm.thread
+  P.wait(C.PG_OP_READ_BODY)
   s = vm.slot
-  if s.res >= 300 then
+  if t.res >= 300 then
     -- too large, too slow: the answer is the driver's, not the script's
-    return P.leave(s, s.res)
+    return P.leave(s, t.res)
   end
   s.flags = bor(s.flags, READ)
 end
@@ -56,7 +57,7 @@ function req.discard_body(...)
   s.flags = bor(s.flags, DISCARDED)
   if band(bit.lshift(1, s.phase), HANDLER) ~= 0 and coroutine.isyieldable()
   then
-    P.yield(C.PG_OP_DISCARD_BODY)
+    P.wait(C.PG_OP_DISCARD_BODY)
   end
 end
 

@@ -6,26 +6,17 @@ local error, tonumber, type, select = error, tonumber, type, select
 local format = string.format
 local ffi = require "ffi"
 local bit = require "bit"
-local bor, lshift = bit.bor, bit.lshift
+local bor = bit.bor
 local C = ffi.C
 
 local vm, ngx = P.vm, P.ngx
-local yield = P.yield
+local wait = P.wait
 local slot_within, is_sent = P.slot_within, P.is_sent
 local log_line = P.log_line
 
-local function mask(...)
-  local m = 0
-  for i = 1, select("#", ...) do
-    m = bor(m, lshift(1, (select(i, ...))))
-  end
-  return m
-end
-
 local HEADER_FILTER, BALANCER = C.PG_PHASE_HEADER_FILTER, C.PG_PHASE_BALANCER
-local WAITING = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
-  C.PG_PHASE_CONTENT, C.PG_PHASE_TIMER)
-local EXITING = bor(WAITING, mask(HEADER_FILTER, BALANCER))
+local WAITING = P.WAITING_PHASES
+local EXITING = bor(WAITING, P.phase_mask(HEADER_FILTER, BALANCER))
 local ERR = 4
 
 -- Ends the handler: unlike an error, pcall does not see it. In header_filter
@@ -51,7 +42,7 @@ function ngx.exit(code)
   if phase == HEADER_FILTER or phase == BALANCER then
     return
   end
-  return yield(C.PG_OP_NONE)
+  return wait(C.PG_OP_LEAVE)
 end
 
 function ngx.sleep(...)
@@ -73,7 +64,7 @@ function ngx.sleep(...)
   if seconds <= -0.001 or seconds ~= seconds then
     error(format('invalid sleep duration "%d"', ms), 2)
   end
-  s = slot_within(WAITING)
-  s.op_num = ms > 0 and ms / 1000 or 0
-  yield(C.PG_OP_SLEEP)
+  slot_within(WAITING)
+  vm.thread.op_num = ms > 0 and ms / 1000 or 0
+  wait(C.PG_OP_SLEEP)
 end

@@ -87,7 +87,8 @@ _G.coroutine = {
 
   status = function(co)
     check(co, "status")
-    return status(co)
+    -- a light thread that has ended is a zombie until it was waited for
+    return P.thread_status(co) or status(co)
   end,
 
   wrap = function(f)

@@ -158,10 +158,11 @@ local function commit(s, body, ...)
   end
 end
 
-local function wait(s, op, how, ...)
-  s.op_int = how
-  P.yield(op)
-  local res = vm.slot.res
+local function wait(op, how, ...)
+  local t = vm.thread
+  t.op_int = how
+  P.wait(op)
+  local res = t.res
   if res == 0 then
     return 1
   end
@@ -184,7 +185,7 @@ local function written(s, before, ...)
   if s.out_len > FLUSH_ABOVE and band(flags, BUFFERING) == 0
     and isyieldable()
   then
-    return wait(s, C.PG_OP_FLUSH, 1)
+    return wait(C.PG_OP_FLUSH, 1)
   end
   return 1
 end
@@ -269,7 +270,7 @@ function ngx.flush(...)
   if not isyieldable() then
     return 1
   end
-  return wait(s, C.PG_OP_FLUSH, should_wait and 1 or 0)
+  return wait(C.PG_OP_FLUSH, should_wait and 1 or 0)
 end
 
 function ngx.eof(...)
@@ -283,7 +284,7 @@ function ngx.eof(...)
   P.within(s, HANDLER, 2)
   commit(s, false)
   s.flags = band(bor(s.flags, EOF), bit.bnot(BUFFERING))
-  return wait(s, C.PG_OP_EOF, 0)
+  return wait(C.PG_OP_EOF, 0)
 end
 
 function ngx.send_headers()
@@ -292,7 +293,7 @@ function ngx.send_headers()
     return 1
   end
   commit(s, false)
-  return wait(s, C.PG_OP_SEND_HEADERS, 0)
+  return wait(C.PG_OP_SEND_HEADERS, 0)
 end
 
 local redirects = {

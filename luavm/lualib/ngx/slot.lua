@@ -21,6 +21,7 @@ local floor, getinfo = math.floor, debug.getinfo
 
 local vm = P.vm
 
+-- The set of phases, as slot_within takes it.
 local function mask(...)
   local m = 0
   for i = 1, select("#", ...) do
@@ -28,6 +29,8 @@ local function mask(...)
   end
   return m
 end
+
+P.phase_mask = mask
 
 local names = {
   [C.PG_PHASE_INIT] = "init_by_lua*",
@@ -47,6 +50,10 @@ P.REWRITE_PHASE = mask(C.PG_PHASE_REWRITE)
 -- where a handler can answer and wait
 P.HANDLER_PHASES = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
   C.PG_PHASE_CONTENT)
+
+-- where it can wait, which may be outside of a request
+P.WAITING_PHASES = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
+  C.PG_PHASE_CONTENT, C.PG_PHASE_TIMER)
 
 local NO_REQUEST = mask(C.PG_PHASE_INIT)
 local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_TIMER)
@@ -103,7 +110,7 @@ end
 function P.leave(s, code)
   s.exit_code = code
   s.has_exit = 1
-  return P.yield(C.PG_OP_NONE)
+  return P.wait(C.PG_OP_LEAVE)
 end
 
 local function type_name(v)

@@ -1,0 +1,43 @@
+package luavm
+
+// drive performs what the handler of out waits for until it has ended and all
+// its ops have come back: for handlers outside of exchanges. A single op is
+// performed on the caller's goroutine, several each on one of their own.
+func (s *Slot) drive(out Outcome) Outcome {
+	var (
+		done = make(chan *Op)
+		away int
+		in   *Op // performed here
+	)
+	for {
+		if out.Kind == Wait {
+			for op := out.Op; op != nil; op = op.Next() {
+				if away == 0 && op.Next() == nil {
+					in = op
+					break
+				}
+				away++
+				go func() {
+					Perform(op)
+					done <- op
+				}()
+			}
+		}
+		var op *Op
+		switch {
+		case in != nil:
+			op, in = in, nil
+			Perform(op)
+		case away > 0:
+			op = <-done
+			away--
+		default:
+			return out
+		}
+		if next := s.Resume(op, nil); next.Kind != Gone {
+			out = next
+		} else {
+			out.Op = nil
+		}
+	}
+}

@@ -1,0 +1,193 @@
+-- ngx.thread: light threads. Which of them runs next is decided in thread.c;
+-- here is what scripts see of them: parents, results, states.
+--
+-- A thread is the coroutine that spawn returns. Its record says whose child it
+-- is and, once it has ended, what it returned, until its parent has asked.
+
+local P = ...
+
+local error, type, unpack, select = error, type, unpack, select
+local xpcall, setmetatable, tostring = xpcall, setmetatable, tostring
+local std = coroutine
+local create, running, yield = std.create, std.running, std.yield
+local traceback = debug.traceback
+local ffi = require "ffi"
+local C = ffi.C
+
+local vm, core, adopt = P.vm, P.core, P.adopt
+local slot_within, WAITING, WAIT = P.slot_within, P.WAITING_PHASES, P.WAIT
+local ready, kill = core.ready, core.kill
+local log_line = P.log_line
+local ERR = 4
+
+-- by coroutine; co is where the thread's function runs
+local records = setmetatable({}, {__mode = "k"})
+
+local thread = {}
+
+P.ngx.thread = thread
+
+-- "zombie" or "dead" for a thread that has ended; nil: ask Lua
+function P.thread_status(co)
+  local r = records[co]
+  if r and r.state ~= "alive" then
+    return r.state
+  end
+end
+
+local function explain(message)
+  return {message = message, trace = traceback("", 2)}
+end
+
+local function log_death(failure)
+  if vm.log_level < ERR then
+    return
+  end
+  local message = failure.message
+  if type(message) ~= "string" and type(message) ~= "number" then
+    message = tostring(message)
+  end
+  log_line(ERR, "lua user thread aborted: runtime error: " .. message
+    .. (failure.trace or ""))
+end
+
+-- The end of a thread: who waits for it goes on at once.
+local function finish(r, ok, ...)
+  if not ok then
+    local failure = ...
+    if type(failure) ~= "table" then
+      failure = {message = failure} -- the handler itself had no memory
+    end
+    log_death(failure)
+    r.n, r[1], r[2] = 2, false, failure.message
+  else
+    r.n = select("#", ...) + 1
+    r[1] = true
+    for i = 2, r.n do
+      r[i] = (select(i - 1, ...))
+    end
+  end
+  r.call, r.args = nil, nil
+  r.state = "zombie"
+  local waiter = r.waiter
+  if waiter then
+    waiter.done = r
+    ready(vm, waiter.thread, 1)
+  end
+end
+
+local function body()
+  local r = records[running()]
+  local args = r.args
+  return finish(r, xpcall(r.call, explain, unpack(args, 1, args.n)))
+end
+
+local function start(f, hidden, ...)
+  local co = create(body)
+  local parent = running()
+  local r = {
+    state = "alive", parent = parent, call = f,
+    args = {n = select("#", ...), ...},
+  }
+  records[co] = r
+  r.thread = ffi.cast("pg_thread *", adopt(co, hidden))
+  return co, r
+end
+
+-- Runs f(...) in a thread that the handler does not wait for.
+function P.spawn_hidden(f, ...)
+  local _, r = start(f, true, ...)
+  ready(vm, r.thread, 0)
+  return r
+end
+
+function thread.spawn(f, ...)
+  if type(f) ~= "function" then
+    error("bad argument #1 to 'spawn' (function expected, got "
+      .. P.type_name(f) .. ")", 2)
+  end
+  slot_within(WAITING)
+  local co, r = start(f, false, ...)
+  -- the child runs first, until it waits; then whoever is ready; then we
+  ready(vm, r.thread, 1)
+  yield(WAIT)
+  return co
+end
+
+local function record_of(co, i)
+  if type(co) ~= "thread" then
+    error("bad argument #" .. i .. " to 'wait' (coroutine expected)", 3)
+  end
+  local r = records[co]
+  if not r then
+    error("attempt to wait on a coroutine that is not a user thread", 3)
+  end
+  if r.parent ~= running() then
+    error("only the parent coroutine can wait on the thread", 3)
+  end
+  return r
+end
+
+local function take(r)
+  r.state = "dead"
+  r.waiter = nil
+  return unpack(r, 1, r.n)
+end
+
+function thread.wait(...)
+  slot_within(WAITING)
+  local n = select("#", ...)
+  if n < 1 then
+    error("at least one coroutine should be specified", 2)
+  end
+  local waiter = {thread = vm.thread}
+  local alive = 0
+  for i = 1, n do
+    local r = record_of((select(i, ...)), i)
+    if r.state == "zombie" then
+      for j = 1, i - 1 do
+        records[(select(j, ...))].waiter = nil
+      end
+      return take(r)
+    end
+    if r.state == "alive" then
+      alive = alive + 1
+      r.waiter = waiter
+    end
+  end
+  if alive == 0 then
+    return nil, "already waited or killed"
+  end
+  P.wait(C.PG_OP_PARK)
+  for i = 1, n do
+    records[(select(i, ...))].waiter = nil
+  end
+  return take(waiter.done)
+end
+
+function thread.kill(co)
+  slot_within(WAITING)
+  if type(co) ~= "thread" then
+    error("bad argument #1 to 'kill' (coroutine expected)", 2)
+  end
+  local r = records[co]
+  if not r then
+    return nil, "not user thread"
+  end
+  if r.parent ~= running() then
+    return nil, "killer not parent"
+  end
+  if r.state == "zombie" then
+    r.state = "dead"
+    return nil, "already terminated"
+  end
+  if r.state == "dead" then
+    return nil, "already waited or killed"
+  end
+  if r.thread.op == C.PG_OP_CAPTURE then
+    return nil, "pending subrequests"
+  end
+  r.state = "dead"
+  kill(vm, r.thread)
+  return 1
+end

@@ -1,0 +1,73 @@
+package luavm
+
+import "time"
+
+// Perform does what an op of a script asks for and returns when that is done
+// or the op was cancelled. It knows the kinds that need no request: sleeping,
+// semaphores. It blocks; a host calls it on a goroutine that may.
+func Perform(op *Op) {
+	op.Result = ResultOK
+	switch op.Kind {
+	case OpSleep:
+		if !op.wait(op.Seconds) {
+			op.Result = ResultAborted
+		}
+	case OpSemaphore, OpAbort:
+		seconds := op.Seconds
+		if op.Kind == OpAbort {
+			seconds = -1
+		}
+		if op.wait(seconds) {
+			op.Result = ResultTimeout
+			return
+		}
+		op.Result = op.said()
+	default:
+		panic("BUG: luavm: op of unknown kind")
+	}
+}
+
+// wait lets time pass; false: it was cut short. Negative: no end of its own.
+func (op *Op) wait(seconds float64) (whole bool) {
+	const longest = 1e9 // seconds; what a time.Duration can hold, and then some
+	w := op.w
+	bound := time.Duration(-1)
+	if seconds >= 0 {
+		bound = time.Duration(min(seconds, longest) * float64(time.Second))
+	}
+	if !op.Until.IsZero() {
+		if left := max(0, time.Until(op.Until)); bound < 0 || left < bound {
+			bound = left
+		}
+	}
+	if w == nil {
+		time.Sleep(bound)
+		return true
+	}
+	if bound < 0 {
+		<-w.signal
+		return false
+	}
+	if w.timer == nil {
+		w.timer = time.NewTimer(bound)
+	} else {
+		w.timer.Reset(bound)
+	}
+	select {
+	case <-w.timer.C:
+		return true
+	case <-w.signal:
+		w.timer.Stop()
+		return false
+	}
+}
+
+// said is the result that the op was woken with.
+func (op *Op) said() int32 {
+	op.w.mu.Lock()
+	defer op.w.mu.Unlock()
+	if op.w.woken {
+		return op.w.result
+	}
+	return ResultAborted
+}

@@ -1,0 +1,109 @@
+package luavm
+
+import (
+	"time"
+
+	"perigee/luavm/shim"
+)
+
+// run is the one way into Lua for exchanges. ref < 0: the thread that waited
+// for done goes on.
+func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
+	var lent shim.Inputs
+	var thread *shim.Thread
+	if in != nil {
+		lent = shim.Inputs{in.Head, in.Resp, in.Body, in.Data}
+	}
+	if done != nil {
+		thread = done.thread
+		if len(done.Reply) > 0 {
+			lent[shim.InData] = done.Reply
+		}
+	}
+	vm.lock()
+	if vm.condition.Load() == vmLost {
+		vm.unlock()
+		return Outcome{Kind: Failed, Err: vm.lost(r.script)}
+	}
+	s.used = true
+	r.active = true
+	status := vm.state.Resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: int64(vm.pool.options.CPUBudget)}, &lent)
+	vm.settle()
+	out := Outcome{Kind: Failed, Ran: time.Duration(vm.state.RunNS())}
+	vm.stats[r.script.index].add(ref >= 0, int64(out.Ran))
+	switch status {
+	case shim.Done:
+		out.Kind = Done
+	case shim.Wait:
+		out.Kind, out.Op = Wait, s.handAll(r)
+	case shim.Exit:
+		out.Kind, out.Status = Exit, s.c.ExitCode
+	default:
+		out.Err = vm.failed(status, r)
+	}
+	r.active = out.Kind == Wait
+	if status != shim.Poisoned {
+		vm.heed()
+		if vm.state.Starved() {
+			vm.starved()
+		}
+	}
+	lines := vm.takeLines()
+	vm.unlock()
+	if lines != nil {
+		lines.send(vm.pool, s)
+	}
+	return out
+}
+
+// handAll makes the ops of all threads that began to wait, in their order.
+func (s *Slot) handAll(r *run) (first *Op) {
+	var last *Op
+	for t := r.c.TakeFresh(); t != nil; t = t.Next {
+		op := s.hand(r, t)
+		if last == nil {
+			first = op
+		} else {
+			last.next = op
+		}
+		last = op
+	}
+	return first
+}
+
+// heed does what runs have noted; mu is held.
+func (vm *VM) heed() {
+	notes := vm.state.Notes()
+	if notes == nil {
+		return
+	}
+	for i := range notes {
+		n := &notes[i]
+		switch n.Kind {
+		case shim.NoteCancel:
+			if w := vm.waiter(n); w != nil {
+				w.interrupt(false, ResultAborted)
+			}
+		case shim.NoteWake:
+			if w := vm.waiter(n); w != nil {
+				w.interrupt(true, int32(n.Num))
+			}
+		}
+	}
+	vm.state.DropNotes()
+}
+
+// waiter is the one of the thread that a note names; nil if it never waited.
+func (vm *VM) waiter(n *shim.Note) *waiter {
+	vm.seats.Lock()
+	all := vm.seats.all
+	vm.seats.Unlock()
+	if n.A == 0 || int(n.A) > len(all) {
+		return nil
+	}
+	s := all[n.A-1]
+	if int(n.B) >= len(s.ops) {
+		return nil
+	}
+	return s.ops[n.B]
+}

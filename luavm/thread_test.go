@@ -1,0 +1,155 @@
+//go:build cgo && luajit
+
+package luavm
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What light threads do is written down in ngx.ctx.t and compared.
+var threadCases = []struct{ name, text, want string }{
+	{"child runs before its parent goes on", `
+t = {} ngx.thread.spawn(function() t[1] = "child" end) t[2] = "parent"`, "child parent"},
+	{"child runs until it waits", `
+t = {} local co = ngx.thread.spawn(function() t[1] = "a" ngx.sleep(0) t[3] = "c" end) t[2] = "b"
+ngx.thread.wait(co)`, "a b c"},
+	{"handler waits for its children", `
+t = {"x"} ngx.thread.spawn(function() ngx.sleep(0.005) t[2] = "late" end)`, "x late"},
+	{"wait returns what the thread returned", `
+local ok, a, b = ngx.thread.wait(ngx.thread.spawn(function(...) ngx.sleep(0) return ... end, 1, nil))
+t = {tostring(ok), tostring(a), tostring(b)}`, "true 1 nil"},
+	{"wait for the first of several", `
+local function f(s, v) ngx.sleep(s) return v end
+local _, v = ngx.thread.wait(ngx.thread.spawn(f, 0.05, "slow"), ngx.thread.spawn(f, 0.001, "fast"))
+t = {v}`, "fast"},
+	{"errors end the thread alone", `
+local ok, e = ngx.thread.wait(ngx.thread.spawn(function() ngx.sleep(0) error("boom", 0) end))
+t = {tostring(ok), e}`, "false boom"},
+	{"killed while it waits", `
+local co = ngx.thread.spawn(function() ngx.sleep(100) t[1] = "resumed" end)
+t = {} t[1] = tostring(ngx.thread.kill(co)) t[2] = coroutine.status(co)
+t[3] = select(2, ngx.thread.kill(co))`, "1 dead already waited or killed"},
+	{"killed while it is ready", `
+t = {} local co = ngx.thread.spawn(function() coroutine.yield() t[1] = "resumed" end)
+t[1] = tostring(ngx.thread.kill(co)) ngx.sleep(0.001)`, "1"},
+	{"zombie until it was waited for", `
+local co = ngx.thread.spawn(function() end)
+t = {coroutine.status(co)} ngx.thread.wait(co) t[2] = coroutine.status(co)
+t[3] = select(2, ngx.thread.wait(co))`, "zombie dead already waited or killed"},
+	{"yield lets others run", `
+t = {} ngx.thread.spawn(function() for i = 1, 3 do t[#t + 1] = "c" .. i coroutine.yield() end end)
+for i = 1, 3 do t[#t + 1] = "p" .. i coroutine.yield() end`, "c1 p1 c2 p2 c3 p3"},
+	{"yielding in circles lets ops complete", `
+t = {} local over = false
+ngx.thread.spawn(function() ngx.sleep(0.002) over = true end)
+while not over do coroutine.yield() end t[1] = "over"`, "over"},
+	{"threads of coroutines", `
+t = {} local g = coroutine.wrap(function()
+  local co = ngx.thread.spawn(function() ngx.sleep(0) return "deep" end)
+  coroutine.yield(select(2, ngx.thread.wait(co)))
+end) t[1] = g()`, "deep"},
+	{"only parents wait", `
+local co local ok, e = ngx.thread.wait(ngx.thread.spawn(function()
+  co = ngx.thread.spawn(function() end) end))
+t = {select(2, pcall(ngx.thread.wait, co))}`, "only the parent coroutine can wait on the thread"},
+	{"only parents kill", `
+local co ngx.thread.spawn(function() co = ngx.thread.spawn(ngx.sleep, 0.001) end) coroutine.yield()
+t = {select(2, ngx.thread.kill(co))}`, "killer not parent"},
+	{"a coroutine is no thread", `
+t = {select(2, pcall(ngx.thread.wait, coroutine.create(function() end)))}`,
+		"attempt to wait on a coroutine that is not a user thread"},
+}
+
+func TestThreads(t *testing.T) {
+	for _, c := range threadCases {
+		t.Run(c.name, func(t *testing.T) {
+			p, scripts := testPool(t, Options{}, "local t "+c.text+"\nngx.ctx.t = t", `error(table.concat(ngx.ctx.t, " "), 0)`)
+			s := pinned(t, p)
+			if out := s.drive(s.Start(scripts[0], PhaseContent, nil)); out.Kind != Done {
+				t.Fatalf("%+v %v", out, out.Err)
+			}
+			if s.Waits() {
+				t.Error("ops are out after the end")
+			}
+			out := s.Start(scripts[1], PhaseLog, nil)
+			if out.Err == nil || out.Err.Message != c.want {
+				t.Errorf("%v, want %q", out.Err, c.want)
+			}
+		})
+	}
+}
+
+// However a handler ends, its threads end with it, and their ops come back.
+func TestHandlerTakesThreadsAlong(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		kind       Kind
+		message    string
+	}{
+		{"exit of the entry", `ngx.thread.spawn(ngx.sleep, 100) ngx.sleep(0.001) ngx.exit(410)`, Exit, ""},
+		{"exit of a thread", `ngx.thread.spawn(function() ngx.sleep(0.001) ngx.exit(410) end) ngx.sleep(100)`, Exit, ""},
+		{"exit at once in a thread", `ngx.thread.spawn(function() ngx.exit(410) end) ngx.sleep(100)`, Exit, ""},
+		{"error of the entry", `ngx.thread.spawn(ngx.sleep, 100) ngx.sleep(0.001) error("e", 0)`, Failed, "e"},
+		{"while one is parked", `ngx.thread.spawn(function() ngx.thread.wait(ngx.thread.spawn(ngx.sleep, 100)) end)
+			ngx.sleep(0.001) ngx.exit(410)`, Exit, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, scripts := testPool(t, Options{}, c.text)
+			s := pinned(t, p)
+			for range 3 { // on the seat that the last one left
+				began := time.Now()
+				out := s.drive(s.Start(scripts[0], PhaseContent, nil))
+				if out.Kind != c.kind || out.Err != nil && out.Err.Message != c.message {
+					t.Fatalf("%+v %v", out, out.Err)
+				}
+				if time.Since(began) > 50*time.Second || s.Waits() {
+					t.Error("ops were not cut short")
+				}
+			}
+			if n := p.Stats().VMs[0].Suspended; n != 0 {
+				t.Errorf("%d suspended", n)
+			}
+		})
+	}
+}
+
+func TestThreadDeathIsLogged(t *testing.T) {
+	var lines []string
+	p, scripts := testPool(t, Options{LogLevel: LevelErr, Log: func(_ *Slot, _ int, line []byte) {
+		lines = append(lines, string(line))
+	}}, `ngx.thread.spawn(function() error("boom") end)`)
+	s := pinned(t, p)
+	s.drive(s.Start(scripts[0], PhaseContent, nil))
+	if len(lines) != 1 || !strings.Contains(lines[0], "lua user thread aborted: runtime error: ") || !strings.Contains(lines[0], "stack traceback:") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// A thousand threads of one handler, each waiting several times.
+func TestManyThreads(t *testing.T) {
+	p, scripts := testPool(t, Options{}, `
+local n, list = 0, {}
+for i = 1, 1000 do
+  list[i] = ngx.thread.spawn(function()
+    for j = 1, 3 do ngx.sleep(0.001 * (i % 5)) end
+    n = n + 1
+  end)
+end
+for i = 1, 1000 do assert(ngx.thread.wait(list[i])) end
+assert(n == 1000)`)
+	s := pinned(t, p)
+	if out := s.drive(s.Start(scripts[0], PhaseContent, nil)); out.Kind != Done {
+		t.Fatalf("%+v %v", out, out.Err)
+	}
+}
+
+func BenchmarkSpawnAndWait(b *testing.B) {
+	p, scripts := testPool(b, Options{}, `ngx.thread.wait(ngx.thread.spawn(function() end))`)
+	s := pinned(b, p)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Start(scripts[0], PhaseContent, nil)
+	}
+}

@@ -1,0 +1,75 @@
+package exchange
+
+import "perigee/luavm"
+
+// LuaRun is how far the script of a stage has come.
+type LuaRun struct {
+	// Running: it was started and has not ended.
+	Running bool
+	// Asked are its ops that the exchange's own steps carry out, in the order
+	// in which they came up: reading the body, sending output.
+	Asked []*luavm.Op
+	// Due are ops that are complete; their threads can go on.
+	Due []*luavm.Op
+	// Emitting: the first of Asked was handed to the gateway by Emit.
+	Emitting bool
+}
+
+// Reset forgets a script that has ended.
+func (r *LuaRun) Reset() {
+	r.Running, r.Emitting = false, false
+	clear(r.Asked)
+	clear(r.Due)
+	r.Asked, r.Due = r.Asked[:0], r.Due[:0]
+}
+
+// scriptOps are the ops of scripts that the exchange waits for. Their memory is
+// the Slot's; there may be as many as scripts have threads.
+type scriptOps struct {
+	fresh []*luavm.Op // posted, not yet handed to the driver
+	done  []*luavm.Op // complete, not yet taken; guarded by Exchange.mu
+	out   int         // posted and not taken
+}
+
+// PostScript adds a script's op to those that the exchange waits for. op.Tag
+// becomes the stage whose script waits.
+func (ex *Exchange) PostScript(op *luavm.Op, stage Stage) {
+	op.Tag = uint32(stage)
+	op.Owner = ex
+	ex.scripts.fresh = append(ex.scripts.fresh, op)
+	ex.scripts.out++
+}
+
+// TakeScript returns a completed op of a stage's script, or nil.
+func (ex *Exchange) TakeScript(stage Stage) *luavm.Op {
+	if ex.scripts.out == 0 {
+		return nil
+	}
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	for i, op := range ex.scripts.done {
+		if op.Tag == uint32(stage) {
+			ex.scripts.done = append(ex.scripts.done[:i], ex.scripts.done[i+1:]...)
+			ex.scripts.out--
+			return op
+		}
+	}
+	return nil
+}
+
+// ScriptsOut is how many ops of scripts were posted and not taken.
+func (ex *Exchange) ScriptsOut() int { return ex.scripts.out }
+
+// IsScripts tells whether op is a script's, performed by what the Slot's
+// package knows, or the exchange's own.
+func (ex *Exchange) IsScripts(op *luavm.Op) bool { return op.VM() != nil }
+
+func (s *scriptOps) next() *luavm.Op {
+	if len(s.fresh) == 0 {
+		return nil
+	}
+	op := s.fresh[0]
+	n := copy(s.fresh, s.fresh[1:])
+	s.fresh = s.fresh[:n]
+	return op
+}
