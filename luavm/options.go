@@ -44,6 +44,9 @@ type Options struct {
 	CPath  string // package.cpath, the same
 	Prefix string // ngx.config.prefix(), ends in "/"
 
+	RegexCache int    // patterns with ngx.re's option o that a VM keeps; 1024, negative: none
+	RegexLimit uint32 // steps of one match, see lua_regex_match_limit; PCRE's default of ten million
+
 	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
@@ -72,6 +75,9 @@ func (o *Options) defaults() {
 	}
 	if o.MaxOutput == 0 {
 		o.MaxOutput = 64 << 20
+	}
+	if o.RegexCache == 0 {
+		o.RegexCache = 1024
 	}
 	if o.LogLevel == 0 {
 		o.LogLevel = LevelErr

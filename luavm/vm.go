@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -79,6 +80,7 @@ func (vm *VM) boot() error {
 	}
 	err := vm.state.Boot(init, list, map[string]string{
 		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix,
+		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
 	})
 	if err != nil {
 		return err

@@ -1,11 +1,11 @@
 -- Sets a fresh state up. Called once, with what vm.c and Go prepared:
---   vm, core, request, text, dict   light userdata: see perigee_ffi.h
+--   vm, core, request, text, dict, regex   light userdata: see perigee_ffi.h
 --   modules                         the other files of lualib, by name
 --   contexts                        ngx.ctx by slot id; vm.c clears entries
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
 --   adopt                           C function: a thread for a coroutine
---   cdef, path, cpath, prefix       strings
+--   cdef, path, cpath, prefix, regex_cache, regex_limit   strings
 --
 -- Each file of lualib/ngx is called with this table, P, and adds its functions
 -- to P.ngx. What it needs of the standard library it takes into locals now: a
@@ -35,6 +35,7 @@ view("core", "const pg_core_api *")
 view("request", "const pg_request_api *")
 view("text", "const pg_text_api *")
 view("dict", "const pg_dict_api *")
+view("regex", "const pg_regex_api *")
 
 -- ";;" is the default path, as in lua_package_path; no setting is all of it
 local function search_path(set, default)

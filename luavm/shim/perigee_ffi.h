@@ -341,6 +341,55 @@ typedef struct pg_text_api {
   double (*parse_http_time)(const char *s, uint32_t n);     /* -1: not one */
 } pg_text_api;
 
+/* ---- regex: pg_regex_api ---- */
+
+enum {                       /* flags of a pattern; the letters of ngx.re */
+  PG_REGEX_ONCE = 1,         /* o: kept compiled; Lua's cache looks at it */
+  PG_REGEX_DFA = 2,          /* d */
+  PG_REGEX_JIT = 4,          /* j */
+  PG_REGEX_DUPNAMES = 8,     /* D */
+  PG_REGEX_ANY_BYTES = 16,   /* U: as u, and the subject may be no UTF-8 */
+  PG_REGEX_CASELESS = 32, PG_REGEX_DOTALL = 64, PG_REGEX_MULTILINE = 128,
+  PG_REGEX_EXTENDED = 256, PG_REGEX_ANCHORED = 512, PG_REGEX_UTF = 1024,
+  PG_REGEX_JAVASCRIPT = 2048
+};
+
+enum {                       /* answers; others below 0 are PCRE1's numbers */
+  PG_REGEX_NOMATCH = -1,
+  PG_REGEX_STOPPED = -1001,  /* by the watchdog: raise, do not go on */
+  PG_REGEX_MEMORY = -1002,   /* no memory for the result */
+  /* a replacement text that cannot be read; the part at fault is in out */
+  PG_REGEX_BAD_VARIABLE = -1003, PG_REGEX_OPEN_BRACKET = -1004,
+  PG_REGEX_NAMED_VARIABLE = -1005
+};
+
+typedef struct pg_regex {    /* what Lua may see of a compiled pattern */
+  int32_t ncaptures;         /* groups; 0 with PG_REGEX_DFA */
+  int32_t name_count, name_entry_size;
+  const uint8_t *name_table; /* entries: 2 bytes of number, name, NUL */
+  int32_t *captures;         /* last match: from, to for 0..ncaptures; or -1 */
+} pg_regex;
+
+typedef struct pg_regex_out { /* in memory of the VM, until the next call */
+  const char *p; uint32_t n; uint32_t count;
+} pg_regex_out;
+
+typedef struct pg_regex_api {
+  /* of all patterns of this VM; 0: PCRE's own */
+  void (*match_limit)(pg_vm *, uint32_t limit);
+  /* NULL: out is the text of the error, which may name the pattern */
+  pg_regex *(*compile)(pg_vm *, const char *p, uint32_t n, uint32_t flags,
+                       pg_regex_out *);
+  void (*destroy)(pg_regex *);
+  /* searches from byte pos on; >= 0: matched */
+  int32_t (*exec)(pg_regex *, const char *s, uint32_t n, uint32_t pos);
+  /* puts t, with its $n, for the first match or all; how many in out */
+  int32_t (*sub)(pg_regex *, const char *s, uint32_t n,
+                 const char *t, uint32_t tn, uint32_t all, pg_regex_out *);
+  /* bytes; 0, or -1 when memory is short */
+  int32_t (*jit_stack)(pg_vm *, double size);
+} pg_regex_api;
+
 /* PERIGEE FFI END */
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The private side of the bridge: what vm.c, watchdog.c, request.c, text.c
- * and shdict.c share. Lua and the FFI see only perigee_ffi.h.
+ * The private side of the bridge: what vm.c, watchdog.c, request.c, text.c,
+ * shdict.c and regex.c share. Lua and the FFI see only perigee_ffi.h.
  */
 #ifndef PERIGEE_SHIM_H
 #define PERIGEE_SHIM_H
@@ -84,6 +84,12 @@ typedef struct pg_state {
   uint64_t seen_call; int64_t seen_cpu; int seen_stage;  /* its thread only */
   uint64_t refused;          /* jumps put off: pc in a library, or crit */
   void *jump[5];             /* __builtin_setjmp */
+
+  /* regex.c; the picture is there */
+  struct pg_matcher *matcher;   /* NULL until the first pattern */
+  uint32_t match_limit;
+  volatile int matching;     /* inside PCRE2, which can be left by match_jump */
+  void *match_jump[5];
 } pg_state;
 
 typedef struct pg_line { int32_t level; uint32_t n; } pg_line;
@@ -93,6 +99,10 @@ const pg_core_api *pg_core(void);
 const pg_request_api *pg_request(void);
 const pg_text_api *pg_text(void);
 const pg_dict_api *pg_dict(void);
+const pg_regex_api *pg_regexes(void);
+
+/* ---- regex.c ---- */
+void pg_matcher_free(pg_state *);
 
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);

@@ -92,6 +92,7 @@ static int do_open(lua_State *L) {
   set_pointer(L, "request", pg_request());
   set_pointer(L, "text", pg_text());
   set_pointer(L, "dict", pg_dict());
+  set_pointer(L, "regex", pg_regexes());
   lua_newtable(L);
   lua_setfield(L, -2, "modules");
   lua_newtable(L);
@@ -140,7 +141,10 @@ void pg_close_begin(pg_state *v) {
 }
 
 void pg_free(pg_state *v) {   /* after lua_close, or for a poisoned state */
-  if (!v->poisoned) pg_slot_free(v->vm.slot);
+  if (!v->poisoned) {
+    pg_slot_free(v->vm.slot);
+    pg_matcher_free(v);
+  }
   free(v->lines);
   free(v->notes);
   free(v);

@@ -39,6 +39,10 @@
  * LuaJIT itself (linked in, or its own shared object) and the machine code it
  * makes hold no locks, and nothing but the lost state depends on them.
  *
+ * A regular expression is no Lua, so no hook ends it, but it need not cost the
+ * state either: while PCRE2 matches, both stages jump by the same rules to the
+ * match's own entry, which ends as an error (regex.c has the rest).
+ *
  * Why the signal can reach only the right call: kill_call is the number of
  * the call that was seen overdue. The handler acts only if this thread is
  * inside that very call, which it knows from its own thread-local pointer; a
@@ -106,18 +110,25 @@ static void over_budget(lua_State *L, lua_Debug *ar) {
 
 #if defined(__x86_64__)
 static void leap(void) { __builtin_longjmp(inside->jump, 1); }
+static void leap_match(void) { __builtin_longjmp(inside->match_jump, 1); }
 
-static void jump_out(pg_state *v, ucontext_t *uc) {
+/* 1: the thread goes on in to(), without the frames it has now. */
+static int go_on_in(void (*to)(void), pg_state *v, ucontext_t *uc) {
   greg_t *regs = uc->uc_mcontext.gregs;
   if (v->vm.crit || pg_jump_forbidden((uintptr_t)regs[REG_RIP])) {
     v->refused++;
-    return;
+    return 0;
   }
-  v->poisoned = 1;
   v->kill_stage = 0;
   regs[REG_RSP] = ((regs[REG_RSP] - 4096) & ~15L) - 8;
-  regs[REG_RIP] = (greg_t)(uintptr_t)leap;
+  regs[REG_RIP] = (greg_t)(uintptr_t)to;
   regs[REG_EFL] &= ~0x400L;              /* the ABI wants DF clear */
+  return 1;
+}
+
+static void jump_out(pg_state *v, ucontext_t *uc) {
+  if (v->matching) go_on_in(leap_match, v, uc);
+  else if (go_on_in(leap, v, uc)) v->poisoned = 1;
 }
 #else
 static void jump_out(pg_state *v, ucontext_t *uc) { (void)uc; v->refused++; }
@@ -132,6 +143,7 @@ static void on_kill(int sig, siginfo_t *info, void *uc) {
     if (v->kill_stage == 1) {
       v->hooked = 1;
       lua_sethook(v->L, over_budget, LUA_MASKCOUNT, 1);
+      if (v->matching && can_jump) jump_out(v, uc);
     } else if (v->kill_stage == 2) {
       jump_out(v, uc);
     }
@@ -237,8 +249,12 @@ static int inspect(pg_state *v) {
     v->seen_cpu = cpu;
   }
   if (v->seen_stage == 1) {
-    if (cpu - v->seen_cpu >= grace_ns && can_jump) v->seen_stage = 2;
-    else kick(v, call, 1);
+    if (cpu - v->seen_cpu >= grace_ns && can_jump) {
+      v->seen_stage = 2;
+    } else {
+      if (v->matching && can_jump) pg_ranges_read();
+      kick(v, call, 1);
+    }
   }
   if (v->seen_stage == 2) {
     pg_ranges_read();
