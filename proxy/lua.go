@@ -21,6 +21,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		CPUBudget:   c.CPUBudget.Std(),
 		MemoryLimit: uint64(memoryLimit(file)),
 		Path:        c.Path, CPath: c.CPath,
+		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
 		Prefix:   filepath.Clean(file.Root()) + "/",
 		LogLevel: luaLevel(file.Log.Level),
 		Log: func(s *luavm.Slot, level int, line []byte) {
@@ -32,6 +33,9 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 			}
 			state.Log.Write(observe.Level(level), rec, line)
 		},
+	}
+	if o.RegexCache == 0 {
+		o.RegexCache = -1 // none; luavm's 0 is its default
 	}
 	if c.Init != nil {
 		o.Init = source("init", "init_by_lua", c.Init)

@@ -70,7 +70,8 @@ int pg_ranges_hold(void) {
   void *p = dlsym(RTLD_DEFAULT, "malloc");
   const uintptr_t ours[] = {
     (uintptr_t)pg_core, (uintptr_t)pg_request, (uintptr_t)pg_text,
-    (uintptr_t)pg_dict, (uintptr_t)pg_regexes, (uintptr_t)pg_resume, (uintptr_t)pg_lua_log,
+    (uintptr_t)pg_dict, (uintptr_t)pg_regexes, (uintptr_t)pg_resume,
+    (uintptr_t)pg_lua_log,
   };
   size_t i;
   pg_ranges_read();

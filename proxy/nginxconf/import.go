@@ -171,6 +171,10 @@ func (m *importer) once(d *directive, s *scope) {
 		o.luaPath = searchPath(d.arg(0))
 	case "lua_package_cpath":
 		o.luaCPath = searchPath(d.arg(0))
+	case "lua_regex_cache_max_entries":
+		m.regex(d, "cache_entries")
+	case "lua_regex_match_limit":
+		m.regex(d, "match_limit")
 	case "init_by_lua", "init_by_lua_block", "init_by_lua_file":
 		o.init = m.source(d)
 	case "init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file":

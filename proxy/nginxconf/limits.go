@@ -52,6 +52,16 @@ func (m *importer) limits(d *directive) {
 	}
 }
 
+// regex carries a number over to lua.regex.
+func (m *importer) regex(d *directive, key string) {
+	n, err := strconv.ParseUint(d.arg(0), 10, 31)
+	if err != nil {
+		m.leave(d, "%q is no number for lua.regex.%s", d.arg(0), key)
+		return
+	}
+	m.out.regex = append(m.out.regex, pair{key, strconv.FormatUint(n, 10)})
+}
+
 func (m *importer) clientTimeout(d *directive, key string) {
 	text, ok := duration(d.arg(0))
 	if !ok || text == "0s" {

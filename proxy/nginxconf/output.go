@@ -22,6 +22,7 @@ type output struct {
 	bodyBytes, headerBytes    string
 	bodySet                   bool
 	limits, dicts, variables  []pair
+	regex                     []pair
 	luaPath, luaCPath         string
 	init, initWorker          *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
@@ -248,6 +249,7 @@ func (o *output) lua() *yaml.Node {
 	l.text("path", o.luaPath)
 	l.text("cpath", o.luaCPath)
 	l.pairs("shared_dicts", o.dicts, plains)
+	l.pairs("regex", o.regex, plains)
 	if o.broken {
 		l.text("broken_scripts", "answer")
 	}

@@ -4,6 +4,7 @@ package script
 import (
 	"fmt"
 	"iter"
+	"math"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -135,6 +136,8 @@ type Settings struct {
 	// or answer, as nginx does, each request that comes to it with 500, or 404
 	// where the file is missing.
 	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
+	// Regex bounds ngx.re.
+	Regex Regex `yaml:"regex"`
 	// Init runs once in every VM when it is made, before any request. nginx:
 	// init_by_lua, which runs once per process: what it writes to shared
 	// dictionaries must bear repetition.
@@ -142,6 +145,32 @@ type Settings struct {
 	// InitWorker runs once in every VM after init and may start timers. nginx:
 	// init_worker_by_lua.
 	InitWorker *Source `yaml:"init_worker,omitempty"`
+}
+
+// Regex is what ngx.re may cost.
+type Regex struct {
+	// CacheEntries is how many patterns with the option o each VM keeps compiled;
+	// those not used for long make room. Default 1024; 0 keeps none. nginx:
+	// lua_regex_cache_max_entries.
+	CacheEntries int `yaml:"cache_entries"`
+	// MatchLimit is how many steps one match may take before it fails with
+	// pcre_exec()'s -8. Default 0: ten million, PCRE's own. Whatever it is, a
+	// match that uses up cpu_budget ends like any other script. nginx:
+	// lua_regex_match_limit.
+	MatchLimit int `yaml:"match_limit"`
+}
+
+// SetDefaults sets the size of the cache.
+func (r *Regex) SetDefaults() { r.CacheEntries = 1024 }
+
+func (r *Regex) check(report func(path, message, hint string)) {
+	const most = math.MaxInt32
+	if r.CacheEntries < 0 || r.CacheEntries > most {
+		report("regex.cache_entries", fmt.Sprintf("%d patterns cannot be kept", r.CacheEntries), "write 0 to keep none, or a number of patterns such as 1024")
+	}
+	if r.MatchLimit < 0 || r.MatchLimit > most {
+		report("regex.match_limit", fmt.Sprintf("%d is no number of steps", r.MatchLimit), "write 0 for PCRE's own limit, or a number such as 100000")
+	}
 }
 
 // SetDefaults gives every field that has one its default; the loader calls it
@@ -198,6 +227,7 @@ func (s *Settings) Check() []unit.Problem {
 	if s.CPUBudget != 0 && s.TotalTime != 0 && s.TotalTime < s.CPUBudget {
 		report("total_time", fmt.Sprintf("duration %q is shorter than cpu_budget %q", s.TotalTime, s.CPUBudget), "raise total_time, or write 0 for no limit")
 	}
+	s.Regex.check(report)
 	for key, source := range s.Sources() {
 		problems = append(problems, source.check(key)...)
 	}
