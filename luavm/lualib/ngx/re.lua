@@ -194,7 +194,7 @@ local function start_of(ctx)
 end
 
 -- Where the search for the next match goes on.
-local function after(compiled, flags, subj, from, to)
+local function after(flags, subj, from, to)
   if from < to then
     return to
   end
@@ -301,7 +301,7 @@ function iterator.__call(self)
     return nil, failure(rc)
   end
   local at = compiled.captures
-  pos = after(compiled, flags, subj, at[0], at[1])
+  pos = after(flags, subj, at[0], at[1])
   local res = captures_of(compiled, subj, flags)
   if pos > #subj then
     finish(self)
@@ -344,7 +344,7 @@ local function sub_by(replace, subj, compiled, flags, all)
     n = n + 1
     parts[n] = piece
     done = to
-    pos = after(compiled, flags, subj, from, to)
+    pos = after(flags, subj, from, to)
   until not all or pos > #subj
   if count == 0 then
     return subj, 0
