@@ -23,8 +23,9 @@ const (
 	OpFlush       OpKind = 4 // send head and output; Int 1: complete when it was sent
 	OpEOF         OpKind = 5 // send all and end the answer
 	OpSendHeaders OpKind = 6
-	OpSemaphore   OpKind = 7 // until it is woken, Seconds at most
-	OpAbort       OpKind = 8 // until the client is gone
+	OpSemaphore   OpKind = 7  // until it is woken, Seconds at most
+	OpAbort       OpKind = 8  // until the client is gone
+	OpSpec        OpKind = 56 // Data: what a spec asks its host for; Perform does not know it
 
 	OpHost OpKind = 64
 )

@@ -26,6 +26,24 @@ type Source struct {
 	Text  string // Lua source; bytecode is refused
 }
 
+// A Module is a Lua library of the host's that scripts may require: "a/b" as
+// "a.b". Its text is called with lualib's own table (P in lualib/init.lua), so
+// it may do whatever lualib does.
+type Module struct {
+	Name string
+	Text []byte
+}
+
+// A Clock is a time of its own for scripts: of tests, which do not wait. It is
+// the machine's time and more; what scripts wait for passes by it.
+type Clock interface {
+	// Ahead is how far it is ahead of the machine's clock: whole milliseconds.
+	Ahead() time.Duration
+	// AfterFunc calls f, on any goroutine, once d has passed by this clock.
+	// stop tells whether it kept f from being called.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
 // Options describe a pool of VMs. The zero value of a field means the default
 // named there.
 type Options struct {
@@ -47,10 +65,14 @@ type Options struct {
 	RegexCache int    // patterns with ngx.re's option o that a VM keeps; 1024, negative: none
 	RegexLimit uint32 // steps of one match, see lua_regex_match_limit; PCRE's default of ten million
 
+	Modules []Module // libraries beside lualib's; names must not begin with ngx/
+
 	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
+
+	Clock Clock // nil: the machine's
 
 	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
 	// Log takes one line of ngx.log or print, as "file:line: text". s is the

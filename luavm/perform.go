@@ -29,11 +29,10 @@ func Perform(op *Op) {
 
 // wait lets time pass; false: it was cut short. Negative: no end of its own.
 func (op *Op) wait(seconds float64) (whole bool) {
-	const longest = 1e9 // seconds; what a time.Duration can hold, and then some
 	w := op.w
 	bound := time.Duration(-1)
 	if seconds >= 0 {
-		bound = time.Duration(min(seconds, longest) * float64(time.Second))
+		bound = inDuration(seconds)
 	}
 	if !op.Until.IsZero() {
 		if left := max(0, time.Until(op.Until)); bound < 0 || left < bound {
@@ -43,6 +42,9 @@ func (op *Op) wait(seconds float64) (whole bool) {
 	if w == nil {
 		time.Sleep(bound)
 		return true
+	}
+	if clock := w.slot.vm.pool.options.Clock; clock != nil {
+		return op.waitBy(clock, seconds)
 	}
 	if bound < 0 {
 		<-w.signal
@@ -60,6 +62,34 @@ func (op *Op) wait(seconds float64) (whole bool) {
 		w.timer.Stop()
 		return false
 	}
+}
+
+// waitBy is wait by another clock than the machine's. Until is the machine's
+// still: it bounds how long a phase really takes.
+func (op *Op) waitBy(clock Clock, seconds float64) (whole bool) {
+	over := make(chan struct{})
+	if seconds >= 0 {
+		stop := clock.AfterFunc(inDuration(seconds), func() { close(over) })
+		defer stop()
+	}
+	var late <-chan time.Time
+	if !op.Until.IsZero() {
+		late = time.After(time.Until(op.Until))
+	}
+	select {
+	case <-over:
+		return true
+	case <-late:
+		return true
+	case <-op.w.signal:
+		return false
+	}
+}
+
+// inDuration is a time that a script has given.
+func inDuration(seconds float64) time.Duration {
+	const longest = 1e9 // seconds; what a time.Duration can hold, and then some
+	return time.Duration(min(seconds, longest) * float64(time.Second))
 }
 
 // said is the result that the op was woken with.

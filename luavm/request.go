@@ -163,6 +163,10 @@ type Numbers struct {
 func (s *Slot) SetNumbers(n *Numbers) {
 	c := s.c
 	c.StartTime, c.StartNS = n.StartTime, n.StartNS
+	if s.ahead != 0 {
+		c.StartTime += s.ahead.Seconds()
+		c.StartNS += int64(s.ahead)
+	}
 	c.BytesSent, c.BodyBytesSent = n.BytesSent, n.BodyBytesSent
 	c.RequestLength = n.RequestLength
 	c.Connection, c.ConnectionRequests = n.Connection, n.ConnectionRequests

@@ -27,6 +27,7 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	}
 	s.used = true
 	r.active = true
+	vm.readClock()
 	status := vm.state.Resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: int64(vm.pool.options.CPUBudget)}, &lent)
 	vm.settle()
 	out := Outcome{Kind: Failed, Ran: time.Duration(vm.state.RunNS())}

@@ -60,10 +60,11 @@ type Slot struct {
 	c     *shim.Slot
 	vm    *VM
 	runs  []*run
-	ops   []*waiter // by shim.Thread.Index
-	next  *Slot     // in the VM's free list
-	waits int       // ops that are out
-	used  bool      // some handler ran since Pin
+	ops   []*waiter     // by shim.Thread.Index
+	next  *Slot         // in the VM's free list
+	waits int           // ops that are out
+	used  bool          // some handler ran since Pin
+	ahead time.Duration // Options.Clock at Pin
 }
 
 // VM is where the slot's scripts run.

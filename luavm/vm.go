@@ -71,9 +71,12 @@ func openVM(p *Pool) (*VM, error) {
 func (vm *VM) boot() error {
 	o := &vm.pool.options
 	init, modules := lualib.Files()
-	list := make([]shim.Module, len(modules))
-	for i, m := range modules {
-		list[i] = shim.Module{Name: m.Name, Text: m.Text}
+	list := make([]shim.Module, 0, len(modules)+len(o.Modules))
+	for _, m := range modules {
+		list = append(list, shim.Module{Name: m.Name, Text: m.Text})
+	}
+	for _, m := range o.Modules {
+		list = append(list, shim.Module{Name: m.Name, Text: m.Text})
 	}
 	if err := vm.state.Provide(shimDicts(o.Dicts)); err != nil {
 		return err
@@ -126,6 +129,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 	run := shim.NewRun()
 	defer vm.state.FreeRun(run)
 	run.SetPhase(uint32(phase))
+	vm.readClock()
 	status := vm.state.Resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
 	vm.settle()
 	vm.heed()
@@ -144,6 +148,13 @@ func (vm *VM) once(src Source, phase Phase) error {
 		return errors.New("luavm: " + phase.String() + " had to be abandoned: it used more CPU than InitBudget")
 	}
 	return vm.failure(status, src.Name)
+}
+
+// readClock makes Lua's time that of a clock which is not the machine's.
+func (vm *VM) readClock() {
+	if clock := vm.pool.options.Clock; clock != nil {
+		vm.state.VM().Ahead = clock.Ahead().Seconds()
+	}
 }
 
 // settle copies what others read without the lock.
@@ -249,6 +260,9 @@ func (vm *VM) take() *Slot {
 	}
 	vm.seats.pinned++
 	s.c.Gen++
+	if clock := vm.pool.options.Clock; clock != nil {
+		s.ahead = clock.Ahead()
+	}
 	return s
 }
 

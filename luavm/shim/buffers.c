@@ -78,7 +78,7 @@ static void add_line(pg_vm *vm, int32_t level, const char *p, uint32_t n) {
   pg_line_add((pg_state *)vm, level, p, n);
 }
 
-static void update_time(pg_vm *vm) { vm->now = pg_wall(); }
+static void update_time(pg_vm *vm) { vm->now = pg_wall() + vm->ahead; }
 
 const pg_core_api *pg_core(void) {
   static const pg_core_api api = {

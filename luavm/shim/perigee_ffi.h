@@ -63,6 +63,7 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_SEMAPHORE = 7,       /* op_num: seconds at most; res: PG_RES_* */
   PG_OP_ABORT = 8,           /* until the client is gone */
   PG_OP_CAPTURE = 40,        /* subrequests: see capture.lua */
+  PG_OP_SPEC = 56,           /* what specs ask their host for: op_str */
 
   /* not the host's: the scheduler in thread.c acts on them */
   PG_OP_PARK = 254,          /* until another thread calls core.ready */
@@ -165,6 +166,7 @@ typedef struct pg_vm {       /* what Lua may see of its VM */
   pg_slot *slot;             /* the slot that runs now; read again after waits */
   pg_thread *thread;         /* and its light thread */
   double now;                /* cached time, epoch seconds (ngx.now) */
+  double ahead;              /* of the machine's clock, seconds; tests set it */
   int32_t worker_id, worker_count;
   int32_t exiting;
   int32_t log_level;         /* ngx.log below this importance is dropped */

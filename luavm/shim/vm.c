@@ -185,7 +185,7 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   s->in[PG_IN_BODY].p = body; s->in[PG_IN_BODY].n = body_n;
   s->in[PG_IN_DATA].p = data; s->in[PG_IN_DATA].n = data_n;
   s->phase = r->phase;
-  v->vm.now = pg_watch_now(begin);
+  v->vm.now = pg_watch_now(begin) + v->vm.ahead;
   pg_slot *idle = v->vm.slot;
   v->vm.slot = s;
   v->vm.thread = t;
