@@ -59,6 +59,7 @@ const (
 	EditArgs          EditKind = 9  // Value: raw query
 	EditBody          EditKind = 10 // Value: new request body
 	EditVariable      EditKind = 11 // Name, Value; Aux 1: nil
+	EditReason        EditKind = 12 // Value: text behind the status; empty: the usual one
 )
 
 // An Edit is one change that a script made. Name and Value are the slot's

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // lines is log text on its way from a VM to Options.Log: copied while the VM
@@ -43,5 +44,16 @@ func (l *lines) send(p *Pool, s *Slot) {
 	}
 	if cap(l.text) <= 64<<10 {
 		linePool.Put(l)
+	}
+}
+
+// Captures tells whether the pool keeps log lines: Options.Capture.
+func (p *Pool) Captures() bool { return p.ring != nil }
+
+// Capture gives a line that was not logged by a script to those who read
+// ngx.errlog.get_logs. line is as the log file has it.
+func (p *Pool) Capture(level int, line []byte) {
+	if p.ring != nil {
+		p.ring.Put(level, float64(time.Now().UnixMilli())/1000, line)
 	}
 }

@@ -72,7 +72,8 @@ type Options struct {
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
 
-	Clock Clock // nil: the machine's
+	Clock   Clock  // nil: the machine's
+	Capture uint32 // bytes of log lines kept for ngx.errlog.get_logs; 0: none
 
 	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
 	// Log takes one line of ngx.log or print, as "file:line: text". s is the

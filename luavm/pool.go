@@ -19,6 +19,7 @@ type Pool struct {
 	options Options
 	scripts []*Script
 	checker *shim.State // compiles what Add gets; gone after Start
+	ring    *shim.Ring  // log lines for ngx.errlog, or nil
 
 	places []atomic.Pointer[VM] // by worker
 	closed atomic.Bool
@@ -57,8 +58,15 @@ func NewPool(options Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	var ring *shim.Ring
+	if options.Capture > 0 {
+		if ring = shim.NewRing(options.Capture); ring == nil {
+			checker.Close()
+			return nil, fmt.Errorf("luavm: no memory to capture %d bytes of log lines", options.Capture)
+		}
+	}
 	return &Pool{
-		options: options, checker: checker,
+		options: options, checker: checker, ring: ring,
 		places: make([]atomic.Pointer[VM], options.Workers),
 		alive:  map[*VM]struct{}{},
 		done:   make(chan struct{}),

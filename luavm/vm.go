@@ -54,6 +54,7 @@ func openVM(p *Pool) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
+	state.Capture(p.ring)
 	vm := &VM{pool: p, state: state}
 	view := state.VM()
 	view.WorkerID = -1

@@ -20,6 +20,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		Workers:     workers(file),
 		CPUBudget:   c.CPUBudget.Std(),
 		MemoryLimit: uint64(memoryLimit(file)),
+		Capture:     uint32(c.CaptureErrorLog),
 		Path:        c.Path, CPath: c.CPath,
 		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
 		Prefix:   filepath.Clean(file.Root()) + "/",
@@ -31,7 +32,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 					rec = &ex.Record
 				}
 			}
-			state.Log.Write(observe.Level(level), rec, line)
+			state.Log.Relay(observe.Level(level), rec, line)
 		},
 	}
 	if o.RegexCache == 0 {
@@ -44,6 +45,16 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		o.InitWorker = source("init_worker", "init_worker_by_lua", c.InitWorker)
 	}
 	return luavm.NewPool(o)
+}
+
+// captureLog lets the scripts of pool read the log, if they are configured to:
+// what they log themselves they have already.
+func (s *State) captureLog(pool *luavm.Pool) {
+	if !pool.Captures() {
+		s.Log.SetTap(nil)
+		return
+	}
+	s.Log.SetTap(func(level observe.Level, line []byte) { pool.Capture(int(level), line) })
 }
 
 // declareDicts gets the shared dictionaries of a configuration; the caller

@@ -103,6 +103,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	file := snap.File
 	s.driver.SetLimits(limits(&file.Limits))
 	former := s.gateway.current.Swap(snap)
+	s.state.captureLog(snap.pool)
 	for address, l := range s.listeners {
 		if c, stays := tlsConfigs[address]; stays {
 			l.tls.Store(c)

@@ -124,4 +124,6 @@ end
 
 _G.ngx = ngx
 package.loaded.ngx = ngx
+P.offer_ffi()
+require "resty.core"
 P.guard_globals()

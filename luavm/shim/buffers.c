@@ -62,6 +62,7 @@ void pg_line_add(pg_state *v, int level, const char *p, size_t n) {
   pg_line line;
   uint32_t size;
   if (n > LINE_TEXT) n = LINE_TEXT;
+  if (v->ring) pg_capture(v, level, p, n);
   line.level = level;
   line.n = (uint32_t)n;
   size = (uint32_t)((sizeof line + n + 7) & ~(size_t)7);

@@ -133,3 +133,15 @@ func (*Run) SetPhase(uint32) {}
 
 // Forget does nothing.
 func (*State) Forget(*Slot) {}
+
+// A Ring cannot be had in this build.
+type Ring struct{}
+
+// NewRing refuses: this build has no LuaJIT.
+func NewRing(uint32) *Ring { return nil }
+
+// Put does nothing.
+func (*Ring) Put(int, float64, []byte) {}
+
+// Capture does nothing.
+func (*State) Capture(*Ring) {}

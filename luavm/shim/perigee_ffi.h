@@ -109,7 +109,8 @@ enum {                       /* log records */
   PG_EDIT_URI = 8,           /* v: decoded path; aux 1 = jump */
   PG_EDIT_ARGS = 9,          /* v: raw query string */
   PG_EDIT_BODY = 10,         /* v: new request body */
-  PG_EDIT_VAR = 11           /* k: variable name, v: value; aux 1 = nil */
+  PG_EDIT_VAR = 11,          /* k: variable name, v: value; aux 1 = nil */
+  PG_EDIT_REASON = 12        /* v: text behind the status; empty: the usual */
 };
 
 typedef struct pg_edit {     /* head of a record: k, then v, padded to 8 */
@@ -197,7 +198,8 @@ enum {                       /* pg_slot.flags written by the request API */
   PG_F_BODY_SEEN = 131072,   /* ngx.print gave at least one byte */
   PG_F_HEADER_ONLY = 262144, /* committed answer to HEAD: no body is taken */
   PG_F_BUFFERING = 524288,   /* HTTP/1.0: all is gathered to know its length */
-  PG_F_DISCARDED = 1048576   /* ngx.req.discard_body was called */
+  PG_F_DISCARDED = 1048576,  /* ngx.req.discard_body was called */
+  PG_F_REASON = 2097152      /* ngx.resp.set_status gave a reason */
 };
 
 enum { PG_SIDE_REQ = 0, PG_SIDE_RESP = 1 };

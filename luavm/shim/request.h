@@ -12,18 +12,18 @@
  * Offsets, not pointers: the log moves when it grows, and an offset can be
  * checked against the length that is true now.
  */
-typedef struct pg_entry {
+typedef struct pg_listed {
   uint32_t hash;               /* of the name, without case */
   uint32_t name, name_n;
   uint32_t value, value_n;
   uint8_t name_in, value_in;   /* PG_FROM_* */
   uint8_t gone;
-} pg_entry;
+} pg_listed;
 
 enum { PG_FROM_HEAD = 0, PG_FROM_LOG = 1 };
 
 typedef struct pg_list {       /* one side's fields */
-  pg_entry *e;
+  pg_listed *e;
   uint32_t n, cap;
   uint32_t log_seen;           /* the log is replayed up to here */
   int built;
@@ -52,9 +52,9 @@ pg_view *pg_view_of(const pg_slot *s, uint32_t side);
 int pg_view_next(const pg_view *v, uint32_t side, uint32_t i,
                  const char *name, uint32_t n, int how);
 pg_str pg_view_value(const pg_view *v, const pg_slot *s, uint32_t side,
-                     const pg_entry *e);
+                     const pg_listed *e);
 pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
-                    const pg_entry *e);
+                    const pg_listed *e);
 /* At least n bytes of this thread's text memory; NULL: none. */
 char *pg_view_text(pg_view *v, uint64_t n);
 char *pg_view_names(pg_view *v, uint64_t n);

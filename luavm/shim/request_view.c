@@ -189,18 +189,18 @@ static pg_str block_of(const pg_view *v, const pg_slot *s, uint32_t side,
 }
 
 pg_str pg_view_value(const pg_view *v, const pg_slot *s, uint32_t side,
-                     const pg_entry *e)
+                     const pg_listed *e)
 {
   return text_at(block_of(v, s, side, e->value_in), e->value, e->value_n);
 }
 
 pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
-                    const pg_entry *e)
+                    const pg_listed *e)
 {
   return text_at(block_of(v, s, side, e->name_in), e->name, e->name_n);
 }
 
-static pg_entry *append(pg_list *l)
+static pg_listed *append(pg_list *l)
 {
   if (l->n >= MAX_FIELDS ||
       hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e))
@@ -230,7 +230,7 @@ static int add_line(pg_list *l, const char *head, uint32_t at, uint32_t end,
 {
   const char *colon = memchr(head + at, ':', end - at);
   uint32_t name_n, value;
-  pg_entry *e;
+  pg_listed *e;
   if (!colon || colon == head + at)
     return 0;
   name_n = (uint32_t)(colon - head) - at;
@@ -278,7 +278,7 @@ int pg_view_next(const pg_view *v, uint32_t side, uint32_t i,
   const pg_list *l = &v->list[side];
   uint32_t h = name_hash(name, n, how);
   for (; i < l->n; i++) {
-    const pg_entry *e = &l->e[i];
+    const pg_listed *e = &l->e[i];
     if (e->hash != h || e->name_n != n || e->gone)
       continue;
     if (name_eq(pg_view_name(v, v->slot, side, e).p, name, n, how))
@@ -296,7 +296,7 @@ static int replay_one(pg_view *v, const pg_slot *s, uint32_t side,
   uint32_t mode = r->kind - (side == PG_SIDE_REQ ? PG_EDIT_REQ_SET
                                                  : PG_EDIT_RESP_SET);
   const char *k = s->log + at;
-  pg_entry *e = NULL;
+  pg_listed *e = NULL;
   int i = -1;
   if (mode != PG_FIELD_ADD) {
     while ((i = pg_view_next(v, side, (uint32_t)(i + 1), k, r->klen,

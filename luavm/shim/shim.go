@@ -94,7 +94,11 @@ func (s *State) Close() {
 }
 
 // Abandon leaks a poisoned state: its Lua heap is in an unknown condition.
-func (s *State) Abandon() { C.pg_watch_remove(s.c) }
+func (s *State) Abandon() {
+	C.pg_watch_remove(s.c)
+	C.pg_ring_drop(s.c.ring)
+	s.c.ring = nil
+}
 
 // Compile makes a handler of source text: the body of a function without
 // arguments. chunk is its name in Lua's form:

@@ -83,6 +83,7 @@ typedef struct pg_state {
   volatile int kill_stage, hooked, poisoned;
   uint64_t seen_call; int64_t seen_cpu; int seen_stage;  /* its thread only */
   uint64_t refused;          /* jumps put off: pc in a library, or crit */
+  struct pg_ring *ring;      /* where log lines are captured, or NULL */
   void *jump[5];             /* __builtin_setjmp */
 
   /* regex.c; the picture is there */
@@ -162,6 +163,14 @@ void pg_slot_shrink(pg_slot *);
 void pg_slot_free(pg_slot *);
 void pg_line_add(pg_state *, int level, const char *p, size_t n);
 
+/* ---- ring.c ---- */
+typedef struct pg_ring pg_ring;
+pg_ring *pg_ring_new(uint32_t size);          /* with one user; NULL: no memory */
+pg_ring *pg_ring_hold(pg_ring *);             /* one user more; NULL is allowed */
+void pg_ring_drop(pg_ring *);                 /* the last user frees it */
+void pg_ring_put(pg_ring *, int level, double time, const char *p, size_t n);
+void pg_capture(pg_state *, int level, const char *p, size_t n);
+
 /* ---- log.c ---- */
 int pg_lua_log(lua_State *);
 
@@ -171,6 +180,7 @@ int pg_watch_add(pg_state *);
 void pg_watch_remove(pg_state *);
 void pg_watch_restart(pg_state *);
 double pg_watch_now(int64_t mono_ns);
+pg_state *pg_inside(void);        /* what this thread runs now, or NULL */
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
 
 /* ---- ranges.c ---- */

@@ -145,6 +145,7 @@ void pg_free(pg_state *v) {   /* after lua_close, or for a poisoned state */
     pg_slot_free(v->vm.slot);
     pg_matcher_free(v);
   }
+  pg_ring_drop(v->ring);
   free(v->lines);
   free(v->notes);
   free(v);

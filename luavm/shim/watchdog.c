@@ -99,6 +99,8 @@ static int can_jump;
 
 /* ---- in the thread that runs Lua ---- */
 
+pg_state *pg_inside(void) { return inside; }
+
 static void over_budget(lua_State *L, lua_Debug *ar) {
   (void)ar;
   if (!inside || !inside->hooked) { lua_sethook(L, NULL, 0, 0); return; }

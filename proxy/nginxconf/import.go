@@ -167,6 +167,13 @@ func (m *importer) once(d *directive, s *scope) {
 			return
 		}
 		o.dicts = append(o.dicts, pair{d.arg(0), size})
+	case "lua_capture_error_log":
+		size, ok := size(d.arg(0))
+		if !ok {
+			m.leave(d, "%q is no size", d.arg(0))
+			return
+		}
+		o.luaCapture = size
 	case "lua_package_path":
 		o.luaPath = searchPath(d.arg(0))
 	case "lua_package_cpath":

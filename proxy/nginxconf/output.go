@@ -24,6 +24,7 @@ type output struct {
 	limits, dicts, variables  []pair
 	regex                     []pair
 	luaPath, luaCPath         string
+	luaCapture                string
 	init, initWorker          *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
 	listeners                 []string
@@ -250,6 +251,7 @@ func (o *output) lua() *yaml.Node {
 	l.text("cpath", o.luaCPath)
 	l.pairs("shared_dicts", o.dicts, plains)
 	l.pairs("regex", o.regex, plains)
+	l.plain("capture_error_log", o.luaCapture)
 	if o.broken {
 		l.text("broken_scripts", "answer")
 	}

@@ -41,6 +41,7 @@ type Log struct {
 	*sink
 	level atomic.Uint32
 	pid   int
+	tap   atomic.Pointer[func(Level, []byte)]
 }
 
 // OpenLog opens the file and starts the writer.
@@ -95,14 +96,32 @@ func (l *Log) Enabled(level Level) bool { return level <= l.Level() }
 // line feed and tab are written \xHH, so that a message cannot drive a terminal.
 func (l *Log) Write(level Level, rec *Record, message []byte) {
 	if l.Enabled(level) {
-		writeLine(l, level, rec, message)
+		writeLine(l, level, rec, message, l.tap.Load())
 	}
 }
 
 // Print is Write for a message that is a string.
 func (l *Log) Print(level Level, rec *Record, message string) {
 	if l.Enabled(level) {
-		writeLine(l, level, rec, message)
+		writeLine(l, level, rec, message, l.tap.Load())
+	}
+}
+
+// SetTap makes tap see each line that is logged, without its line feed, but for
+// those of Relay; nil: nobody. The line is lent for the call, which may come
+// from any goroutine.
+func (l *Log) SetTap(tap func(level Level, line []byte)) {
+	if tap == nil {
+		l.tap.Store(nil)
+		return
+	}
+	l.tap.Store(&tap)
+}
+
+// Relay is Write for a message that the tap's owner has seen already.
+func (l *Log) Relay(level Level, rec *Record, message []byte) {
+	if l.Enabled(level) {
+		writeLine(l, level, rec, message, nil)
 	}
 }
 
@@ -118,7 +137,7 @@ func (l *Log) Reopen() error { return l.sink.Reopen() }
 // after limit with ErrStuck.
 func (l *Log) Close(limit time.Duration) error { return l.sink.Close(limit) }
 
-func writeLine[T []byte | string](l *Log, level Level, rec *Record, message T) {
+func writeLine[T []byte | string](l *Log, level Level, rec *Record, message T, tap *func(Level, []byte)) {
 	c, p := l.reserve()
 	if c == nil {
 		return
@@ -128,6 +147,9 @@ func writeLine[T []byte | string](l *Log, level Level, rec *Record, message T) {
 	dst = appendMessage(dst, message)
 	if rec != nil {
 		dst = appendExchange(dst, rec)
+	}
+	if tap != nil {
+		(*tap)(level, dst)
 	}
 	c.buf = append(dst, '\n')
 }

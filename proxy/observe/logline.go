@@ -126,6 +126,9 @@ func (h *slogHandler) Handle(_ context.Context, r slog.Record) error {
 		dst = appendAttr(dst, h.prefix, a)
 		return true
 	})
+	if tap := h.log.tap.Load(); tap != nil {
+		(*tap)(level, dst)
+	}
 	c.buf = append(dst, '\n')
 	return nil
 }

@@ -33,6 +33,10 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 		case luavm.EditBody:
 			ex.Body = append(ex.Body[:0], e.Value...)
 			ex.BodyRead = true
+		case luavm.EditReason:
+			if !ex.Place.HeadSent {
+				ex.Resp.SetStatusMessage(e.Value)
+			}
 		case luavm.EditVariable:
 			ex.SetVariable(e.Name, e.Value)
 		}

@@ -138,6 +138,10 @@ type Settings struct {
 	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
 	// Regex bounds ngx.re.
 	Regex Regex `yaml:"regex"`
+	// CaptureErrorLog is how much of the process log is kept in memory for
+	// ngx.errlog.get_logs, shared by all VMs; a reload empties it. Default 0:
+	// nothing. nginx: lua_capture_error_log (per worker there).
+	CaptureErrorLog unit.Size `yaml:"capture_error_log"`
 	// Init runs once in every VM when it is made, before any request. nginx:
 	// init_by_lua, which runs once per process: what it writes to shared
 	// dictionaries must bear repetition.
@@ -200,6 +204,8 @@ func (s *Settings) Sources() iter.Seq2[string, *Source] {
 const (
 	minMemory = 4 * unit.MiB
 	minDict   = 12 * unit.KiB // nginx's smallest lua_shared_dict
+	// what the longest line needs, as in nginx, and what offsets can count
+	minCapture, maxCapture = 2 * unit.KiB, unit.GiB
 )
 
 var dictName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
@@ -220,6 +226,9 @@ func (s *Settings) Check() []unit.Problem {
 	}
 	if s.MemoryLimit != 0 && s.MemoryLimit < minMemory {
 		report("memory_limit", fmt.Sprintf("size %q is too small for a VM", s.MemoryLimit), "write at least "+minMemory.String()+", or 0 for the default")
+	}
+	if c := s.CaptureErrorLog; c != 0 && (c < minCapture || c > maxCapture) {
+		report("capture_error_log", fmt.Sprintf("size %q cannot hold log lines", c), fmt.Sprintf("write %v to %v, or 0 for none", minCapture, maxCapture))
 	}
 	if s.CPUBudget != 0 && s.CPUBudget.Std() < 1e6 {
 		report("cpu_budget", fmt.Sprintf("duration %q is shorter than the watch can measure", s.CPUBudget), "write at least 1ms, or 0 for no limit")

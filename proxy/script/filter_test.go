@@ -117,3 +117,36 @@ func TestClearedHostBecomesTheEndpoints(t *testing.T) {
 		t.Errorf("%d %q", a.StatusCode, a.Body)
 	}
 }
+
+func TestReasonBehindTheStatus(t *testing.T) {
+	for _, c := range []struct{ name, script, want string }{
+		{"own", `require "ngx.resp".set_status(404, "Gone Fishing") ngx.say("x") ngx.exit(ngx.OK)`, "HTTP/1.1 404 Gone Fishing\r\n"},
+		{"taken back", `require "ngx.resp".set_status(404, "Gone Fishing") ngx.status = 403 ngx.say("x") ngx.exit(ngx.OK)`, "HTTP/1.1 403 Forbidden\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := gateway(t, "", "      access: |\n        "+c.script+"\n")
+			if got := g.Talk("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", 3*time.Second); !strings.HasPrefix(got, c.want) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestScriptsReadTheLog(t *testing.T) {
+	g := gateway(t, "capture_error_log: 16KiB", `      access: |
+        if ngx.var.arg_fail then error("on purpose") end
+        ngx.log(ngx.WARN, "of this run")
+        ngx.say(table.concat(require "ngx.errlog".get_logs(), "\n"))
+        return ngx.exit(200)
+`)
+	g.Get("/?fail=1")
+	body := g.Get("/").Body
+	for _, want := range []string{"on purpose", `, client: 127.0.0.1, server: `, `request: "GET /?fail=1 HTTP/1.1"`, "of this run"} {
+		if n := strings.Count(body, want); n == 0 || want == "of this run" && n != 1 {
+			t.Errorf("%q is there %d times in %s", want, n, body)
+		}
+	}
+	if !g.WaitLog("of this run") {
+		t.Error("the log itself lacks what was captured")
+	}
+}

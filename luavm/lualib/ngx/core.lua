@@ -67,7 +67,7 @@ local INIT = C.PG_PHASE_INIT
 function P.getters.ctx()
   local slot = vm.slot
   if slot.phase == INIT then
-    error("no request found", 3)
+    error("no request found", 2)
   end
   local id = slot.id
   local ctx = contexts[id]
@@ -80,18 +80,41 @@ end
 
 function P.setters.ctx(ctx)
   if type(ctx) ~= "table" then
-    error("ctx should be a table while getting a " .. type(ctx), 3)
+    error("ctx should be a table while getting a " .. type(ctx), 2)
   end
   local slot = vm.slot
   if slot.phase == INIT then
-    error("no request found", 3)
+    error("no request found", 2)
   end
   contexts[slot.id] = ctx
+end
+
+-- where resty.core keeps them, for libraries that look there
+debug.getregistry().ngx_lua_ctx_tables = contexts
+
+-- require of what is loaded, compiled: the standard one is a C function. It
+-- marks modules that are being loaded, and tells of circles.
+local loaded, load_module = package.loaded, require
+local mark
+
+package.preload["mark of loading"] = function(name)
+  mark = loaded[name]
+end
+load_module "mark of loading"
+loaded["mark of loading"], package.preload["mark of loading"] = nil, nil
+
+function G.require(name)
+  local module = loaded[name]
+  if module and module ~= mark then
+    return module
+  end
+  return load_module(name)
 end
 
 local config, prefix = ngx.config, P.prefix
 
 config.debug = false
+config.is_console = false
 config.subsystem = "http"
 config.nginx_version = 1022001
 config.ngx_lua_version = 10023
@@ -100,8 +123,10 @@ function config.prefix()
   return prefix
 end
 
+-- what of nginx's options perigee has the equivalent of
 function config.nginx_configure()
-  return ""
+  return " --with-http_ssl_module --with-http_realip_module "
+    .. "--with-pcre --with-pcre-jit --with-threads"
 end
 
 -- Handlers of all exchanges share one global table, as in OpenResty, which

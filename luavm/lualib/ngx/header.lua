@@ -20,7 +20,7 @@ local new_tab = require "table.new"
 local vm = P.vm
 local slot_of_request, is_sent = P.slot_of_request, P.is_sent
 local values, set_field = P.request.values, P.request.set_field
-local log = P.core.log
+local log, edit = P.core.log, P.core.edit
 
 local RESP = C.PG_SIDE_RESP
 local SET, ADD, CLEAR = C.PG_FIELD_SET, C.PG_FIELD_ADD, C.PG_FIELD_CLEAR
@@ -112,7 +112,14 @@ local function get_status(...)
   return slot_of_request().status
 end
 
-local function set_status(status, ...)
+local function set_reason(s, reason)
+  if edit(s, C.PG_EDIT_REASON, 0, nil, 0, reason, #reason) ~= 0 then
+    error("no memory", 3)
+  end
+  s.flags = bor(s.flags, C.PG_F_REASON)
+end
+
+local function set_status(status, reason, ...)
   local s = slot_of_request()
   if type(status) ~= "number" then
     status = tonumber(status)
@@ -129,10 +136,14 @@ local function set_status(status, ...)
   end
   s.status = status
   s.flags = bor(s.flags, C.PG_F_STATUS_SET)
+  if reason or band(s.flags, C.PG_F_REASON) ~= 0 then
+    set_reason(s, reason or "")
+  end
 end
 
 P.getters.status = get_status
 P.setters.status = set_status
+P.set_status = set_status
 
 function P.getters.headers_sent(...)
   return is_sent(slot_of_request())

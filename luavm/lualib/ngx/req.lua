@@ -141,6 +141,8 @@ local function write_field(name, value, add)
   end
 end
 
+P.write_request_field = write_field
+
 function req.set_header(name, value)
   write_field(name, value, false)
 end

@@ -59,12 +59,29 @@ function P.ngx.resp.get_headers(max, raw)
   return headers
 end
 
-local write_field = P.write_response_field
+local write_field, set_status = P.write_response_field, P.set_status
+local unsafe_byte = P.request.unsafe_byte
 
 -- require "ngx.resp" of lua-resty-core
 package.loaded["ngx.resp"] = {
   version = P.resty_core_version,
+
   add_header = function(name, value)
     write_field(name, value, true)
+  end,
+
+  -- status with a text of its own behind it
+  set_status = function(status, reason)
+    reason = P.check_string(reason, 2)
+    if unsafe_byte(reason, #reason) >= 0 then
+      error("bad argument #2 to 'set_status' (a control character)", 2)
+    end
+    set_status(status, reason)
+  end,
+
+  -- nginx would leave out its checks of If-Match and the like, which are not
+  -- made here for answers of scripts
+  bypass_if_checks = function()
+    slot_of_request()
   end,
 }

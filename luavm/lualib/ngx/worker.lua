@@ -8,6 +8,7 @@ ffi.cdef "int getpid(void);"
 
 local getpid = ffi.C.getpid
 local vm, worker = P.vm, P.ngx.worker
+local INIT, INIT_WORKER = ffi.C.PG_PHASE_INIT, ffi.C.PG_PHASE_INIT_WORKER
 
 -- nil before the VM has its place, as in nginx's master
 function worker.id()
@@ -24,6 +25,10 @@ function worker.pid()
 end
 
 function worker.pids()
+  local phase = vm.slot.phase
+  if phase == INIT or phase == INIT_WORKER then
+    return nil, "API disabled in the current context"
+  end
   local pids, pid = {}, getpid()
   for i = 1, vm.worker_count do
     pids[i] = pid
