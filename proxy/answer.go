@@ -13,7 +13,10 @@ import (
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	layEarly(ex)
-	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 {
+	if ex.Place.Source != exchange.FromUpstream && !g.judge(ex) {
+		return true
+	}
+	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 && ex.Resp.StatusCode() != 304 {
 		ex.Resp.SetContentType(defaultType)
 	}
 	if ex.Route != nil && !ex.Place.Plain {
@@ -102,6 +105,10 @@ func (g *Gateway) nextChunk(ex *exchange.Exchange) bool {
 		ex.Chunk, ex.Last = ex.Out, ex.Ended
 	case exchange.FromUpstream:
 		if !g.upstreamChunk(ex) {
+			return p.Step != stepChunk
+		}
+	case exchange.FromFile:
+		if !g.fileChunk(ex) {
 			return p.Step != stepChunk
 		}
 	default:
@@ -283,7 +290,8 @@ func (g *Gateway) written(ex *exchange.Exchange) bool {
 // needsScripts tells whether filters are still to run for the answer's body or
 // the log.
 func needsScripts(ex *exchange.Exchange) bool {
-	return ex.Route == nil || ex.Place.Source != exchange.FromUpstream ||
+	streams := ex.Place.Source == exchange.FromUpstream || ex.Place.Source == exchange.FromFile
+	return ex.Route == nil || !streams ||
 		len(ex.Route.Steps[exchange.Body])+len(ex.Route.Steps[exchange.Log]) > 0
 }
 

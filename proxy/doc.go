@@ -18,13 +18,13 @@
 //	   v
 //	 access filters --- script
 //	   v
-//	 content filters -- respond, script                    (may answer)
+//	 content filters -- respond, static, script                 (may answer)
 //	   v                                                   forward.go
 //	 short body -> endpoint -> connection -> send -> response head
 //	   |              ^                                |
 //	   |              +--------- retry <---------------+
 //	   v                                                   answer.go
-//	 header filters --- script, transform; then framing is decided
+//	 header filters --- script, transform, static; then framing is decided
 //	   v
 //	 +> next piece of body -> body filters (script) -> write --+
 //	 +---------------------------------------------------------+
@@ -51,7 +51,7 @@
 //	proxy            gateway, forwarding, answers, snapshots, listeners
 //	proxy/serve      the goroutine driver: connections, framing, ops
 //	proxy/exchange   the exchange and the words of filters and drivers
-//	proxy/script     filters that run Lua; proxy/respond, proxy/transform
+//	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions
 //	proxy/upstream   endpoints, their connections, round robin
@@ -59,6 +59,7 @@
 //	proxy/admin      the admin listener
 //	proxy/wire       HTTP/1.1 framing, strict, for both directions
 //	proxy/socket     sockets with fewer steps than net.Conn
+//	proxy/disk       files below a directory, and never outside
 //	proxy/unit       scalar types of the configuration
 //	luavm            LuaJIT in the process; knows no HTTP
 //

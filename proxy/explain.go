@@ -140,6 +140,10 @@ func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	switch {
 	case r.Respond != nil:
 		fmt.Fprintf(b, "answer: %d, from the configuration\n", r.Respond.Status)
+	case r.Static != nil && !r.Static.Alias.IsZero():
+		fmt.Fprintf(b, "answer: files, %s in the place of what matched\n", r.Static.Alias)
+	case r.Static != nil:
+		fmt.Fprintf(b, "answer: files below %s\n", r.Static.Root)
 	case r.Upstream != "":
 		fmt.Fprintf(b, "upstream: %s\n", r.Upstream)
 		u := file.Upstreams[r.Upstream]

@@ -5,6 +5,7 @@ import (
 	"perigee/proxy/exchange"
 	"perigee/proxy/respond"
 	"perigee/proxy/script"
+	"perigee/proxy/static"
 	"perigee/proxy/transform"
 )
 
@@ -17,6 +18,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		edit    *transform.Filter
 		lua     *script.Filter
 		respond *respond.Filter
+		files   *static.Filter
 		err     error
 	)
 	if c.Transform != nil {
@@ -24,6 +26,10 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
+	}
+	if c.Static != nil {
+		files = static.New(*c.Static, c.Match.Paths, b.snapshot.File.Root(), b.snapshot.state.report)
+		r.IfModifiedSince = files.Policy()
 	}
 	if c.Lua != nil {
 		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {
@@ -39,9 +45,11 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
+		{exchange.Content, files, files != nil},
 		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
 		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
 		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
+		{exchange.Header, files, files != nil}, // ranges of what the others left
 		{exchange.Body, lua.At(exchange.Body), lua.Has(exchange.Body)},
 		{exchange.Log, lua.At(exchange.Log), lua.Has(exchange.Log)},
 	} {

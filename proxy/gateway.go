@@ -109,6 +109,9 @@ func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
 // match finds the route and lays out its filters.
 func (g *Gateway) match(ex *exchange.Exchange) bool {
 	snap := ex.Snapshot.(*Snapshot)
+	if ex.Lookup.Asked != 0 {
+		ex.ReleaseFiles() // of the route before
+	}
 	r, found := snap.match(ex)
 	if r == nil {
 		if found == route.WrongMethod {
@@ -185,6 +188,9 @@ func (g *Gateway) respond(ex *exchange.Exchange) bool {
 		localError(ex, status)
 	}
 	ex.Place.Source = exchange.FromOut
+	if ex.File.IsOpen() && !ex.Scripted {
+		ex.Place.Source = exchange.FromFile
+	}
 	ex.Place.Step = stepChunk
 	if !ex.Place.HeadDone {
 		ex.Place.Step = stepHeader
@@ -201,6 +207,7 @@ func (g *Gateway) end(ex *exchange.Exchange) bool {
 	if ex.Pending() {
 		return false
 	}
+	ex.ReleaseFiles()
 	ex.Record.Duration = time.Since(ex.Record.Start)
 	ex.Record.BytesIn, ex.Record.BytesOut = ex.Down.Received(), ex.Down.Written()
 	ex.Place.Answer = 0

@@ -28,7 +28,7 @@ type layer struct {
 // first; the lowest row that can see all it needs is the right one.
 var layers = []layer{
 	{
-		packages: []string{"luavm/lualib", "luavm/shim", "proxy/socket", "proxy/unit", "proxy/wire", "ratelimit"},
+		packages: []string{"luavm/lualib", "luavm/shim", "proxy/disk", "proxy/socket", "proxy/unit", "proxy/wire", "ratelimit"},
 		private:  "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
 	},
 	{
@@ -46,7 +46,7 @@ var layers = []layer{
 	{
 		packages: []string{
 			"proxy/ai", "proxy/auth", "proxy/cache", "proxy/limit",
-			"proxy/respond", "proxy/script", "proxy/transform",
+			"proxy/respond", "proxy/script", "proxy/static", "proxy/transform",
 		},
 		private: "features are blind to each other: what a later stage needs of an earlier one is a named field of the exchange",
 	},

@@ -105,6 +105,18 @@ func (s *State) attemptFailed(ex *exchange.Exchange, err error) {
 	s.Log.Print(observe.LevelError, &ex.Record, err.Error())
 }
 
+// report writes what a filter has to say of an exchange.
+func (s *State) report(level observe.Level, ex *exchange.Exchange, message string) {
+	if s.Log.Enabled(level) {
+		s.Log.Print(level, &ex.Record, message)
+	}
+}
+
+// fileFailed notes that a file ended before its time or could not be read.
+func (s *State) fileFailed(ex *exchange.Exchange, err error) {
+	s.Log.Print(observe.LevelError, &ex.Record, "a file could not be read to its end while it was sent: "+err.Error())
+}
+
 // problem reports what concerns no exchange.
 func (s *State) problem(message string) { s.Log.Print(observe.LevelError, nil, message) }
 

@@ -33,6 +33,9 @@ func (a asked) Query(name string) ([]byte, bool) {
 // match finds the route of an exchange. A request that was turned round by a
 // script or an error page may reach internal routes.
 func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome) {
+	if ex.Jump != "" {
+		return s.jump(ex)
+	}
 	origin := route.Outside
 	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 {
 		origin = route.Inside
@@ -52,6 +55,19 @@ func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome)
 		ex.Captures = append(ex.Captures, group)
 	}
 	return s.routes[result.Rule], route.Found
+}
+
+// jump takes the exchange to the route that a filter named.
+func (s *Snapshot) jump(ex *exchange.Exchange) (*exchange.Route, route.Outcome) {
+	name := ex.Jump
+	ex.Jump = ""
+	ex.Captures = ex.Captures[:0]
+	for _, r := range s.routes {
+		if r.Name == name {
+			return r, route.Found
+		}
+	}
+	return nil, route.NotFound
 }
 
 // evaluate gives the configuration's variables their values, once per exchange.

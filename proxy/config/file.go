@@ -3,6 +3,7 @@ package config
 import (
 	"perigee/proxy/respond"
 	"perigee/proxy/script"
+	"perigee/proxy/static"
 	"perigee/proxy/transform"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
@@ -240,7 +241,7 @@ type Drain struct {
 func (d *Drain) SetDefaults() { d.Timeout = unit.Duration(30e9) }
 
 // Route is one entry of routes: what it matches, and what is done then. A
-// route is served by an upstream, a respond block or a lua.content script; one
+// route is served by an upstream, a respond or static block or a lua.content script; one
 // with only rewrite or access scripts is allowed too, and answers 404 when they
 // neither answer nor go elsewhere.
 type Route struct {
@@ -261,6 +262,8 @@ type Route struct {
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
 	Respond *respond.Config `yaml:"respond,omitempty"`
+	// Static answers with files of a directory.
+	Static *static.Config `yaml:"static,omitempty"`
 	// Upstream is the name of an entry of upstreams. nginx: proxy_pass.
 	Upstream string `yaml:"upstream,omitempty"`
 	// Proxy says what the upstream is told.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"perigee/proxy/unit"
@@ -38,7 +39,7 @@ func (c *checker) purpose(path string, r *Route) {
 	for _, s := range [...]struct {
 		name string
 		set  bool
-	}{{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"lua.content", content}} {
+	}{{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"static", r.Static != nil}, {"lua.content", content}} {
 		if s.set {
 			serving = append(serving, s.name)
 		}
@@ -48,7 +49,7 @@ func (c *checker) purpose(path string, r *Route) {
 	case len(serving) > 1:
 		c.report(path, "a route is served by one thing, not by "+strings.Join(serving, " and "), "keep one of them")
 	case len(serving) == 0 && !early:
-		c.report(path, "nothing serves this route", "add upstream, respond or lua.content")
+		c.report(path, "nothing serves this route", "add upstream, respond, static or lua.content")
 	}
 	if r.Upstream != "" {
 		if _, ok := c.Upstreams[r.Upstream]; !ok {
@@ -80,6 +81,9 @@ func (c *checker) routeParts(path string, r *Route) {
 	if r.Respond != nil {
 		c.problems(path+".respond", r.Respond.Check())
 	}
+	if r.Static != nil {
+		c.static(path+".static", r)
+	}
 	if r.Transform != nil {
 		c.problems(path+".transform", r.Transform.Check())
 	}
@@ -88,6 +92,28 @@ func (c *checker) routeParts(path string, r *Route) {
 	if r.Proxy.Via != "" && !unit.IsToken(r.Proxy.Via) {
 		c.report(path+".proxy.via", fmt.Sprintf("via %q is not one word", r.Proxy.Via), "write a name without blanks, such as perigee")
 	}
+}
+
+// static checks a static block together with what lies around it.
+func (c *checker) static(path string, r *Route) {
+	c.problems(path, r.Static.Check())
+	regex := slices.ContainsFunc(r.Match.Paths, func(p unit.Pattern) bool { return p.Regexp != nil })
+	if regex && !r.Static.Alias.IsZero() && len(r.Static.TryFiles) > 0 {
+		c.report(path+".try_files", "the alias of a route matched by an expression is one file", "use root, or remove try_files")
+	}
+	name := r.Static.JumpsTo()
+	if name == "" || slices.ContainsFunc(c.Routes, func(r Route) bool { return r.Name == name }) {
+		return
+	}
+	names := make([]string, len(c.Routes))
+	for i := range c.Routes {
+		names[i] = c.Routes[i].Name
+	}
+	hint := "@ is followed by the name of a route"
+	if near, found := nearest(name, names); found {
+		hint = fmt.Sprintf("did you mean %q?", "@"+near)
+	}
+	c.report(fmt.Sprintf("%s.try_files[%d]", path, len(r.Static.TryFiles)-1), fmt.Sprintf("there is no route %q", name), hint)
 }
 
 // match checks methods and names of predicates; patterns have parsed already.

@@ -84,6 +84,10 @@ type Exchange struct {
 	Route    *Route
 	Captures [][]byte
 	Restarts int
+	// Jump is the name of the route that a filter which answered Restart wants;
+	// empty: whichever matches. It keeps path and query (nginx: a named
+	// location).
+	Jump string
 	// Place is where the gateway's steps stand.
 	Place Place
 
@@ -104,6 +108,9 @@ type Exchange struct {
 	Send Send
 	// Down takes the answer.
 	Down Downstream
+	// Lookup is what a filter asks the disk; File is an answer's body on it.
+	Lookup Lookup
+	File   FileBody
 
 	// Lua is the exchange's seat in a VM, taken by its first script.
 	Lua *luavm.Slot
@@ -184,6 +191,7 @@ const (
 	FromOut             // Exchange.Out, all of it
 	FromFilter          // Exchange.Out now, and more from the filter that emits
 	FromUpstream        // the connection Exchange.Up
+	FromFile            // Exchange.File
 )
 
 // Send is the argument of OpWrite.
@@ -278,8 +286,10 @@ func Release(ex *Exchange) {
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
 	ex.Chunk = nil
 	ex.Captures, ex.Vars = ex.Captures[:0], ex.Vars[:0]
+	ex.Jump = ""
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
 	ex.Place, ex.Send = Place{}, Send{}
+	ex.ReleaseFiles()
 	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
 	ex.Tried.Reset()
 	ex.Lua, ex.Bare = nil, false

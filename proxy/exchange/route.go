@@ -21,6 +21,8 @@ type Route struct {
 	// Internal routes are reached by name, error pages and scripts only.
 	Internal bool
 	Proxy    Proxy
+	// IfModifiedSince is how the condition of that name is judged.
+	IfModifiedSince ModifiedPolicy
 	// BodyLimit bounds a request's body in bytes; 0: no bound.
 	BodyLimit int64
 	Metrics   *observe.RouteMetrics

@@ -33,8 +33,8 @@ type Verdict uint8
 const (
 	// Continue: the next filter of the stage, or the next stage, may run.
 	Continue Verdict = iota
-	// Respond: the answer is complete in Exchange.Resp and Exchange.Out; the
-	// remaining request stages are skipped.
+	// Respond: the answer is complete in Exchange.Resp and Exchange.Out, or
+	// Exchange.File if it is open; the remaining request stages are skipped.
 	Respond
 	// Wait: at least one op was posted; the filter is called again with the
 	// same stage when one of its ops has completed.

@@ -87,6 +87,10 @@ func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
 		op.Err = c.Write(ex, ex.Send)
 	case exchange.OpTunnel:
 		op.Err = c.tunnel(ex)
+	case exchange.OpLookup:
+		ex.Lookup.Run(int(op.Int))
+	case exchange.OpReadFile:
+		ex.Chunk, op.Err = ex.File.Next()
 	default:
 		luavm.Perform(op)
 	}
