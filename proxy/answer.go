@@ -13,11 +13,15 @@ import (
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	layEarly(ex)
+	if ex.Place.Status != 0 {
+		ex.Resp.SetStatusCode(ex.Place.Status)
+		ex.Place.Status = 0
+	}
 	if ex.Place.Source != exchange.FromUpstream && !g.judge(ex) {
 		return true
 	}
-	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 && ex.Resp.StatusCode() != 304 {
-		ex.Resp.SetContentType(defaultType)
+	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 && ex.Resp.StatusCode() != 304 && ex.Route != nil {
+		ex.Resp.SetContentType(ex.Route.DefaultType)
 	}
 	if ex.Route != nil && !ex.Place.Plain {
 		steps := ex.Route.Steps[exchange.Header]
@@ -44,10 +48,6 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	ex.Place.Step = stepChunk
 	return true
 }
-
-// defaultType is the type of an answer whose script named none (nginx:
-// default_type).
-const defaultType = "text/plain"
 
 // frame chooses the framing of the answer's body (RFC 9112 §6): a promised
 // length if it is known and no filter may change it, else chunks, else the end

@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 
+	"perigee/luavm"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/proxy/route"
@@ -35,6 +37,9 @@ func (g *Gateway) fail(ex *exchange.Exchange, status int, why string) bool {
 
 // localError makes the plain answer for a status.
 func localError(ex *exchange.Exchange, status int) {
+	if ex.Place.Status != 0 {
+		status = ex.Place.Status // the error is a redirect
+	}
 	ex.Resp.SetContentType("text/plain")
 	ex.Out = strconv.AppendInt(ex.Out[:0], int64(status), 10)
 	ex.Out = append(ex.Out, ' ')
@@ -43,21 +48,58 @@ func localError(ex *exchange.Exchange, status int) {
 	ex.Scripted = false
 }
 
-// errorPage turns to the route that the configuration names for a status. The
-// answer keeps the status; a page that fails itself is not replaced again.
+// errorPage turns to what the configuration has for a status. A page that fails
+// itself is not replaced again.
 func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
-	snap := ex.Snapshot.(*Snapshot)
-	page, ok := snap.errorPages[status]
+	ex.Place.Status = 0 // of a page that has failed
+	pages := ex.Snapshot.(*Snapshot).errorPages
+	if ex.Route != nil {
+		pages = ex.Route.ErrorPages
+	}
+	page, ok := pages[status]
 	if !ok || ex.Place.ErrorPage != 0 {
 		return false
 	}
 	ex.Place.ErrorPage = status
-	ex.Path = append(ex.Path[:0], page...)
-	ex.Query = nil
-	ex.Rewritten = true
+	switch page.Status {
+	case 0:
+		ex.Place.Status = status
+	case exchange.OwnStatus:
+	default:
+		ex.Place.Status = page.Status
+	}
+	switch {
+	case !page.Redirect.IsZero():
+		redirectPage(ex, page)
+		return false
+	case page.Route != "":
+		ex.Jump = page.Route
+	default:
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], page.Path)
+		path, query, _ := bytes.Cut(ex.Scratch, []byte{'?'})
+		ex.Path = append(ex.Path[:0], path...)
+		ex.SetQuery(query)
+		if !ex.Req.IsHead() {
+			ex.Req.SetMethod("GET")
+		}
+	}
+	if ex.Lua != nil {
+		ex.Lua.ClearFlags(luavm.FlagStatusSet)
+		ex.Lua.SetStatus(ex.Place.Status)
+	}
+	ex.Stale = true
 	ex.Tried.Reset()
 	ex.Place.Step = stepMatch
 	return true
+}
+
+// redirectPage makes the error a redirect.
+func redirectPage(ex *exchange.Exchange, page exchange.ErrorPage) {
+	if page.Status <= 0 {
+		ex.Place.Status = 302
+	}
+	ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], page.Redirect)
+	exchange.SetResponse(&ex.Resp, "Location", ex.Scratch)
 }
 
 // hangup closes the connection without an answer.

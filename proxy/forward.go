@@ -163,10 +163,23 @@ func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
 	if ex.UpRes.Status == 101 && !ex.Head.Upgrade {
 		return g.attemptBroke(ex, errUnasked)
 	}
+	if ex.UpRes.Status >= 300 && ex.Route.Proxy.Intercept && g.intercepted(ex) {
+		return true
+	}
 	g.fillResponse(ex)
 	ex.Place.Source = exchange.FromUpstream
 	ex.Place.Step = stepHeader
 	return true
+}
+
+// intercepted turns to the error page of an upstream's status, if there is one.
+func (g *Gateway) intercepted(ex *exchange.Exchange) bool {
+	if _, ok := ex.Route.ErrorPages[ex.UpRes.Status]; !ok || ex.Place.ErrorPage != 0 {
+		return false
+	}
+	endAttempt(ex)
+	dropUpstream(ex, upstream.Abandoned)
+	return g.fail(ex, ex.UpRes.Status, "intercepted")
 }
 
 var errUnasked = errors.New("endpoint switched protocols (101) though no upgrade was asked for")

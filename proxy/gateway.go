@@ -121,6 +121,8 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 	}
 	if ex.Route == nil {
 		snap.evaluate(ex)
+	} else {
+		ex.Stale = true
 	}
 	ex.Route = r
 	ex.BodyLimit = r.BodyLimit

@@ -26,7 +26,7 @@ type Snapshot struct {
 	File          *config.File
 	table         *route.Table
 	routes        []*exchange.Route
-	errorPages    map[int]string
+	errorPages    map[int]exchange.ErrorPage
 	inflightLimit int64
 	variables     []variable
 	groups        map[string]*upstream.Group
@@ -111,7 +111,7 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	}
 	s := &Snapshot{
 		File: file, state: state, groups: map[string]*upstream.Group{},
-		errorPages:    file.ErrorPages,
+		errorPages:    config.Pages(file.ErrorPages),
 		inflightLimit: int64(file.Limits.Inflight),
 		variables:     variables(file),
 		unmatched:     state.Metrics.Route(""),
@@ -172,8 +172,15 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	s := b.snapshot
 	r := &exchange.Route{
 		Name: c.Name, Internal: c.Internal,
-		BodyLimit: int64(s.File.Limits.BodyBytes),
-		Metrics:   s.state.Metrics.Route(c.Name),
+		BodyLimit:   int64(s.File.Limits.BodyBytes),
+		Metrics:     s.state.Metrics.Route(c.Name),
+		DefaultType: s.File.DefaultType, ErrorPages: s.errorPages,
+	}
+	if c.DefaultType != nil {
+		r.DefaultType = *c.DefaultType
+	}
+	if c.ErrorPages != nil {
+		r.ErrorPages = config.Pages(c.ErrorPages)
 	}
 	if c.Upstream != "" {
 		r.Group = s.groups[c.Upstream]
@@ -186,9 +193,10 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 // proxyPolicy joins what upstream and route say about sending on.
 func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 	p := exchange.Proxy{
-		Via:      c.Proxy.Via,
-		Attempts: u.Retry.Attempts,
-		Timeouts: u.Timeouts.Timeouts().Override(c.Timeouts),
+		Intercept: c.Proxy.InterceptErrors,
+		Via:       c.Proxy.Via,
+		Attempts:  u.Retry.Attempts,
+		Timeouts:  u.Timeouts.Timeouts().Override(c.Timeouts),
 	}
 	host := u.Host
 	if !c.Proxy.Host.IsZero() {

@@ -28,10 +28,14 @@ type File struct {
 	// "$http_x_tenant"} makes $tenant and ngx.var.tenant, which scripts may also
 	// assign. nginx: set.
 	Variables map[string]unit.Template `yaml:"variables,omitempty"`
-	// ErrorPages gives statuses that perigee or an upstream answers another
-	// body: the request is matched again with this path, as GET, and internal
-	// routes count. nginx: error_page.
-	ErrorPages map[int]string `yaml:"error_pages,omitempty"`
+	// DefaultType is the Content-Type of answers of scripts and respond blocks
+	// that name none; empty: none is sent. Default text/plain. nginx:
+	// default_type.
+	DefaultType string `yaml:"default_type"`
+	// ErrorPages gives statuses of 300 and more that perigee itself answers
+	// other answers; proxy.intercept_errors adds those of an upstream. Routes
+	// that have error_pages of their own do not use these. nginx: error_page.
+	ErrorPages map[int]ErrorPage `yaml:"error_pages,omitempty"`
 	// Listeners are the addresses that are served. At least one. nginx: listen.
 	Listeners []Listener `yaml:"listeners"`
 	// Admin is the operators' listener.
@@ -60,7 +64,7 @@ type File struct {
 
 // SetDefaults gives every field that has one its default; nested types set
 // their own.
-func (f *File) SetDefaults() { f.Prefix = "." }
+func (f *File) SetDefaults() { f.Prefix, f.DefaultType = ".", "text/plain" }
 
 // Log is the log block.
 type Log struct {
@@ -256,6 +260,10 @@ type Route struct {
 	// Internal routes are reached by scripts and error_pages alone; a client
 	// that asks for one gets 404. nginx: internal.
 	Internal bool `yaml:"internal,omitempty"`
+	// DefaultType replaces the top-level default_type for this route.
+	DefaultType *string `yaml:"default_type,omitempty"`
+	// ErrorPages replaces the top-level error_pages for this route.
+	ErrorPages map[int]ErrorPage `yaml:"error_pages,omitempty"`
 	// Transform edits headers.
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Lua holds the route's scripts.
@@ -298,6 +306,9 @@ type Proxy struct {
 	// Headers sets request headers for the upstream, after all scripts; an empty
 	// value removes the header. nginx: proxy_set_header.
 	Headers map[string]unit.Template `yaml:"headers,omitempty"`
+	// InterceptErrors gives an upstream's answers of status 300 and more the
+	// error pages that are configured for them. nginx: proxy_intercept_errors.
+	InterceptErrors bool `yaml:"intercept_errors,omitempty"`
 	// Via is the name under which perigee adds itself to the Via header of
 	// requests and responses (RFC 9110 section 7.6.3). Default empty: not added,
 	// because nginx origins stop compressing for requests that carry Via.

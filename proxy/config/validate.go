@@ -72,7 +72,7 @@ func (c *checker) check() {
 		}
 	}
 	c.routes()
-	c.errorPages()
+	c.errorPages("error_pages", c.ErrorPages)
 }
 
 const nameHint = "use letters, digits, _, . and -"

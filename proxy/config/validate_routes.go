@@ -27,6 +27,7 @@ func (c *checker) routes() {
 			seen[r.Name] = i
 		}
 		c.match(path+".match", r.Match)
+		c.errorPages(path+".error_pages", r.ErrorPages)
 		c.purpose(path, r)
 		c.routeParts(path, r)
 	}
@@ -65,7 +66,7 @@ func (c *checker) purpose(path string, r *Route) {
 		return
 	}
 	p := r.Proxy
-	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" {
+	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" || p.InterceptErrors {
 		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream, or remove proxy")
 	}
 	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {
@@ -135,36 +136,4 @@ func (c *checker) match(path string, m Match) {
 			c.report(path+".query", "a query argument without a name", "write the argument's name")
 		}
 	}
-}
-
-// errorPages checks statuses and that each page is served by some route.
-func (c *checker) errorPages() {
-	for status, target := range c.ErrorPages {
-		path := unit.Join("error_pages", fmt.Sprint(status))
-		if status < 300 || status > 599 {
-			c.report(path, fmt.Sprintf("status %d is no error", status), "write 300 to 599")
-		}
-		if !strings.HasPrefix(target, "/") {
-			c.report(path, fmt.Sprintf("page %q is not a path", target), "write a path that a route serves, such as /oops")
-		} else if !c.served(target) {
-			c.report(path, fmt.Sprintf("no route serves the page %q", target), "add a route for it; internal: true keeps clients away")
-		}
-	}
-}
-
-// served says whether some route takes the path, whatever the host.
-func (c *checker) served(target string) bool {
-	path, _, _ := strings.Cut(target, "?")
-	for i := range c.Routes {
-		patterns := c.Routes[i].Match.Paths
-		if len(patterns) == 0 {
-			return true
-		}
-		for _, p := range patterns {
-			if p.Match([]byte(path)) {
-				return true
-			}
-		}
-	}
-	return false
 }

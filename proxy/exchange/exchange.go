@@ -38,6 +38,9 @@ type Exchange struct {
 	// Rewritten says that Path or Query were set after arrival, so that the
 	// target sent on is built from them instead of the client's.
 	Rewritten bool
+	// Stale says that path, query, method, captures or variables were changed
+	// natively since scripts' copy of them was made.
+	Stale bool
 	// HeadEdited says that native filters edited Req, so that scripts must not
 	// read the head from Raw any more.
 	HeadEdited bool
@@ -180,6 +183,7 @@ type Place struct {
 	Fresh     bool          // the next attempt must not use a kept connection
 	BodyFrame wire.BodyKind // how the answer's body is framed to the client
 	ErrorPage int           // the status whose error page is being made, or 0
+	Status    int           // what the client is told instead of the page's status, or 0
 }
 
 // Source is where the answer's body comes from.
@@ -280,7 +284,7 @@ func Release(ex *Exchange) {
 	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
 	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
-	ex.HeadEdited, ex.Typeless = false, false
+	ex.HeadEdited, ex.Typeless, ex.Stale = false, false, false
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0

@@ -23,6 +23,10 @@ type Route struct {
 	Proxy    Proxy
 	// IfModifiedSince is how the condition of that name is judged.
 	IfModifiedSince ModifiedPolicy
+	// DefaultType is the type of answers that name none; empty: none is sent.
+	DefaultType string
+	// ErrorPages are the answers to statuses that are errors.
+	ErrorPages map[int]ErrorPage
 	// BodyLimit bounds a request's body in bytes; 0: no bound.
 	BodyLimit int64
 	Metrics   *observe.RouteMetrics
@@ -43,6 +47,8 @@ type Proxy struct {
 	Attempts int
 	Retry    RetryOn
 	Timeouts upstream.Timeouts
+	// Intercept gives statuses of the upstream the route's error pages.
+	Intercept bool
 	// SetHeaders are laid over the request; an empty template removes.
 	SetHeaders []HeaderTemplate
 }
@@ -52,6 +58,19 @@ type HeaderTemplate struct {
 	Name  string
 	Value unit.Template
 }
+
+// ErrorPage is what a client gets for a status: the answer of a path that is
+// matched again, of a named route, or a redirect.
+type ErrorPage struct {
+	Path, Redirect unit.Template
+	Route          string
+	// Status is what the client is told; 0: the status that the page is for,
+	// OwnStatus: that of the page itself.
+	Status int
+}
+
+// OwnStatus leaves an error page the status it answers with.
+const OwnStatus = -1
 
 // HostPolicy says which Host an upstream sees.
 type HostPolicy uint8

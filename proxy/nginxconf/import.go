@@ -60,7 +60,8 @@ func Import(path, prefix string) (Result, error) {
 type importer struct {
 	out      output
 	left     []Left
-	names    map[string]bool // of routes
+	names    map[string]bool   // of routes
+	named    map[string]string // routes of named locations
 	sets     map[string][]string
 	servers  int // that are served
 	compiler compiler
@@ -135,6 +136,8 @@ func (m *importer) errorLog(d *directive) {
 func (m *importer) http(d *directive) {
 	m.sets = make(map[string][]string)
 	m.collectSets(d.block)
+	m.named = make(map[string]string)
+	m.collectNamed(d.block)
 	top := scope{lua: make(map[string]*lua)}
 	var servers []*directive
 	for _, child := range d.block {

@@ -33,16 +33,10 @@ func (m *importer) limits(d *directive) {
 		m.clientTimeout(d, "send_timeout")
 	case "large_client_header_buffers":
 		m.headerBytes(d)
-	case "default_type":
-		if d.arg(0) != "text/plain" {
-			m.leave(d, "responses of scripts are text/plain unless they set Content-Type themselves")
-		}
 	case "lua_code_cache":
 		if d.arg(0) != "on" {
 			m.leave(d, "code is always kept; a reload reads it again")
 		}
-	case "error_page":
-		m.leave(d, "error pages of a single location are not carried over yet")
 	case "if", "rewrite", "root", "alias", "index", "try_files":
 		m.leave(d, "has no equivalent yet")
 	default:

@@ -17,6 +17,10 @@ type scope struct {
 	headers  []pair          // proxy_set_header
 	timeouts []pair          // of route.timeouts
 	readBody bool            // lua_need_request_body
+	typ      string          // default_type
+	pages    []errorPage     // error_page
+	bare     bool            // lua_use_default_type off
+	catch    bool            // proxy_intercept_errors
 
 	// These belong to the block itself.
 	respond  *respond
@@ -35,6 +39,7 @@ func (s scope) inside() scope {
 		inner.lua[stage] = source
 	}
 	inner.set = s.set[:len(s.set):len(s.set)]
+	inner.pages = s.pages[:len(s.pages):len(s.pages)]
 	inner.timeouts = s.timeouts[:len(s.timeouts):len(s.timeouts)]
 	inner.content, inner.own = nil, make(map[string]bool)
 	return inner
@@ -84,7 +89,12 @@ func (m *importer) pattern(d *directive) (string, bool) {
 
 // route makes the route of a location whose scope is s.
 func (m *importer) route(d *directive, pattern string, s scope) {
-	r := route{name: m.name(d), hosts: s.hosts, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add}
+	name := m.named[d.arg(0)]
+	if name == "" || m.taken(name) {
+		name = m.name(d)
+	}
+	r := route{name: name, hosts: s.hosts, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, catch: s.catch}
+	r.typ = s.defaultType()
 	switch {
 	case s.respond != nil:
 		r.respond = s.respond
@@ -105,6 +115,28 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		r.respond = &respond{status: 404}
 	}
 	m.out.routes = append(m.out.routes, r)
+}
+
+// collectNamed gives named locations their routes' names before others take
+// them: scripts and error pages go by these.
+func (m *importer) collectNamed(list []*directive) {
+	for _, d := range list {
+		if name := d.arg(0); d.name == "location" && strings.HasPrefix(name, "@") && m.named[name] == "" {
+			m.named[name] = m.name(d)
+		}
+		m.collectNamed(d.block)
+	}
+}
+
+// taken tells whether a route has the name already: of another server's
+// location of that name.
+func (m *importer) taken(name string) bool {
+	for i := range m.out.routes {
+		if m.out.routes[i].name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // name makes a route's name from the location's path.
@@ -162,6 +194,14 @@ func (m *importer) shared(d *directive, s *scope) {
 		m.inherit(d, &s.headers, s)
 	case "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout":
 		m.proxyTimeout(d, s)
+	case "default_type":
+		s.typ = d.arg(0)
+	case "lua_use_default_type":
+		s.bare = d.arg(0) == "off"
+	case "error_page":
+		m.errorPage(d, s)
+	case "proxy_intercept_errors":
+		s.catch = d.arg(0) == "on"
 	case "access_log":
 		m.accessLog(d)
 	default:
@@ -194,7 +234,7 @@ func (m *importer) respond(d *directive) *respond {
 	case err != nil:
 		m.leave(d, "%v", err)
 		return nil
-	case status < 200 || status > 599 || status == 444:
+	case status < 200 || status > 599:
 		m.leave(d, "status %d is no answer", status)
 		return nil
 	case status == 301 || status == 302 || status == 303 || status == 307 || status == 308:

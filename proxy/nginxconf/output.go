@@ -30,6 +30,8 @@ type output struct {
 	listeners                 []string
 	upstreams                 []upstream
 	routes                    []route
+	typ                       string
+	pages                     []errorPage
 }
 
 type upstream struct {
@@ -53,6 +55,10 @@ type route struct {
 	respond                *respond
 	upstream, host         string
 	headers, add, timeouts []pair
+	typ                    string
+	pages                  []errorPage
+	noPages                bool // none, though there are some for all routes
+	catch                  bool // the upstream's errors get pages
 }
 
 // listen notes an address once.
@@ -202,10 +208,11 @@ func list(values []string, style yaml.Style) *yaml.Node {
 	return n
 }
 
-var topKey = regexp.MustCompile(`(?m)^(variables|listeners|admin|limits|lua|upstreams|routes):`)
+var topKey = regexp.MustCompile(`(?m)^(variables|default_type|error_pages|listeners|admin|limits|lua|upstreams|routes):`)
 
 // yaml writes the whole configuration.
 func (o *output) yaml() ([]byte, error) {
+	o.raise()
 	top := newMapping()
 	top.text("prefix", escape(o.prefix))
 	top.plain("workers", strconv.Itoa(o.workers))
@@ -218,6 +225,8 @@ func (o *output) yaml() ([]byte, error) {
 	access.text("file", o.accessFile)
 	top.add("access_log", access.node)
 	top.pairs("variables", o.variables, texts)
+	top.typeOf(o.typ)
+	top.pages(o.pages)
 	listeners := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, address := range o.listeners {
 		l := newMapping()
@@ -300,6 +309,11 @@ func (r *route) yaml() *yaml.Node {
 	if r.internal {
 		m.plain("internal", "true")
 	}
+	m.typeOf(r.typ)
+	m.pages(r.pages)
+	if r.noPages {
+		m.node.Content = append(m.node.Content, scalar("error_pages"), newMapping().node)
+	}
 	response, transform := newMapping(), newMapping()
 	response.pairs("add", r.add, texts)
 	transform.add("response", response.node)
@@ -323,6 +337,9 @@ func (r *route) yaml() *yaml.Node {
 		told := newMapping()
 		told.text("host", r.host)
 		told.pairs("headers", r.headers, texts)
+		if r.catch {
+			told.plain("intercept_errors", "true")
+		}
 		m.add("proxy", told.node)
 		m.pairs("timeouts", r.timeouts, plains)
 	}

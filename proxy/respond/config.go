@@ -11,16 +11,18 @@ import (
 // Config is a route's respond block: an answer given without any upstream
 // (nginx: return).
 type Config struct {
-	// Status is the response code, 200 to 599. Default 200.
+	// Status is the response code, 200 to 599. Default 200. 444 closes the
+	// connection without a word, as in nginx.
 	Status int `yaml:"status"`
-	// ContentType is the Content-Type header. Default text/plain; not sent when
-	// the body is empty. nginx: default_type.
-	ContentType unit.Template `yaml:"content_type"`
+	// ContentType is the Content-Type header. Default: default_type of the route;
+	// not sent when the body is empty.
+	ContentType unit.Template `yaml:"content_type,omitempty"`
 	// Headers are further response headers, variables evaluated: {Location:
 	// "/login"}. nginx: add_header ... always.
 	Headers map[string]unit.Template `yaml:"headers,omitempty"`
-	// Body is the response body, variables evaluated. Default empty. A status
-	// that has no body (204, 304) refuses one.
+	// Body is the response body, variables evaluated. Without one a status of 300
+	// or more gets its error page, or else a line that names it. A status that
+	// has no body (204, 304) refuses one.
 	Body unit.Template `yaml:"body,omitempty"`
 }
 
@@ -28,7 +30,6 @@ type Config struct {
 // before it reads the configuration's keys.
 func (c *Config) SetDefaults() {
 	c.Status = 200
-	c.ContentType = unit.MustTemplate("text/plain")
 }
 
 // Check reports answers that HTTP does not have.

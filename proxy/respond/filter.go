@@ -29,8 +29,16 @@ func (f *Filter) Name() string { return "respond" }
 func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict {
 	h := &ex.Resp
 	h.SetStatusCode(f.config.Status)
+	if f.config.Status == 444 {
+		return exchange.Hangup
+	}
 	ex.Out = ex.AppendTemplate(ex.Out[:0], f.config.Body)
-	if len(ex.Out) > 0 {
+	switch {
+	case len(ex.Out) == 0:
+		ex.Bare = f.config.Status >= 300 && f.config.Status != 304
+	case f.config.ContentType.IsZero():
+		h.SetContentType(ex.Route.DefaultType)
+	default:
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.config.ContentType)
 		h.SetContentTypeBytes(ex.Scratch)
 	}

@@ -43,6 +43,7 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 	}
 	if status := ex.Lua.Status(); status != 0 && ex.Lua.Flags()&luavm.FlagStatusSet != 0 && !ex.Place.HeadSent {
 		ex.Resp.SetStatusCode(status)
+		ex.Place.Status = 0 // an error page says itself what the client is told
 	}
 	return restart
 }

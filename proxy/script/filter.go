@@ -107,6 +107,10 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 		slot.Owner = ex
 		ex.Lua = slot
+		ex.Stale = true
+	}
+	if ex.Stale {
+		ex.Stale = false
 		if err := fillRequest(ex); err != nil {
 			f.report.Refused(ex, err)
 			return fail(ex, 431)

@@ -1,0 +1,81 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"perigee/proxy/proxytest"
+)
+
+const pagesText = `
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "off"}
+access_log: {format: "off"}
+default_type: text/x-page
+error_pages:
+  404: /page?a=$arg_q
+  403: {path: /page, status: page}
+  405: {path: /page, status: 203}
+  410: {route: named}
+  411: {redirect: "http://x.test/$arg_q"}
+  412: {redirect: "/moved", status: 301}
+  413: /fails
+  414: /lua
+  502: {path: /page, status: page}
+upstreams: {o: {endpoints: ["ORIGIN"]}}
+routes:
+  - {name: page, internal: true, match: {paths: [= /page]}, respond: {status: 201, body: "$uri $args $request_method"}}
+  - {name: named, internal: true, match: {paths: [= /@named]}, respond: {body: "$uri $args $request_method"}}
+  - {name: fails, internal: true, match: {paths: [= /fails]}, respond: {status: 404}}
+  - {name: lua, internal: true, match: {paths: [= /lua]}, lua: {content: "ngx.print(ngx.status, ' ', ngx.var.uri)"}}
+  - {name: set, match: {paths: [/set]}, error_pages: {403: /status}, lua: {content: "ngx.status = 402 ngx.exit(403)"}}
+  - {name: status, internal: true, match: {paths: [= /status]}, lua: {content: "ngx.status = 299 ngx.print('set')"}}
+  - {name: script, match: {paths: [/script]}, lua: {content: "ngx.exit(tonumber(ngx.var.arg_s))"}}
+  - {name: none, match: {paths: [/none]}, error_pages: {}, respond: {status: 404}}
+  - {name: gone, match: {paths: [/gone]}, respond: {status: 444}}
+  - {name: seen, match: {paths: [/seen]}, upstream: o, proxy: {intercept_errors: true}}
+  - {name: kept, match: {paths: [/kept]}, upstream: o}
+  - {name: bare, match: {paths: [/bare]}, default_type: "", lua: {content: "ngx.print(1)"}}
+`
+
+func TestErrorPages(t *testing.T) {
+	origin := proxytest.NewOrigin(t, proxytest.Answering(func(*http.Request, []byte) string {
+		return "HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\norigin"
+	}))
+	g := proxytest.Start(t, strings.Replace(pagesText, "ORIGIN", origin.Addr, 1))
+	for _, test := range []struct {
+		name, method, path string
+		status             int
+		body, location     string
+	}{
+		{"status kept, query of the page", "POST", "/nowhere?q=1", 404, "/page a=1 GET", ""},
+		{"the page's own status", "GET", "/script?s=403", 201, "/page  GET", ""},
+		{"another status", "GET", "/script?s=405", 203, "/page  GET", ""},
+		{"named route", "POST", "/script?s=410", 410, "/script s=410 POST", ""},
+		{"redirect", "GET", "/script?s=411&q=2", 302, "302 Found\n", "http://x.test/2"},
+		{"redirect with a status", "GET", "/script?s=412", 301, "301 Moved Permanently\n", "/moved"},
+		{"a page that fails", "GET", "/script?s=413", 404, "404 Not Found\n", ""},
+		{"a page by a script", "GET", "/script?s=414", 414, "414 /lua", ""},
+		{"a page whose script says a status", "GET", "/set", 299, "set", ""},
+		{"no page", "GET", "/script?s=409", 409, "409 Conflict\n", ""},
+		{"pages of its own", "GET", "/none", 404, "404 Not Found\n", ""},
+		{"upstream's error", "GET", "/seen", 404, "/page a= GET", ""},
+		{"upstream's error, not intercepted", "GET", "/kept", 404, "origin", ""},
+	} {
+		a := g.Do(test.method, test.path, "")
+		if a.StatusCode != test.status || a.Body != test.body || a.Header.Get("Location") != test.location {
+			t.Errorf("%s: %d %q %q, wanted %d %q %q", test.name, a.StatusCode, a.Body, a.Header.Get("Location"), test.status, test.body, test.location)
+		}
+	}
+	if got := g.Talk("GET /gone HTTP/1.1\r\nHost: h\r\n\r\n", 3*time.Second); got != "" {
+		t.Errorf("444 was answered %q", got)
+	}
+	if a := g.Get("/page/"); a.Header.Get("Content-Type") != "text/x-page" {
+		t.Errorf("default_type came as %q", a.Header.Get("Content-Type"))
+	}
+	if a := g.Get("/bare"); a.Header.Values("Content-Type") != nil {
+		t.Errorf("an empty default_type came as %q", a.Header.Values("Content-Type"))
+	}
+}
