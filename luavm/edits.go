@@ -60,6 +60,10 @@ const (
 	EditBody          EditKind = 10 // Value: new request body
 	EditVariable      EditKind = 11 // Name, Value; Aux 1: nil
 	EditReason        EditKind = 12 // Value: text behind the status; empty: the usual one
+	EditPeer          EditKind = 13 // Name: server name; Value: address; Aux: port
+	EditPeerTries     EditKind = 14 // Aux: how many more
+	EditPeerTimeouts  EditKind = 15 // Value: connect, send and read in seconds, apart by blanks
+	EditPeerKeepalive EditKind = 16 // Value: idle seconds and requests, apart by a blank
 )
 
 // An Edit is one change that a script made. Name and Value are the slot's

@@ -159,6 +159,13 @@ type Numbers struct {
 	HTTPMinor          int32  // HTTP/1.minor; 20: HTTP/2
 }
 
+// SetAttempt tells the balancer phase how many attempts there were, the next
+// included, how many there may be, and the status that the last one ended
+// with; 0: there was none.
+func (s *Slot) SetAttempt(tries, most, status int) {
+	s.c.PeerTries, s.c.PeerMost, s.c.PeerStatus = int32(tries), int32(most), int32(status)
+}
+
 // SetNumbers copies n into the slot.
 func (s *Slot) SetNumbers(n *Numbers) {
 	c := s.c

@@ -58,12 +58,9 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		return g.connected(ex, op.Err)
 	}
 	if !ex.Place.Fresh {
-		e := ex.Route.Group.Pick(&ex.Tried)
-		if e == nil {
-			return g.fail(ex, 502, "no_endpoint")
+		if more, chosen := g.choose(ex); !chosen {
+			return more
 		}
-		ex.Endpoint = e
-		ex.Record.Upstream = ex.Route.Group.Name()
 	}
 	ex.Attempts++
 	ex.Record.AddAttempt(ex.Endpoint.Address())
@@ -73,6 +70,36 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		op.Int = 1
 	}
 	return false
+}
+
+// choose sets the endpoint of the next attempt. When it cannot, more is what
+// the step answers.
+func (g *Gateway) choose(ex *exchange.Exchange) (more, chosen bool) {
+	group := ex.Route.Group
+	if b := ex.Route.Balancer; b != nil {
+		switch b.Step(ex, exchange.Balancer) {
+		case exchange.Wait:
+			return false, false
+		case exchange.Fail:
+			return g.fail(ex, ex.FailStatus, "balancer"), false
+		}
+	}
+	var e *upstream.Endpoint
+	if ex.Peer.Address != "" {
+		var err error
+		if e, err = group.Named(ex.Peer.Peer); err != nil {
+			return g.fail(ex, 502, "balancer: "+err.Error()), false
+		}
+	} else if e = group.Pick(&ex.Tried); e == nil && ex.Route.Balancer != nil {
+		ex.Tried.Reset() // the script has asked for more tries than endpoints
+		e = group.Pick(&ex.Tried)
+	}
+	if e == nil {
+		return g.fail(ex, 502, "no_endpoint"), false
+	}
+	ex.Endpoint = e
+	ex.Record.Upstream = group.Name()
+	return false, true
 }
 
 func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
@@ -226,14 +253,14 @@ func (g *Gateway) attemptFailed(ex *exchange.Exchange, status int, err error) {
 // (RFC 9110 §9.2.2).
 func (g *Gateway) mayRetry(ex *exchange.Exchange, on exchange.RetryOn) bool {
 	p := &ex.Route.Proxy
-	if p.Retry&on == 0 || ex.Attempts >= p.Attempts || !g.replayable(ex) {
+	if p.Retry&on == 0 || !ex.MayTry() || !g.replayable(ex) {
 		return false
 	}
 	if on != exchange.RetryConnect && !idempotent(ex) {
 		return false
 	}
 	ex.Place.Step = stepConnect
-	return ex.Tried.Len() < ex.Route.Endpoints
+	return true
 }
 
 // retryStatus turns to another endpoint because of the status of an answer.

@@ -12,6 +12,7 @@ import (
 	"perigee/proxy/observe"
 	"perigee/proxy/route"
 	"perigee/proxy/script"
+	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
 )
 
@@ -30,6 +31,7 @@ type Snapshot struct {
 	inflightLimit int64
 	variables     []variable
 	groups        map[string]*upstream.Group
+	balancers     map[string]exchange.Filter
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
 	unmatched     *observe.RouteMetrics
@@ -135,11 +137,14 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		return nil, err
 	}
 	b := &builder{snapshot: s}
+	if err := b.balancers(); err != nil {
+		return nil, err
+	}
 	rules := make([]route.Rule, 0, len(file.Routes))
 	for i := range file.Routes {
 		r, err := b.route(&file.Routes[i])
 		if err != nil {
-			return nil, placed(file, i, err)
+			return nil, placed(file, fmt.Sprintf("routes[%d]", i), err)
 		}
 		s.routes = append(s.routes, r)
 		rules = append(rules, rule(&file.Routes[i]))
@@ -151,8 +156,9 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	return s, nil
 }
 
-// placed gives an error of a route's script its position in the file.
-func placed(file *config.File, route int, err error) error {
+// placed gives an error of a script in the lua block at path its position in
+// the file.
+func placed(file *config.File, path string, err error) error {
 	var syntax *script.SyntaxError
 	if !errors.As(err, &syntax) {
 		return err
@@ -162,11 +168,29 @@ func placed(file *config.File, route int, err error) error {
 	if errors.As(syntax.Err, &lua) {
 		message = lua.Message
 	}
-	return file.NewError(fmt.Sprintf("routes[%d].lua.%s", route, syntax.Key), "Lua: "+message, "")
+	return file.NewError(path+".lua."+syntax.Key, "Lua: "+message, "")
 }
 
 // builder makes the routes of a snapshot.
 type builder struct{ snapshot *Snapshot }
+
+// balancers makes the filters of upstreams whose endpoints a script chooses.
+func (b *builder) balancers() error {
+	s := b.snapshot
+	s.balancers = make(map[string]exchange.Filter)
+	for name, c := range s.File.Upstreams {
+		source := c.BalancerScript()
+		if source == nil {
+			continue
+		}
+		f, err := script.NewBalancer(s.pool, name, source, b.scripts())
+		if err != nil {
+			return placed(s.File, unit.Join("upstreams", name), err)
+		}
+		s.balancers[name] = f
+	}
+	return nil
+}
 
 func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	s := b.snapshot
@@ -186,6 +210,7 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 		r.Group = s.groups[c.Upstream]
 		r.Endpoints = len(r.Group.Info())
 		r.Proxy = proxyPolicy(c, s.File.Upstreams[c.Upstream])
+		r.Balancer = s.balancers[c.Upstream]
 	}
 	return r, b.filters(r, c)
 }

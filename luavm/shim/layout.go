@@ -47,6 +47,8 @@ var (
 	_ [unsafe.Offsetof(Slot{}.ExtraN)]byte             = [unsafe.Offsetof(C.pg_slot{}.extra_n)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Extra)]byte              = [unsafe.Offsetof(C.pg_slot{}.extra)]byte{}
 
+	_ [unsafe.Offsetof(Slot{}.PeerStatus)]byte = [unsafe.Offsetof(C.pg_slot{}.peer_status)]byte{}
+
 	_ [unsafe.Sizeof(Thread{})]byte = [C.sizeof_pg_thread]byte{}
 	_ [unsafe.Sizeof(Note{})]byte   = [C.sizeof_pg_note]byte{}
 

@@ -110,7 +110,11 @@ enum {                       /* log records */
   PG_EDIT_ARGS = 9,          /* v: raw query string */
   PG_EDIT_BODY = 10,         /* v: new request body */
   PG_EDIT_VAR = 11,          /* k: variable name, v: value; aux 1 = nil */
-  PG_EDIT_REASON = 12        /* v: text behind the status; empty: the usual */
+  PG_EDIT_REASON = 12,       /* v: text behind the status; empty: the usual */
+  PG_EDIT_PEER = 13,         /* k: server name, v: address, aux: port */
+  PG_EDIT_PEER_TRIES = 14,   /* aux: how many more */
+  PG_EDIT_PEER_TIMEOUTS = 15,   /* v: connect, send, read in seconds */
+  PG_EDIT_PEER_KEEPALIVE = 16   /* v: idle seconds and requests */
 };
 
 typedef struct pg_edit {     /* head of a record: k, then v, padded to 8 */
@@ -151,6 +155,9 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int64_t bytes_sent, body_bytes_sent, request_length;
   uint64_t connection, connection_requests;
   int32_t http_minor;        /* HTTP/1.minor; 20: HTTP/2 */
+  int32_t peer_tries;        /* balancer: attempts so far, this one included */
+  int32_t peer_most;         /* and how many there may be */
+  int32_t peer_status;       /* how the last attempt ended; 0: none was made */
   uint32_t extra_n, extra_cap; pg_str *extra;  /* name,value pairs: set vars */
 } pg_slot;
 

@@ -60,6 +60,9 @@ type Slot struct {
 	Connection         uint64
 	ConnectionRequests uint64
 	HTTPMinor          int32
+	PeerTries          int32
+	PeerMost           int32
+	PeerStatus         int32
 	ExtraN, ExtraCap   uint32
 	Extra              unsafe.Pointer
 }

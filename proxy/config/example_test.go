@@ -93,7 +93,7 @@ func TestExampleShowsEveryKey(t *testing.T) {
 	if err := yaml.Unmarshal(data, &node); err != nil {
 		t.Fatal(err)
 	}
-	s := shown{root: readSchema(t), keys: map[string]bool{"script.Source.inline": true}} // a script is written short
+	s := shown{root: readSchema(t), keys: map[string]bool{"unit.Source.inline": true}} // a script is written short
 	s.visit(node.Content[0], "")
 	var missing []string
 	for _, def := range append(keysOf(s.root.Defs), "") {

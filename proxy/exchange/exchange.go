@@ -94,6 +94,9 @@ type Exchange struct {
 	// Place is where the gateway's steps stand.
 	Place Place
 
+	// Peer is what a balancer script has said of this and later attempts.
+	Peer Peer
+
 	// Upstream side of the running attempt.
 	Endpoint *upstream.Endpoint
 	Tried    upstream.Tried
@@ -296,6 +299,7 @@ func Release(ex *Exchange) {
 	ex.ReleaseFiles()
 	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
 	ex.Tried.Reset()
+	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false
 	for i := range ex.LuaRuns {
 		ex.LuaRuns[i].Reset()

@@ -18,6 +18,9 @@ type Route struct {
 	Group *upstream.Group
 	// Endpoints is how many endpoints Group has.
 	Endpoints int
+	// Balancer runs before each attempt at Group and may fill Exchange.Peer;
+	// nil: Group chooses.
+	Balancer Filter
 	// Internal routes are reached by name, error pages and scripts only.
 	Internal bool
 	Proxy    Proxy

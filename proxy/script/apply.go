@@ -39,6 +39,8 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 			}
 		case luavm.EditVariable:
 			ex.SetVariable(e.Name, e.Value)
+		case luavm.EditPeer, luavm.EditPeerTries, luavm.EditPeerTimeouts, luavm.EditPeerKeepalive:
+			editPeer(ex, &e)
 		}
 	}
 	if status := ex.Lua.Status(); status != 0 && ex.Lua.Flags()&luavm.FlagStatusSet != 0 && !ex.Place.HeadSent {

@@ -91,6 +91,11 @@ func fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	case exchange.Content:
 		s.SetFlags(luavm.FlagLocal)
 		return
+	case exchange.Balancer:
+		if !ex.LuaRuns[stage].Running {
+			beginAttempt(ex)
+		}
+		return
 	case exchange.Header, exchange.Body, exchange.Log:
 	default:
 		return

@@ -240,6 +240,8 @@ func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.
 	switch stage {
 	case exchange.Header, exchange.Body, exchange.Log:
 		return exchange.Continue
+	case exchange.Balancer:
+		return chosen(ex, out)
 	}
 	if out.Kind == luavm.Exit {
 		return exit(ex, stage, int(out.Status))

@@ -134,7 +134,7 @@ func (c *conn) readWholeBody(ex *exchange.Exchange) error {
 }
 
 func connect(ex *exchange.Exchange, fresh bool) error {
-	t := ex.Route.Proxy.Timeouts
+	t := ex.Timeouts()
 	if fresh {
 		up, err := ex.Endpoint.AcquireNew(t)
 		ex.SetUp(up)

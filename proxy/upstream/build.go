@@ -31,12 +31,19 @@ func NewGroup(r *Registry, name string, c *Config) (*Group, error) {
 	}
 	g := &Group{name: name, registry: r}
 	for _, ec := range c.Endpoints {
-		e, err := c.borrow(r, name, ec, material)
+		e, err := c.borrow(r, name, ec, c.hostName(), material)
 		if err != nil {
 			g.Close()
 			return nil, fmt.Errorf("upstream %s: %w", name, err)
 		}
 		g.members = append(g.members, member{e, ec.Weight})
+	}
+	g.named.open = func(p Peer) (*Endpoint, error) {
+		sni := p.ServerName
+		if sni == "" {
+			sni = c.hostName()
+		}
+		return c.borrow(r, name, EndpointConfig{Address: p.Address}, sni, material)
 	}
 	g.replan()
 	return g, nil
@@ -51,13 +58,12 @@ func (c *Config) material() (*tlsMaterial, error) {
 	return readTLS(TLSConfig{Verify: true})
 }
 
-func (c *Config) borrow(r *Registry, name string, ec EndpointConfig, m *tlsMaterial) (*Endpoint, error) {
+func (c *Config) borrow(r *Registry, name string, ec EndpointConfig, sni string, m *tlsMaterial) (*Endpoint, error) {
 	hostport, secure, err := ec.Dial(c.TLS != nil)
 	if err != nil {
 		return nil, err
 	}
 	id := identity{upstream: name, address: hostport}
-	sni := c.hostName()
 	if secure {
 		id.tls = m.digest + " " + sni
 	}

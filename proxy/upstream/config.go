@@ -31,10 +31,28 @@ type Config struct {
 	Retry RetryConfig `yaml:"retry"`
 	// Keepalive is the pool of idle connections of each endpoint.
 	Keepalive KeepaliveConfig `yaml:"keepalive"`
+	// Lua chooses the endpoint of each attempt by a script.
+	Lua *LuaConfig `yaml:"lua,omitempty"`
 	// TLS makes connections to all endpoints HTTPS and says how they are
 	// verified. An endpoint written https:// uses TLS without this block too,
 	// verified against the system's authorities.
 	TLS *TLSConfig `yaml:"tls,omitempty"`
+}
+
+// LuaConfig are the scripts of an upstream.
+type LuaConfig struct {
+	// Balancer runs before each attempt and may name the endpoint with
+	// ngx.balancer.set_current_peer, known to the configuration or not; when it
+	// names none, balance chooses. nginx: balancer_by_lua.
+	Balancer *unit.Source `yaml:"balancer,omitempty"`
+}
+
+// BalancerScript is the script that chooses endpoints, or nil.
+func (c *Config) BalancerScript() *unit.Source {
+	if c.Lua == nil {
+		return nil
+	}
+	return c.Lua.Balancer
 }
 
 // SetDefaults gives every field that has one its default; the loader calls it
@@ -68,7 +86,7 @@ const RoundRobin Balance = "round_robin"
 func (Balance) Values() []string { return []string{string(RoundRobin)} }
 
 // Unbuilt are the words that a later version will accept.
-func (Balance) Unbuilt() []string { return []string{"least_conn", "ewma", "hash", "script"} }
+func (Balance) Unbuilt() []string { return []string{"least_conn", "ewma", "hash"} }
 
 // EndpointConfig is one server of an upstream.
 type EndpointConfig struct {
@@ -282,6 +300,12 @@ func (c *Config) checkRest() []unit.Problem {
 	}
 	if c.TLS != nil && !c.TLS.Verify && c.TLS.CA != "" {
 		report("tls.ca", "authorities are given, but verify is false", "remove verify: false or ca")
+	}
+	if c.Lua != nil && c.Lua.Balancer == nil {
+		report("lua", "the block holds no script", "add balancer: or remove lua")
+	}
+	if source := c.BalancerScript(); source != nil {
+		problems = append(problems, source.Check("lua.balancer")...)
 	}
 	if c.Host.IsZero() {
 		report("host", "host is empty", "write pass, endpoint or a name")

@@ -79,6 +79,7 @@ type Conn struct {
 	aheadErr    error
 
 	kept     bool // served an earlier exchange
+	served   int  // exchanges so far
 	final    bool // the final head has been read
 	reusable bool // the final head leaves the connection open
 	upgraded bool // the final head is a 101
@@ -177,6 +178,10 @@ func (c *Conn) Cancel() { c.Canceler().Cancel() }
 func (c *Conn) Release(o Outcome) (kept bool) {
 	keep := o == Finished && c.reusable && c.body.Done() && c.has(markSentAll) &&
 		c.r == c.w && len(c.ahead)+len(c.rest) == 0
+	c.served++
+	if most := c.limits.Requests; most > 0 && c.served >= most {
+		keep = false
+	}
 	keep = c.link.endExchange() && keep
 	c.dropBuffers()
 	if !keep {

@@ -18,6 +18,9 @@ type Limits struct {
 	// Connections bounds connections in use, tunnels included; 0 is no bound
 	// (nginx: max_conns).
 	Connections int
+	// Requests closes a connection that has served as many; 0 is no bound
+	// (nginx: keepalive_requests).
+	Requests int
 	// Failures within Cooldown make the endpoint avoided for Cooldown (nginx:
 	// max_fails and fail_timeout); 0 failures never do.
 	Failures int

@@ -12,6 +12,7 @@ type Group struct {
 	registry *Registry
 	members  []member
 	plan     atomic.Pointer[plan]
+	named    named
 
 	mu sync.Mutex // held while a plan is made
 }
@@ -76,6 +77,7 @@ func (g *Group) Close() {
 	for _, m := range g.members {
 		g.registry.giveBack(m.endpoint)
 	}
+	g.closeNamed()
 }
 
 // Info describes the endpoints in the configuration's order.

@@ -1,0 +1,45 @@
+package exchange
+
+import (
+	"time"
+
+	"perigee/proxy/upstream"
+)
+
+// Peer is what a balancer script has said of an exchange's attempts.
+type Peer struct {
+	// Peer is the endpoint of the next attempt; without an address the
+	// upstream chooses.
+	upstream.Peer
+	// More is how many attempts were added to as many as there are endpoints.
+	More int
+	// Timeouts replace the route's where they are not 0, from the next attempt
+	// on.
+	Timeouts upstream.Timeouts
+}
+
+// Timeouts bound the attempt that is made next.
+func (ex *Exchange) Timeouts() upstream.Timeouts {
+	t := ex.Route.Proxy.Timeouts
+	for _, f := range [...]struct {
+		mine  *time.Duration
+		other time.Duration
+	}{
+		{&t.Connect, ex.Peer.Timeouts.Connect}, {&t.Send, ex.Peer.Timeouts.Send},
+		{&t.Response, ex.Peer.Timeouts.Response}, {&t.Read, ex.Peer.Timeouts.Read},
+	} {
+		if f.other > 0 {
+			*f.mine = f.other
+		}
+	}
+	return t
+}
+
+// MayTry tells whether the route's bounds allow another attempt.
+func (ex *Exchange) MayTry() bool {
+	r := ex.Route
+	if r.Balancer != nil {
+		return ex.Attempts < min(r.Proxy.Attempts, r.Endpoints+ex.Peer.More)
+	}
+	return ex.Attempts < r.Proxy.Attempts && ex.Tried.Len() < r.Endpoints
+}
