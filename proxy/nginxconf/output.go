@@ -38,6 +38,7 @@ type upstream struct {
 	name, host, idle string
 	tls              bool
 	endpoints        []endpoint
+	balancer         *lua
 }
 
 type endpoint struct{ address, weight string }
@@ -289,6 +290,13 @@ func (o *output) groups() *yaml.Node {
 		g.text("host", u.host)
 		if u.idle != "" {
 			g.pairs("keepalive", []pair{{"idle", u.idle}}, plains)
+		}
+		if u.balancer != nil {
+			scripts, tries := newMapping(), newMapping()
+			scripts.script("balancer", u.balancer)
+			g.add("lua", scripts.node)
+			tries.plain("attempts", "100") // the script says how many there are
+			g.add("retry", tries.node)
 		}
 		if u.tls { // nginx does not verify unless told so
 			g.pairs("tls", []pair{{"verify", "false"}}, plains)

@@ -18,6 +18,8 @@ func (m *importer) upstream(d *directive) {
 			}
 		case "keepalive":
 			u.idle = child.arg(0)
+		case "balancer_by_lua", "balancer_by_lua_block", "balancer_by_lua_file":
+			u.balancer = m.source(child)
 		default:
 			m.leave(child, "has no equivalent yet")
 		}
