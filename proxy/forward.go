@@ -58,8 +58,11 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		return g.connected(ex, op.Err)
 	}
 	if !ex.Place.Fresh {
-		if more, chosen := g.choose(ex); !chosen {
-			return more
+		switch g.choose(ex) {
+		case exchange.Wait:
+			return false
+		case exchange.Fail:
+			return g.fail(ex, ex.FailStatus, "balancer")
 		}
 	}
 	ex.Attempts++
@@ -72,34 +75,33 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 	return false
 }
 
-// choose sets the endpoint of the next attempt. When it cannot, more is what
-// the step answers.
-func (g *Gateway) choose(ex *exchange.Exchange) (more, chosen bool) {
+// choose sets the endpoint of the next attempt: Continue, Wait, or Fail with
+// FailStatus.
+func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
 	group := ex.Route.Group
 	if b := ex.Route.Balancer; b != nil {
-		switch b.Step(ex, exchange.Balancer) {
-		case exchange.Wait:
-			return false, false
-		case exchange.Fail:
-			return g.fail(ex, ex.FailStatus, "balancer"), false
+		if verdict := b.Step(ex, exchange.Balancer); verdict != exchange.Continue {
+			return verdict
 		}
 	}
+	ex.FailStatus = 502
 	var e *upstream.Endpoint
 	if ex.Peer.Address != "" {
 		var err error
 		if e, err = group.Named(ex.Peer.Peer); err != nil {
-			return g.fail(ex, 502, "balancer: "+err.Error()), false
+			g.state.problem("upstream " + group.Name() + ": " + err.Error())
+			return exchange.Fail
 		}
 	} else if e = group.Pick(&ex.Tried); e == nil && ex.Route.Balancer != nil {
 		ex.Tried.Reset() // the script has asked for more tries than endpoints
 		e = group.Pick(&ex.Tried)
 	}
 	if e == nil {
-		return g.fail(ex, 502, "no_endpoint"), false
+		return exchange.Fail
 	}
 	ex.Endpoint = e
 	ex.Record.Upstream = group.Name()
-	return false, true
+	return exchange.Continue
 }
 
 func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
