@@ -110,7 +110,7 @@ local function seconds(n, what)
   if not n then
     return 0
   end
-  if type(n) ~= "number" or not (n > 0) then
+  if type(n) ~= "number" or n ~= n or n <= 0 then
     error("bad " .. what .. " timeout", 3)
   end
   return n
