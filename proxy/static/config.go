@@ -51,9 +51,6 @@ type Config struct {
 	// empty: no Content-Type. Default application/octet-stream. nginx:
 	// default_type.
 	DefaultType string `yaml:"default_type"`
-	// Charset is added to the types of texts: utf-8. Default none. nginx:
-	// charset.
-	Charset string `yaml:"charset,omitempty"`
 	// ETag says whether answers carry one, made of time and size. Default true.
 	// nginx: etag.
 	ETag bool `yaml:"etag"`
@@ -151,9 +148,6 @@ func (c *Config) Check() []unit.Problem {
 	}
 	if c.MaxRanges < 0 {
 		report("max_ranges", fmt.Sprintf("%d is no number of ranges", c.MaxRanges), "write 0 or more")
-	}
-	if c.Charset != "" && !unit.IsToken(c.Charset) {
-		report("charset", fmt.Sprintf("charset %q is not one word", c.Charset), "write a name such as utf-8")
 	}
 	return append(problems, unit.CheckHeaderValue("default_type", unit.MustTemplate(unit.EscapeTemplate(c.DefaultType)))...)
 }

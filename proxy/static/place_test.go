@@ -74,7 +74,6 @@ func TestTypes(t *testing.T) {
 	config := Config{}
 	config.SetDefaults()
 	config.Types = map[string][]string{"text/markdown": {"md", "MKD"}, "text/x": {"css"}}
-	config.Charset = "utf-8"
 	plain := newTypes(&Config{Types: map[string][]string{"text/html": {"html"}}, DefaultType: "text/plain"})
 	own := newTypes(&config)
 	for _, c := range []struct {
@@ -84,7 +83,7 @@ func TestTypes(t *testing.T) {
 		want  string
 	}{
 		{"built in", &own, "/a.png", "image/png"},
-		{"charset", &own, "/a.html", "text/html; charset=utf-8"},
+		{"another", &own, "/a.html", "text/html"},
 		{"capitals", &own, "/a.PNG", "image/png"},
 		{"own", &own, "/a.mkd", "text/markdown"},
 		{"own over built in", &own, "/a.css", "text/x"},

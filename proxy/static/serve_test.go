@@ -71,7 +71,7 @@ routes:
   - {name: one, match: {paths: ["= /one"]}, static: {alias: www/a.txt}}
   - {name: any, match: {paths: [/any/]}, static: {alias: www, symlinks: follow, hidden: true, etag: false}}
   - {name: none, match: {paths: [/none/]}, static: {alias: www, symlinks: refuse}}
-  - {name: expression, match: {paths: ['~ ^/x/(.*)\.y$']}, static: {alias: www/$1, default_type: text/plain, charset: utf-8}}
+  - {name: expression, match: {paths: ['~ ^/x/(.*)\.y$']}, static: {alias: www/$1, default_type: text/plain}, transform: {charset: utf-8}}
   - {name: try, match: {paths: [/try/]}, static: {alias: www, try_files: [$uri, $uri/, "@fallback"], index: [index.html, index.htm]}}
   - {name: code, match: {paths: [/code/]}, static: {alias: www, try_files: [$uri, "=410"]}}
   - {name: spa, match: {paths: [/spa/]}, static: {alias: www, try_files: [$uri, "/spa/index.html?from=$uri"]}}

@@ -108,12 +108,6 @@ func BuiltinTypes() map[string]string {
 	return table
 }
 
-// hasCharset are the types to which nginx adds a charset.
-var hasCharset = map[string]bool{
-	"text/html": true, "text/xml": true, "text/plain": true, "text/vnd.wap.wml": true,
-	"application/javascript": true, "application/rss+xml": true,
-}
-
 // types is the table of a configuration: the whole Content-Type by ending.
 type types struct {
 	byEnding map[string]string
@@ -129,17 +123,6 @@ func newTypes(c *Config) types {
 		for _, ending := range endings {
 			t.byEnding[strings.ToLower(ending)] = media
 		}
-	}
-	if c.Charset == "" {
-		return t
-	}
-	for ending, media := range t.byEnding {
-		if hasCharset[media] {
-			t.byEnding[ending] = media + "; charset=" + c.Charset
-		}
-	}
-	if hasCharset[t.other] {
-		t.other += "; charset=" + c.Charset
 	}
 	return t
 }

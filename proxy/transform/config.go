@@ -15,6 +15,9 @@ type Config struct {
 	// Response edits the head sent to the client, after header_filter scripts.
 	// nginx: add_header ... always, proxy_hide_header.
 	Response Headers `yaml:"response,omitempty"`
+	// Charset is added to the Content-Type of texts, scripts and feeds sent to
+	// the client that name none: utf-8. Default none. nginx: charset.
+	Charset string `yaml:"charset,omitempty"`
 }
 
 // Headers are edits of one head, made in this order: remove, set, add. Within
@@ -39,7 +42,13 @@ var framing = []string{"Connection", "Content-Length", "Keep-Alive", "TE", "Trai
 
 // Check reports edits that would break a message.
 func (c *Config) Check() []unit.Problem {
-	return append(c.Request.check("request"), c.Response.check("response")...)
+	problems := append(c.Request.check("request"), c.Response.check("response")...)
+	if c.Charset != "" && !unit.IsToken(c.Charset) {
+		problems = append(problems, unit.Problem{
+			Path: "charset", Message: fmt.Sprintf("charset %q is not one word", c.Charset), Hint: "write a name such as utf-8",
+		})
+	}
+	return problems
 }
 
 func (h Headers) check(path string) []unit.Problem {

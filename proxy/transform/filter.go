@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"sort"
 
 	"perigee/proxy/exchange"
@@ -10,6 +11,7 @@ import (
 // Filter edits the heads of requests and responses.
 type Filter struct {
 	request, response edits
+	charset           string // "; charset=..." or nothing
 }
 
 // edits are Headers in a fixed order.
@@ -25,7 +27,11 @@ type field struct {
 
 // New makes the filter of a checked configuration.
 func New(c Config) *Filter {
-	return &Filter{request: order(c.Request), response: order(c.Response)}
+	f := &Filter{request: order(c.Request), response: order(c.Response)}
+	if c.Charset != "" {
+		f.charset = "; charset=" + c.Charset
+	}
+	return f
 }
 
 func order(h Headers) edits {
@@ -48,7 +54,9 @@ func (f *Filter) Name() string { return "transform" }
 func (f *Filter) Edits(stage exchange.Stage) bool {
 	e := f.request
 	if stage == exchange.Header {
-		e = f.response
+		if e = f.response; f.charset != "" {
+			return true
+		}
 	} else if stage != exchange.Rewrite {
 		return false
 	}
@@ -59,6 +67,7 @@ func (f *Filter) Edits(stage exchange.Stage) bool {
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	if stage == exchange.Header {
 		f.editResponse(ex)
+		f.addCharset(ex)
 	} else {
 		f.editRequest(ex)
 	}
@@ -103,5 +112,20 @@ func (f *Filter) editResponse(ex *exchange.Exchange) {
 		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
 			h.AddBytesV(e.name, ex.Scratch)
 		}
+	}
+}
+
+// addCharset completes the type of a text that names no charset; which types
+// those are is nginx's choice.
+func (f *Filter) addCharset(ex *exchange.Exchange) {
+	media := ex.Resp.ContentType()
+	if f.charset == "" || bytes.Contains(media, []byte("charset=")) {
+		return
+	}
+	bare, _, _ := bytes.Cut(media, []byte{';'})
+	switch string(bytes.ToLower(bytes.TrimSpace(bare))) {
+	case "text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml":
+		ex.Scratch = append(append(ex.Scratch[:0], media...), f.charset...)
+		ex.Resp.SetContentTypeBytes(ex.Scratch)
 	}
 }

@@ -79,3 +79,25 @@ func TestEdits(t *testing.T) {
 		t.Error("the filter takes part in the wrong stages")
 	}
 }
+
+func TestCharset(t *testing.T) {
+	for _, c := range []struct{ name, media, want string }{
+		{"text", "text/html", "text/html; charset=utf-8"},
+		{"in any case", "Text/HTML", "Text/HTML; charset=utf-8"},
+		{"named already", "text/html; charset=GBK", "text/html; charset=GBK"},
+		{"other parameter", "text/plain; format=flowed", "text/plain; format=flowed; charset=utf-8"},
+		{"no text", "image/png", "image/png"},
+		{"nothing", "", ""},
+	} {
+		ex := edited(t, Config{}, "")
+		ex.Resp.SetContentType(c.media)
+		f := New(Config{Charset: "utf-8"})
+		if !f.Edits(exchange.Header) || f.Edits(exchange.Rewrite) {
+			t.Error("a charset is no edit of the response head alone")
+		}
+		f.Step(ex, exchange.Header)
+		if got := string(ex.Resp.ContentType()); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
