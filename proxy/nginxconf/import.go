@@ -138,7 +138,7 @@ func (m *importer) http(d *directive) {
 	m.collectSets(d.block)
 	m.named = make(map[string]string)
 	m.collectNamed(d.block)
-	top := scope{lua: make(map[string]*lua)}
+	top := scope{lua: make(map[string]*lua), files: nginxFiles()}
 	var servers []*directive
 	for _, child := range d.block {
 		switch child.name {
@@ -191,7 +191,7 @@ func (m *importer) once(d *directive, s *scope) {
 		o.initWorker = m.source(d)
 	case "error_log":
 		m.errorLog(d)
-	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone", "types":
+	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone":
 		m.leave(d, "has no equivalent yet")
 	default:
 		m.shared(d, s)
@@ -275,7 +275,8 @@ func (m *importer) server(d *directive, s scope) {
 		whole = whole || len(l.args) == 1 && l.args[0] == "/"
 		m.location(l, s)
 	}
-	if !whole && (m.servers > 1 || s.respond != nil || s.lua["rewrite"] != nil || s.lua["access"] != nil) {
+	early := s.respond != nil || s.lua["rewrite"] != nil || s.lua["access"] != nil
+	if !whole && (m.servers > 1 || early || m.there(&s.files)) {
 		m.location(&directive{name: "location", args: []string{"/"}, file: d.file, line: d.line}, s)
 	}
 }

@@ -37,7 +37,7 @@ func (m *importer) limits(d *directive) {
 		if d.arg(0) != "on" {
 			m.leave(d, "code is always kept; a reload reads it again")
 		}
-	case "if", "rewrite", "root", "alias", "index", "try_files":
+	case "if", "rewrite":
 		m.leave(d, "has no equivalent yet")
 	default:
 		if !meaningless(d.name) {

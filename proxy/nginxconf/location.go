@@ -21,6 +21,7 @@ type scope struct {
 	pages    []errorPage     // error_page
 	bare     bool            // lua_use_default_type off
 	catch    bool            // proxy_intercept_errors
+	files    files           // root, index and their like
 
 	// These belong to the block itself.
 	respond  *respond
@@ -41,7 +42,7 @@ func (s scope) inside() scope {
 	inner.set = s.set[:len(s.set):len(s.set)]
 	inner.pages = s.pages[:len(s.pages):len(s.pages)]
 	inner.timeouts = s.timeouts[:len(s.timeouts):len(s.timeouts)]
-	inner.content, inner.own = nil, make(map[string]bool)
+	inner.content, inner.own, inner.files.try = nil, make(map[string]bool), nil
 	return inner
 }
 
@@ -106,9 +107,14 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		m.proxy(&r, s, pattern)
 	case s.content == nil:
 		delete(r.lua, "content") // a content handler is not inherited
+		m.serve(d, &r, s)
 	}
+	if r.static == nil {
+		m.untried(s)
+	}
+	r.charset = s.files.charset
 	m.prelude(&r, s)
-	if r.respond == nil && r.upstream == "" && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
+	if r.respond == nil && r.upstream == "" && r.static == nil && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
 			return // what no route serves is answered 404
 		}
@@ -205,7 +211,9 @@ func (m *importer) shared(d *directive, s *scope) {
 	case "access_log":
 		m.accessLog(d)
 	default:
-		m.limits(d)
+		if !m.files(d, s) {
+			m.limits(d)
+		}
 	}
 }
 

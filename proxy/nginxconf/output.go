@@ -60,6 +60,9 @@ type route struct {
 	pages                  []errorPage
 	noPages                bool // none, though there are some for all routes
 	catch                  bool // the upstream's errors get pages
+	static                 *files
+	try                    []string // try_files
+	charset                string
 }
 
 // listen notes an address once.
@@ -325,6 +328,7 @@ func (r *route) yaml() *yaml.Node {
 	response, transform := newMapping(), newMapping()
 	response.pairs("add", r.add, texts)
 	transform.add("response", response.node)
+	transform.text("charset", r.charset)
 	m.add("transform", transform.node)
 	scripts := newMapping()
 	for _, stage := range []string{"rewrite", "access", "content", "header_filter", "body_filter", "log"} {
@@ -339,6 +343,9 @@ func (r *route) yaml() *yaml.Node {
 		}
 		answer.text("body", r.respond.body)
 		m.add("respond", answer.node)
+	}
+	if r.static != nil {
+		m.add("static", r.static.yaml(r.try))
 	}
 	m.text("upstream", r.upstream)
 	if r.upstream != "" {

@@ -139,7 +139,7 @@ func (f *Filter) tried(ex *exchange.Exchange) exchange.Verdict {
 	if l.At < len(paths) {
 		l.File.Close()
 		ex.Path = append(ex.Path[:0], paths[l.At]...)
-		ex.Rewritten = true
+		ex.Rewritten, ex.Stale = true, true
 		return f.content(ex)
 	}
 	last := f.config.TryFiles[len(f.config.TryFiles)-1]
@@ -160,7 +160,7 @@ func (f *Filter) tried(ex *exchange.Exchange) exchange.Verdict {
 // again matches another path.
 func again(ex *exchange.Exchange, path string) exchange.Verdict {
 	ex.Path = append(ex.Path[:0], path...)
-	ex.Rewritten = true
+	ex.Rewritten, ex.Stale = true, true
 	return exchange.Restart
 }
 
