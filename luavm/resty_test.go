@@ -2,16 +2,14 @@
 
 package luavm
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // answers runs each text in a fresh VM and compares what it prints.
 type answer struct{ name, lua, want string }
 
 func checkAnswers(t *testing.T, options Options, cases []answer) {
 	t.Helper()
+	const head = "GET /a?x=1 HTTP/1.1\r\nHost: h\r\nCookie: a=1; b=two\r\n\r\n"
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			p, scripts := testPool(t, options, c.lua)
@@ -25,7 +23,7 @@ func checkAnswers(t *testing.T, options Options, cases []answer) {
 					t.Fatal(err)
 				}
 			}
-			out := finish(s, s.Start(scripts[0], PhaseContent, &Input{Head: []byte("GET /a?x=1 HTTP/1.1\r\nHost: h\r\n\r\n")}))
+			out := finish(s, s.Start(scripts[0], PhaseContent, &Input{Head: []byte(head)}))
 			if out.Kind != Done {
 				t.Fatalf("%+v: %v", out, out.Err)
 			}
@@ -127,6 +125,11 @@ ffi.cdef "unsigned char *ngx_hex_dump(unsigned char *dst, const unsigned char *s
 local to = ffi.new("unsigned char[6]")
 ffi.C.ngx_hex_dump(to, "\1\255a", 3)
 ngx.print(ffi.string(to, 6))`, "01ff61"},
+		{"atoi", `local ffi = require "ffi"
+ffi.cdef "intptr_t ngx_atoi(const unsigned char *line, size_t n);"
+for _, s in ipairs{"12", "0", "", "-1", "1x", "9223372036854775807", "9223372036854775808"} do
+  ngx.print(tostring(ffi.C.ngx_atoi(s, #s)), " ")
+end`, "12LL 0LL -1LL -1LL -1LL 9223372036854775807LL -1LL "},
 		{"murmur_hash2", `local ffi = require "ffi"
 ffi.cdef "uint32_t ngx_murmur_hash2(const char *data, size_t len);"
 for _, s in ipairs{"", "a", "ab", "abc", "abcd", "hello world"} do
@@ -324,16 +327,4 @@ func TestNDK(t *testing.T) {
 	failed("ndk.set_var.x = 1", "script0:1: not allowed")
 	cases = append(cases, answer{"module", `ngx.print(require "ndk" == ndk)`, "true"})
 	checkAnswers(t, Options{}, cases)
-}
-
-func TestDigestsOverFFI(t *testing.T) {
-	p, scripts := testPool(t, Options{}, `
-local ffi = require "ffi"
-ffi.cdef "unsigned long OpenSSL_version_num(void);"
-ngx.print(pcall(function() return ffi.C.OpenSSL_version_num() end))`)
-	s := pinned(t, p)
-	finish(s, s.Start(scripts[0], PhaseContent, nil))
-	if got := string(s.Output()); !strings.HasPrefix(got, "true") {
-		t.Skipf("libcrypto is not installed: %s", got)
-	}
 }

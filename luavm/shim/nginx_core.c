@@ -25,6 +25,18 @@ u_char *ngx_hex_dump(u_char *dst, u_char *src, size_t n) {
   return dst + 2 * n;
 }
 
+/* A number of decimal digits alone, or NGX_ERROR. */
+intptr_t ngx_atoi(u_char *p, size_t n) {
+  intptr_t value = 0;
+  if (!n) return NGX_ERROR;
+  for (; n; p++, n--)
+    if (*p < '0' || *p > '9' ||
+        __builtin_mul_overflow(value, 10, &value) ||
+        __builtin_add_overflow(value, *p - '0', &value))
+      return NGX_ERROR;
+  return value;
+}
+
 uint32_t ngx_murmur_hash2(u_char *p, size_t n) {
   const uint32_t m = 0x5bd1e995;
   uint32_t h = (uint32_t)n;
