@@ -88,7 +88,8 @@ func (p *Pool) Add(src Source) (*Script, error) {
 }
 
 // Start builds the VMs: lualib, init, scripts, init_worker. An error leaves
-// nothing behind.
+// nothing behind. One that init_worker raises is logged and no reason not to
+// start, as in nginx.
 func (p *Pool) Start() error {
 	p.checker.Close()
 	p.checker = nil
@@ -97,7 +98,7 @@ func (p *Pool) Start() error {
 		if err == nil {
 			vm.id = id
 			p.alive[vm] = struct{}{}
-			err = vm.enter()
+			err = p.forgive(vm.enter())
 		}
 		if err != nil {
 			for vm := range p.alive {
@@ -182,13 +183,23 @@ func (p *Pool) replace(vm *VM) {
 
 // welcome runs init_worker of a VM that takes another's place; vm.id is set.
 func (p *Pool) welcome(vm *VM) {
-	if err := vm.enter(); err != nil {
+	if err := p.forgive(vm.enter()); err != nil {
 		p.complain("init_worker of a replaced VM: ", err)
 	}
 	vm.condition.CompareAndSwap(vmStarting, vmServing)
 	if vm.condition.Load() == vmLost { // by its init_worker: later it may do better
 		time.AfterFunc(time.Second, func() { p.tell(func() { p.refill(vm) }) })
 	}
+}
+
+// forgive logs an error raised in init_worker; others it returns.
+func (p *Pool) forgive(err error) error {
+	var raised *ScriptError
+	if !errors.As(err, &raised) || raised.Kind == ErrSyntax {
+		return err
+	}
+	p.options.Log(nil, LevelErr, []byte("init_worker_by_lua error: "+raised.Message+"\n"+raised.Traceback))
+	return nil
 }
 
 // refill builds a VM for a place whose spare was already used.

@@ -4,6 +4,7 @@ package luavm
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -22,8 +23,7 @@ func TestPoolRefuses(t *testing.T) {
 		{"init fails", Options{Init: Source{Name: "init", Chunk: "@lua/init.lua", Text: "\nerror('no')"}}, "",
 			"lua runtime error in script init: lua/init.lua:2: no"},
 		{"init does not compile", Options{Init: Source{Name: "init", Chunk: "=init", Text: "x ="}}, "", "lua syntax error in script init"},
-		{"init waits", Options{InitWorker: Source{Name: "w", Chunk: "=w", Text: "ngx.sleep(1)"}}, "",
-			"API disabled in the context of init_worker_by_lua*"},
+		{"init_worker does not compile", Options{InitWorker: Source{Name: "w", Chunk: "=w", Text: "x ="}}, "", "lua syntax error in script w"},
 		{"init runs away", Options{InitBudget: 5 * time.Millisecond, Init: Source{Name: "init", Chunk: "=init", Text: "while true do end"}}, "",
 			"execution time limit exceeded"},
 		{"workers", Options{Workers: 3, WorkerCount: 2}, "", "do not fit"},
@@ -43,6 +43,35 @@ func TestPoolRefuses(t *testing.T) {
 			}()
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestInitWorkerMayFail(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"raises", "local function deep() error('no') end\ndeep()", "init_worker_by_lua error: w:1: no\nstack traceback:\n"},
+		{"waits", "ngx.sleep(1)", "init_worker_by_lua error: w:1: API disabled in the context of init_worker_by_lua*\n"},
+		{"runs away", "while true do end", "execution time limit exceeded"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var log strings.Builder
+			p, scripts := testPool(t, Options{
+				InitBudget: 20 * time.Millisecond,
+				InitWorker: Source{Name: "w", Chunk: "=w", Text: c.text},
+				Log: func(_ *Slot, level int, line []byte) {
+					mu.Lock()
+					defer mu.Unlock()
+					fmt.Fprintf(&log, "[%d] %s\n", level, line)
+				},
+			}, `ngx.print("served")`)
+			s := pinned(t, p)
+			finish(s, s.Start(scripts[0], PhaseContent, nil))
+			mu.Lock()
+			defer mu.Unlock()
+			if got := string(s.Output()); got != "served" || !strings.Contains(log.String(), c.want) {
+				t.Errorf("printed %q, logged %q", got, log.String())
 			}
 		})
 	}
