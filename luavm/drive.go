@@ -1,5 +1,15 @@
 package luavm
 
+import "time"
+
+// Complete runs the handler sc in phase and performs what it waits for, until
+// it has ended and all its ops have come back: for hosts that have a goroutine
+// to spare. Its waits end at until; zero: no bound.
+func (s *Slot) Complete(sc *Script, phase Phase, until time.Time) Outcome {
+	s.until = until
+	return s.drive(s.Start(sc, phase, nil))
+}
+
 // drive performs what the handler of out waits for until it has ended and all
 // its ops have come back: for handlers outside of exchanges. A single op is
 // performed on the caller's goroutine, several each on one of their own.
@@ -12,6 +22,7 @@ func (s *Slot) drive(out Outcome) Outcome {
 	for {
 		if out.Kind == Wait {
 			for op := out.Op; op != nil; op = op.Next() {
+				op.Until = s.until
 				if away == 0 && op.Next() == nil {
 					in = op
 					break

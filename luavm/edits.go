@@ -64,6 +64,16 @@ const (
 	EditPeerTries     EditKind = 14 // Aux: how many more
 	EditPeerTimeouts  EditKind = 15 // Value: connect, send and read in seconds, apart by blanks
 	EditPeerKeepalive EditKind = 16 // Value: idle seconds and requests, apart by a blank
+	EditTLS           EditKind = 17 // Aux: an EditTLS of these
+)
+
+// What EditTLS wants of a handshake. PG_TLS_*.
+const (
+	TLSClear     uint32 = 0 // neither certificate nor key
+	TLSCert      uint32 = 1 // Value: DER, the chain's certificates in a row
+	TLSKey       uint32 = 2 // Value: DER
+	TLSVerify    uint32 = 3 // Value: DER of authorities; the client must show a certificate of theirs
+	TLSProtocols uint32 = 4 // Value: names of versions, apart by blanks
 )
 
 // An Edit is one change that a script made. Name and Value are the slot's

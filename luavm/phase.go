@@ -17,12 +17,15 @@ const (
 	PhaseBodyFilter
 	PhaseLog
 	PhaseTimer
+	PhaseSSLCert
+	PhaseSSLClientHello
 	phaseCount
 )
 
 var phaseNames = [phaseCount]string{
 	"init", "init_worker", "set", "rewrite", "access", "content", "balancer",
 	"header_filter", "body_filter", "log", "timer",
+	"ssl_cert", "ssl_client_hello",
 }
 
 // String is the phase's name in Lua.

@@ -63,6 +63,7 @@ type Slot struct {
 	ops   []*waiter     // by shim.Thread.Index
 	next  *Slot         // in the VM's free list
 	waits int           // ops that are out
+	until time.Time     // the end of all waits of a handler that drive runs
 	used  bool          // some handler ran since Pin
 	ahead time.Duration // Options.Clock at Pin
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"perigee/luavm/lualib"
 	"perigee/luavm/shim"
@@ -314,7 +315,7 @@ const keepBuffer = 16 << 10 // as KEEP in buffers.c
 // reset makes a seat as new, but for its gen.
 func (s *Slot) reset() {
 	c := s.c
-	s.Owner = nil
+	s.Owner, s.until = nil, time.Time{}
 	if c.LogCap > keepBuffer || c.OutCap > keepBuffer || c.ArenaCap > keepBuffer {
 		c.Shrink()
 	}

@@ -149,6 +149,11 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 		if err != nil {
 			return nil, nil, file.NewError(path+".tls", err.Error(), "give readable PEM files that belong together")
 		}
+		if c.TLS != nil && c.TLS.Lua != nil {
+			t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+				return s.gateway.handshake(c.Address, hello, t)
+			}
+		}
 		tlsConfigs[c.Address] = t
 		if l, open := s.listeners[c.Address]; open {
 			if (l.tls.Load() != nil) != (t != nil) {
@@ -170,8 +175,15 @@ func (s *Server) serve(l *listener) {
 	var t *tls.Config
 	if l.tls.Load() != nil {
 		// Each handshake asks for the newest configuration.
-		t = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return l.tls.Load(), nil
+		t = &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			c := l.tls.Load()
+			if c.GetConfigForClient == nil {
+				return c, nil
+			}
+			if own, err := c.GetConfigForClient(hello); own != nil || err != nil {
+				return own, err
+			}
+			return c, nil
 		}}
 	}
 	if err := s.driver.Serve(l.Listener, l.address, t); err != nil {

@@ -32,6 +32,7 @@ type Snapshot struct {
 	variables     []variable
 	groups        map[string]*upstream.Group
 	balancers     map[string]exchange.Filter
+	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
 	unmatched     *observe.RouteMetrics
@@ -57,13 +58,18 @@ func (g *Gateway) enter(ex *exchange.Exchange) *Snapshot {
 	if ex.Record.Shard == 0 {
 		ex.Record.Shard = g.state.Metrics.NextShard() | 1<<31
 	}
+	return g.hold(ex.Record.Shard)
+}
+
+// hold holds the current snapshot; Leave with the same shard ends it.
+func (g *Gateway) hold(shard uint32) *Snapshot {
 	for {
 		snap := g.current.Load()
-		snap.holds[ex.Record.Shard%holdShards].n.Add(1)
+		snap.holds[shard%holdShards].n.Add(1)
 		if !snap.retired.Load() {
 			return snap
 		}
-		snap.Leave(ex.Record.Shard)
+		snap.Leave(shard)
 	}
 }
 
@@ -138,6 +144,9 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	}
 	b := &builder{snapshot: s}
 	if err := b.balancers(); err != nil {
+		return nil, err
+	}
+	if err := b.handshakes(); err != nil {
 		return nil, err
 	}
 	rules := make([]route.Rule, 0, len(file.Routes))

@@ -144,6 +144,9 @@ func (s *State) Scripts() script.Report {
 			s.Log.Print(observe.LevelError, &ex.Record, err.Error()+"\n"+err.Traceback+"\nid: "+id)
 			return id
 		},
+		Handshake: func(err *luavm.ScriptError) {
+			s.problem("TLS handshake: " + err.Error() + "\n" + err.Traceback)
+		},
 		Refused: func(ex *exchange.Exchange, err error) {
 			s.Log.Print(observe.LevelError, &ex.Record, err.Error())
 		},

@@ -49,7 +49,8 @@ enum {                       /* stages, as ngx.get_phase() names them */
   PG_PHASE_INIT = 0, PG_PHASE_INIT_WORKER = 1, PG_PHASE_SET = 2,
   PG_PHASE_REWRITE = 3, PG_PHASE_ACCESS = 4, PG_PHASE_CONTENT = 5,
   PG_PHASE_BALANCER = 6, PG_PHASE_HEADER_FILTER = 7,
-  PG_PHASE_BODY_FILTER = 8, PG_PHASE_LOG = 9, PG_PHASE_TIMER = 10
+  PG_PHASE_BODY_FILTER = 8, PG_PHASE_LOG = 9, PG_PHASE_TIMER = 10,
+  PG_PHASE_SSL_CERT = 11, PG_PHASE_SSL_CLIENT_HELLO = 12
 };
 
 enum {                       /* ops: what a script can wait for */
@@ -114,7 +115,16 @@ enum {                       /* log records */
   PG_EDIT_PEER = 13,         /* k: server name, v: address, aux: port */
   PG_EDIT_PEER_TRIES = 14,   /* aux: how many more */
   PG_EDIT_PEER_TIMEOUTS = 15,   /* v: connect, send, read in seconds */
-  PG_EDIT_PEER_KEEPALIVE = 16   /* v: idle seconds and requests */
+  PG_EDIT_PEER_KEEPALIVE = 16,  /* v: idle seconds and requests */
+  PG_EDIT_TLS = 17           /* aux: PG_TLS_* */
+};
+
+enum {                       /* what a script wants of a TLS handshake */
+  PG_TLS_CLEAR = 0,          /* neither certificate nor key */
+  PG_TLS_CERT = 1,           /* v: DER, the chain's certificates in a row */
+  PG_TLS_KEY = 2,            /* v: DER */
+  PG_TLS_VERIFY = 3,         /* v: DER of authorities; the client must show */
+  PG_TLS_PROTOCOLS = 4       /* v: "TLSv1.2 TLSv1.3" */
 };
 
 typedef struct pg_edit {     /* head of a record: k, then v, padded to 8 */

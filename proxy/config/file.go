@@ -146,6 +146,9 @@ type TLS struct {
 	// certificate that one of them signed. nginx: ssl_client_certificate with
 	// ssl_verify_client on.
 	ClientCA string `yaml:"client_ca,omitempty" config:"path"`
+	// Lua are scripts that run in handshakes. With a certificate script
+	// certificates may be left out.
+	Lua *script.HandshakeConfig `yaml:"lua,omitempty"`
 	// MinVersion is the oldest version spoken, 1.2 (default) or 1.3. nginx:
 	// ssl_protocols.
 	MinVersion TLSVersion `yaml:"min_version"`

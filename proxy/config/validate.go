@@ -163,7 +163,10 @@ func (c *checker) listeners() {
 		if l.TLS == nil {
 			continue
 		}
-		if len(l.TLS.Certificates) == 0 {
+		if l.TLS.Lua != nil {
+			c.problems(path+".tls.lua", l.TLS.Lua.Check())
+		}
+		if len(l.TLS.Certificates) == 0 && (l.TLS.Lua == nil || l.TLS.Lua.Certificate == nil) {
 			c.report(path+".tls", "no certificate", "add certificates: [{cert: site.crt, key: site.key}]")
 		}
 		for j, pair := range l.TLS.Certificates {

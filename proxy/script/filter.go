@@ -28,6 +28,8 @@ type Report struct {
 	// AnswerBroken takes scripts that cannot run: requests that come to them are
 	// answered 500, or 404 where the file is missing.
 	AnswerBroken bool
+	// Handshake logs a failed script of a TLS handshake.
+	Handshake func(err *luavm.ScriptError)
 	// Refused logs that no VM could take the exchange.
 	Refused func(ex *exchange.Exchange, err error)
 }

@@ -52,7 +52,8 @@ local phases = {
   [C.PG_PHASE_BALANCER] = "balancer",
   [C.PG_PHASE_HEADER_FILTER] = "header_filter",
   [C.PG_PHASE_BODY_FILTER] = "body_filter", [C.PG_PHASE_LOG] = "log",
-  [C.PG_PHASE_TIMER] = "timer",
+  [C.PG_PHASE_TIMER] = "timer", [C.PG_PHASE_SSL_CERT] = "ssl_cert",
+  [C.PG_PHASE_SSL_CLIENT_HELLO] = "ssl_client_hello",
 }
 
 function ngx.get_phase()

@@ -44,6 +44,8 @@ local names = {
   [C.PG_PHASE_BODY_FILTER] = "body_filter_by_lua*",
   [C.PG_PHASE_LOG] = "log_by_lua*",
   [C.PG_PHASE_TIMER] = "ngx.timer",
+  [C.PG_PHASE_SSL_CERT] = "ssl_certificate_by_lua*",
+  [C.PG_PHASE_SSL_CLIENT_HELLO] = "ssl_client_hello_by_lua*",
 }
 
 P.REWRITE_PHASE = mask(C.PG_PHASE_REWRITE)
@@ -53,10 +55,12 @@ P.HANDLER_PHASES = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
 
 -- where it can wait, which may be outside of a request
 P.WAITING_PHASES = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_ACCESS,
-  C.PG_PHASE_CONTENT, C.PG_PHASE_TIMER)
+  C.PG_PHASE_CONTENT, C.PG_PHASE_TIMER, C.PG_PHASE_SSL_CERT,
+  C.PG_PHASE_SSL_CLIENT_HELLO)
 
 local NO_REQUEST = mask(C.PG_PHASE_INIT)
-local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_TIMER)
+local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_TIMER,
+  C.PG_PHASE_SSL_CERT, C.PG_PHASE_SSL_CLIENT_HELLO)
 local WITHOUT = bor(NO_REQUEST, FAKE_REQUEST)
 
 -- The slot of the request, or an error in the name of the API function that
