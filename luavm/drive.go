@@ -13,7 +13,11 @@ func (s *Slot) Complete(sc *Script, phase Phase, until time.Time) Outcome {
 // drive performs what the handler of out waits for until it has ended and all
 // its ops have come back: for handlers outside of exchanges. A single op is
 // performed on the caller's goroutine, several each on one of their own.
-func (s *Slot) drive(out Outcome) Outcome {
+func (s *Slot) drive(out Outcome) Outcome { return s.driveUntil(out, nil) }
+
+// driveUntil is drive that gives up when stop is closed, with Gone: what is
+// left of the handler goes with the slot's Release.
+func (s *Slot) driveUntil(out Outcome, stop <-chan struct{}) Outcome {
 	var (
 		done = make(chan *Op)
 		away int
@@ -23,7 +27,7 @@ func (s *Slot) drive(out Outcome) Outcome {
 		if out.Kind == Wait {
 			for op := out.Op; op != nil; op = op.Next() {
 				op.Until = s.until
-				if away == 0 && op.Next() == nil {
+				if away == 0 && op.Next() == nil && stop == nil {
 					in = op
 					break
 				}
@@ -40,8 +44,16 @@ func (s *Slot) drive(out Outcome) Outcome {
 			op, in = in, nil
 			Perform(op)
 		case away > 0:
-			op = <-done
-			away--
+			select {
+			case op = <-done:
+				away--
+			case <-stop:
+				s.Cancel()
+				for ; away > 0; away-- {
+					<-done
+				}
+				return Outcome{Kind: Gone}
+			}
 		default:
 			return out
 		}

@@ -75,11 +75,18 @@ type Options struct {
 	Clock   Clock  // nil: the machine's
 	Capture uint32 // bytes of log lines kept for ngx.errlog.get_logs; 0: none
 
+	PendingTimers int           // of ngx.timer, per VM; 1024, negative: none
+	RunningTimers int           // handlers of timers under way, per VM; 256, negative: none
+	Drain         time.Duration // how long they may take after SetExiting; 30 s
+
 	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
 	// Log takes one line of ngx.log or print, as "file:line: text". s is the
 	// exchange's slot, nil outside of exchanges. line is valid during the
 	// call. It may be called from several threads at once; no VM is locked.
 	Log func(s *Slot, level int, line []byte)
+	// Failed is told of a handler outside of exchanges that has failed, after it
+	// was logged. As Log, it may be called from several threads at once.
+	Failed func(err *ScriptError)
 }
 
 func (o *Options) defaults() {
@@ -102,11 +109,23 @@ func (o *Options) defaults() {
 	if o.RegexCache == 0 {
 		o.RegexCache = 1024
 	}
+	if o.PendingTimers == 0 {
+		o.PendingTimers = 1024
+	}
+	if o.RunningTimers == 0 {
+		o.RunningTimers = 256
+	}
+	if o.Drain == 0 {
+		o.Drain = 30 * time.Second
+	}
 	if o.LogLevel == 0 {
 		o.LogLevel = LevelErr
 	}
 	if o.Log == nil {
 		o.Log = func(*Slot, int, []byte) {}
+	}
+	if o.Failed == nil {
+		o.Failed = func(*ScriptError) {}
 	}
 }
 

@@ -18,13 +18,15 @@ import (
 type Pool struct {
 	options Options
 	scripts []*Script
+	timer   *Script     // what runs the handlers of ngx.timer; the last of scripts
 	checker *shim.State // compiles what Add gets; gone after Start
 	ring    *shim.Ring  // log lines for ngx.errlog, or nil
 
-	places []atomic.Pointer[VM] // by worker
-	closed atomic.Bool
-	done   chan struct{}
-	work   chan func() // for the keeper goroutine; never blocks: see tell
+	places  []atomic.Pointer[VM] // by worker
+	closed  atomic.Bool
+	exiting atomic.Bool
+	done    chan struct{}
+	work    chan func() // for the keeper goroutine; never blocks: see tell
 
 	mu    sync.Mutex
 	spare *VM              // booted, without a worker id
@@ -93,6 +95,8 @@ func (p *Pool) Add(src Source) (*Script, error) {
 func (p *Pool) Start() error {
 	p.checker.Close()
 	p.checker = nil
+	p.timer = &Script{pool: p, source: Source{Name: "ngx.timer"}, index: len(p.scripts)}
+	p.scripts = append(p.scripts, p.timer)
 	for id := range p.places {
 		vm, err := openVM(p)
 		if err == nil {
@@ -107,6 +111,9 @@ func (p *Pool) Start() error {
 			return err
 		}
 		p.places[id].Store(vm)
+	}
+	for id := range p.places {
+		p.places[id].Load().timers.open()
 	}
 	p.work = make(chan func(), 4*len(p.places)+4)
 	go p.keep()
@@ -181,12 +188,17 @@ func (p *Pool) replace(vm *VM) {
 	})
 }
 
-// welcome runs init_worker of a VM that takes another's place; vm.id is set.
+// welcome runs init_worker of a VM that takes another's place; vm.id is set
+// and vm locked.
 func (p *Pool) welcome(vm *VM) {
 	if err := p.forgive(vm.enter()); err != nil {
 		p.complain("init_worker of a replaced VM: ", err)
 	}
 	vm.condition.CompareAndSwap(vmStarting, vmServing)
+	vm.timers.open()
+	if p.exiting.Load() {
+		vm.exit()
+	}
 	if vm.condition.Load() == vmLost { // by its init_worker: later it may do better
 		time.AfterFunc(time.Second, func() { p.tell(func() { p.refill(vm) }) })
 	}
@@ -213,10 +225,12 @@ func (p *Pool) refill(was *VM) {
 		return
 	}
 	next.id = was.id
+	next.lock()
 	p.mu.Lock()
 	p.alive[next] = struct{}{}
 	p.mu.Unlock()
 	p.welcome(next)
+	next.unlock()
 	p.places[was.id].Store(next)
 }
 
@@ -269,20 +283,20 @@ func (p *Pool) makeSpare() {
 	p.mu.Unlock()
 }
 
-// emptied is told when a VM that takes no new exchanges has none left.
-func (p *Pool) emptied(vm *VM) {
-	p.tell(func() { p.dispose(vm) })
+// mayEmpty is told when a VM has lost a user: one that takes no new exchanges
+// may have none left.
+func (p *Pool) mayEmpty(vm *VM) {
+	if vm.condition.Load() != vmServing || p.closed.Load() {
+		p.tell(func() { p.dispose(vm) })
+	}
 }
 
 // dispose closes a VM that is out of use; asked twice it does nothing.
 func (p *Pool) dispose(vm *VM) {
-	vm.seats.Lock()
-	busy := vm.seats.pinned > 0
-	vm.seats.Unlock()
 	p.mu.Lock()
 	_, ours := p.alive[vm]
 	serving := p.places[vm.id].Load() == vm && !p.closed.Load()
-	if busy || !ours || serving {
+	if !ours || serving || !vm.quit() {
 		p.mu.Unlock()
 		return
 	}
@@ -299,18 +313,48 @@ func (p *Pool) finished() bool {
 }
 
 // SetExiting makes ngx.worker.exiting() true in all VMs: the generation ends.
+// Pending timers fire at once, as premature; those that still run when
+// Options.Drain has passed are dropped.
 func (p *Pool) SetExiting() {
-	for i := range p.places {
-		if vm := p.places[i].Load(); vm != nil && vm.condition.Load() != vmLost {
-			vm.lock()
-			vm.state.VM().Exiting = 1
-			vm.unlock()
-		}
+	p.exiting.Store(true)
+	for _, vm := range p.all() {
+		vm.lock()
+		vm.exit()
+		vm.unlock()
 	}
 }
 
+// EndTimers drops the handlers of timers that are under way and pending ones:
+// the process ends.
+func (p *Pool) EndTimers() {
+	for _, vm := range p.all() {
+		vm.timers.end(true)
+		p.mayEmpty(vm)
+	}
+}
+
+// Timers is how many handlers of timers are pending or under way.
+func (p *Pool) Timers() (n int) {
+	for _, vm := range p.all() {
+		n += vm.timers.count()
+	}
+	return n
+}
+
+// all are the VMs that are not closed.
+func (p *Pool) all() []*VM {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*VM, 0, len(p.alive))
+	for vm := range p.alive {
+		all = append(all, vm)
+	}
+	return all
+}
+
 // Close lets no new exchange in. VMs are closed as their exchanges release
-// their slots; Done tells when all are. It does not wait.
+// their slots and timers end (see SetExiting); Done tells when all are. It does
+// not wait.
 func (p *Pool) Close() {
 	if p.checker != nil {
 		p.checker.Close()
@@ -327,18 +371,19 @@ func (p *Pool) Close() {
 		p.mu.Lock()
 		spare := p.spare
 		p.spare = nil
-		all := make([]*VM, 0, len(p.alive))
-		for vm := range p.alive {
-			all = append(all, vm)
-		}
 		p.mu.Unlock()
 		if spare != nil {
 			spare.close()
 		}
-		for _, vm := range all {
-			p.dispose(vm)
-		}
 	})
+	go func() { // not the keeper: a VM that it is to welcome may be locked
+		p.SetExiting()
+		p.tell(func() {
+			for _, vm := range p.all() {
+				p.dispose(vm)
+			}
+		})
+	}()
 }
 
 // Done is closed when the pool is closed and all its VMs are.

@@ -26,7 +26,9 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 		return Outcome{Kind: Failed, Err: vm.lost(r.script)}
 	}
 	s.used = true
-	r.active = true
+	if ref >= 0 {
+		vm.begun(r)
+	}
 	vm.readClock()
 	status := vm.state.Resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: int64(vm.pool.options.CPUBudget)}, &lent)
 	vm.settle()
@@ -42,7 +44,9 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	default:
 		out.Err = vm.failed(status, r)
 	}
-	r.active = out.Kind == Wait
+	if out.Kind != Wait {
+		vm.ended(r)
+	}
 	if status != shim.Poisoned {
 		vm.heed()
 		if vm.state.Starved() {
@@ -55,6 +59,21 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 		lines.send(vm.pool, s)
 	}
 	return out
+}
+
+// begun and ended frame a handler; mu is held.
+func (vm *VM) begun(r *run) {
+	r.active = true
+	if r.script == vm.pool.timer {
+		vm.state.VM().TimersRunning++
+	}
+}
+
+func (vm *VM) ended(r *run) {
+	if r.active && r.script == vm.pool.timer && vm.condition.Load() != vmLost {
+		vm.state.VM().TimersRunning--
+	}
+	r.active = false
 }
 
 // handAll makes the ops of all threads that began to wait, in their order.
@@ -85,6 +104,8 @@ func (vm *VM) heed() {
 			if w := vm.waiter(n); w != nil {
 				w.interrupt(false, ResultAborted)
 			}
+		case shim.NoteTimer:
+			vm.timers.arm(n.A, n.Num)
 		case shim.NoteWake:
 			if w := vm.waiter(n); w != nil {
 				w.interrupt(true, int32(n.Num))

@@ -45,7 +45,11 @@ type VM struct {
 		made   uint32
 		all    []*Slot // by id - 1
 		pinned int
+		closed bool // nobody takes a seat any more
 	}
+
+	timers timers
+	drain  *time.Timer // ends timers of a VM that is to go
 }
 
 // openVM makes a VM with lualib, init and all scripts. It has no worker id
@@ -57,7 +61,10 @@ func openVM(p *Pool) (*VM, error) {
 	}
 	state.Capture(p.ring)
 	vm := &VM{pool: p, state: state}
+	vm.timers.vm, vm.timers.cut = vm, make(chan struct{})
 	view := state.VM()
+	view.TimersMaxPending = int32(max(p.options.PendingTimers, 0))
+	view.TimersMaxRunning = int32(max(p.options.RunningTimers, 0))
 	view.WorkerID = -1
 	view.WorkerCount = int32(p.options.WorkerCount)
 	view.LogLevel = int32(p.options.LogLevel)
@@ -97,6 +104,10 @@ func (vm *VM) boot() error {
 	vm.refs = make([]int32, len(scripts))
 	vm.stats = make([]scriptStats, len(scripts))
 	for i, sc := range scripts {
+		if sc == vm.pool.timer {
+			vm.refs[i] = vm.state.TimerHandler()
+			continue
+		}
 		if vm.refs[i], err = vm.compile(sc.source); err != nil {
 			return err
 		}
@@ -211,6 +222,7 @@ func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
 	if status == shim.Poisoned {
 		vm.condition.Store(vmLost)
 		vm.state.Abandon()
+		vm.timers.end(false)
 		vm.pool.replace(vm)
 	}
 	return err
@@ -224,6 +236,7 @@ func (vm *VM) starved() {
 		return
 	}
 	vm.state.Allow(limit / 4) // so that those who are still here can finish
+	vm.exit()
 	vm.pool.replace(vm)
 }
 
@@ -243,7 +256,7 @@ func (vm *VM) pin() *Slot {
 func (vm *VM) take() *Slot {
 	vm.seats.Lock()
 	defer vm.seats.Unlock()
-	if vm.condition.Load() == vmLost {
+	if vm.condition.Load() == vmLost || vm.seats.closed {
 		return nil
 	}
 	s := vm.seats.free
@@ -284,9 +297,30 @@ func (vm *VM) release(s *Slot) {
 	vm.seats.pinned--
 	last := vm.seats.pinned == 0
 	vm.seats.Unlock()
-	if last && (vm.condition.Load() != vmServing || vm.pool.closed.Load()) {
-		vm.pool.emptied(vm)
+	if last {
+		vm.pool.mayEmpty(vm)
 	}
+}
+
+// exit tells scripts that the VM ends; mu is held.
+func (vm *VM) exit() {
+	if vm.condition.Load() == vmLost || vm.state.VM().Exiting != 0 {
+		return
+	}
+	vm.state.VM().Exiting = 1
+	vm.timers.expire()
+	vm.drain = time.AfterFunc(vm.pool.options.Drain, func() {
+		vm.timers.end(true)
+		vm.pool.mayEmpty(vm)
+	})
+}
+
+// quit closes the seats if nobody uses the VM and no timer will.
+func (vm *VM) quit() bool {
+	vm.seats.Lock()
+	defer vm.seats.Unlock()
+	vm.seats.closed = vm.seats.pinned == 0 && !vm.timers.busy()
+	return vm.seats.closed
 }
 
 // drop ends handlers that nobody will resume.
@@ -299,7 +333,7 @@ func (vm *VM) drop(s *Slot) {
 		}
 	}
 	for _, r := range s.runs {
-		r.active = false
+		vm.ended(r)
 		if vm.condition.Load() != vmLost {
 			vm.state.DropRun(s.c, r.c)
 		}
@@ -330,6 +364,10 @@ func (vm *VM) close() {
 	vm.mu.Lock()
 	defer vm.mu.Unlock()
 	lost := vm.condition.Swap(vmLost) == vmLost
+	vm.timers.end(true)
+	if vm.drain != nil {
+		vm.drain.Stop()
+	}
 	for s := vm.seats.free; s != nil; s = s.next {
 		for _, r := range s.runs {
 			if lost {

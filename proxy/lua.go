@@ -22,6 +22,8 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		MemoryLimit: uint64(memoryLimit(file)),
 		Capture:     uint32(c.CaptureErrorLog),
 		Path:        c.Path, CPath: c.CPath,
+		PendingTimers: c.Timers.Pending, RunningTimers: c.Timers.Running,
+		Drain:      max(c.Drain.Std(), 1), // luavm's 0 is its default
 		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
 		Prefix:   filepath.Clean(file.Root()) + "/",
 		LogLevel: luaLevel(file.Log.Level),
@@ -34,6 +36,13 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 			}
 			state.Log.Relay(observe.Level(level), rec, line)
 		},
+		Failed: state.failedOutside,
+	}
+	if o.PendingTimers == 0 {
+		o.PendingTimers = -1
+	}
+	if o.RunningTimers == 0 {
+		o.RunningTimers = -1
 	}
 	if o.RegexCache == 0 {
 		o.RegexCache = -1 // none; luavm's 0 is its default

@@ -227,7 +227,13 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout.Std())
 	defer cancel()
-	return s.driver.Drain(ctx)
+	pool := s.gateway.current.Load().pool
+	pool.SetExiting()
+	err := s.driver.Drain(ctx)
+	for pool.Timers() > 0 && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
 }
 
 // Close ends everything that is left after Drain.
@@ -238,6 +244,7 @@ func (s *Server) Close() {
 	defer s.mu.Unlock()
 	if snap := s.gateway.current.Load(); snap != nil {
 		snap.retired.Store(true)
+		snap.pool.EndTimers()
 		snap.close()
 		<-snap.pool.Done()
 	}

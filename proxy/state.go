@@ -135,12 +135,7 @@ func (s *State) Scripts() script.Report {
 		Metrics: s.Metrics.Script,
 		Failed: func(ex *exchange.Exchange, err *luavm.ScriptError) string {
 			id := string(ex.Record.ID[:])
-			switch err.Kind {
-			case luavm.ErrBudget, luavm.ErrMemory, script.KindTotalTime:
-				s.Metrics.LuaAborts.With(string(err.Kind)).Inc()
-			case luavm.ErrLost:
-				s.Metrics.LuaAborts.With("jump").Inc()
-			}
+			s.countAbort(err)
 			s.Log.Print(observe.LevelError, &ex.Record, err.Error()+"\n"+err.Traceback+"\nid: "+id)
 			return id
 		},
@@ -151,4 +146,20 @@ func (s *State) Scripts() script.Report {
 			s.Log.Print(observe.LevelError, &ex.Record, err.Error())
 		},
 	}
+}
+
+// countAbort counts a script that was stopped.
+func (s *State) countAbort(err *luavm.ScriptError) {
+	switch err.Kind {
+	case luavm.ErrBudget, luavm.ErrMemory, script.KindTotalTime:
+		s.Metrics.LuaAborts.With(string(err.Kind)).Inc()
+	case luavm.ErrLost:
+		s.Metrics.LuaAborts.With("jump").Inc()
+	}
+}
+
+// failedOutside counts a script that failed outside of exchanges.
+func (s *State) failedOutside(err *luavm.ScriptError) {
+	s.Metrics.Script(err.Script).Errors.With(string(err.Kind)).Inc()
+	s.countAbort(err)
 }

@@ -69,4 +69,7 @@ var (
 	_ [unsafe.Offsetof(VM{}.Exiting)]byte     = [unsafe.Offsetof(C.pg_vm{}.exiting)]byte{}
 	_ [unsafe.Offsetof(VM{}.LogLevel)]byte    = [unsafe.Offsetof(C.pg_vm{}.log_level)]byte{}
 	_ [unsafe.Offsetof(VM{}.Crit)]byte        = [unsafe.Offsetof(C.pg_vm{}.crit)]byte{}
+
+	_ [unsafe.Offsetof(VM{}.TimersRunning)]byte    = [unsafe.Offsetof(C.pg_vm{}.timers_running)]byte{}
+	_ [unsafe.Offsetof(VM{}.TimersMaxPending)]byte = [unsafe.Offsetof(C.pg_vm{}.timers_max_pending)]byte{}
 )

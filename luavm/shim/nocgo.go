@@ -44,6 +44,9 @@ func (*State) Abandon() {}
 // Compile refuses.
 func (*State) Compile(string, string) (int32, error) { return 0, errNoLua }
 
+// TimerHandler is none.
+func (*State) TimerHandler() int32 { return -1 }
+
 // Eval refuses.
 func (*State) Eval(string) (string, error) { return "", errNoLua }
 

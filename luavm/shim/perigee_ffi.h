@@ -189,6 +189,8 @@ typedef struct pg_vm {       /* what Lua may see of its VM */
   int32_t exiting;
   int32_t log_level;         /* ngx.log below this importance is dropped */
   int32_t crit;              /* > 0: in C code that holds a lock */
+  int32_t timers_running;    /* handlers of ngx.timer under way */
+  int32_t timers_max_running, timers_max_pending;
 } pg_vm;
 
 typedef struct pg_core_api {

@@ -113,6 +113,10 @@ func (s *State) Compile(chunk, source string) (ref int32, err error) {
 	return ref, nil
 }
 
+// TimerHandler is lualib's handler for timers that are due; its data is the
+// timer's id and whether it is premature, a uint32 each.
+func (s *State) TimerHandler() (ref int32) { return int32(s.c.timer_ref) }
+
 // Eval runs source on the main thread, outside of any exchange and watch, and
 // returns its first result as text, at most 4096 bytes.
 func (s *State) Eval(source string) (string, error) {

@@ -59,6 +59,7 @@ typedef struct pg_state {
   pg_seat *freed;            /* pushed by Go without the lock, taken by C */
   int ctx_ref;               /* registry: the table of ngx.ctx by slot id */
   int dead_ref;              /* registry: coroutines that died in wrap() */
+  int timer_ref;             /* registry: what runs handlers of ngx.timer */
   uint64_t crossings;        /* entries from Go */
 
   pg_note *notes; uint32_t notes_n, notes_cap;   /* taken by Go after a run */

@@ -116,6 +116,8 @@ type VM struct {
 	Exiting     int32
 	LogLevel    int32
 	Crit        int32
+
+	TimersRunning, TimersMaxRunning, TimersMaxPending int32
 }
 
 // Inputs are the slices lent to one Resume, by In*. C keeps none of them.

@@ -187,7 +187,11 @@ static int do_boot(lua_State *L) {
   if (luaL_loadbufferx(L, job->b, job->bn, "=perigee:init", "t"))
     return lua_error(L);
   lua_getfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
+  lua_pushvalue(L, -1);
+  lua_insert(L, -3);
   lua_call(L, 1, 0);
+  lua_getfield(L, -1, "timer_handler");
+  job->v->timer_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushnil(L);
   lua_setfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
   return 0;

@@ -183,6 +183,10 @@ func (m *importer) once(d *directive, s *scope) {
 		o.luaCPath = searchPath(d.arg(0))
 	case "lua_regex_cache_max_entries":
 		m.regex(d, "cache_entries")
+	case "lua_max_pending_timers":
+		m.timers(d, "pending")
+	case "lua_max_running_timers":
+		m.timers(d, "running")
 	case "lua_regex_match_limit":
 		m.regex(d, "match_limit")
 	case "init_by_lua", "init_by_lua_block", "init_by_lua_file":

@@ -46,6 +46,16 @@ func (m *importer) limits(d *directive) {
 	}
 }
 
+// timers carries a number over to lua.timers.
+func (m *importer) timers(d *directive, key string) {
+	n, err := strconv.ParseUint(d.arg(0), 10, 31)
+	if err != nil {
+		m.leave(d, "%q is no number for lua.timers.%s", d.arg(0), key)
+		return
+	}
+	m.out.timers = append(m.out.timers, pair{key, strconv.FormatUint(n, 10)})
+}
+
 // regex carries a number over to lua.regex.
 func (m *importer) regex(d *directive, key string) {
 	n, err := strconv.ParseUint(d.arg(0), 10, 31)

@@ -22,7 +22,7 @@ type output struct {
 	bodyBytes, headerBytes    string
 	bodySet                   bool
 	limits, dicts, variables  []pair
-	regex                     []pair
+	timers, regex             []pair
 	luaPath, luaCPath         string
 	luaCapture                string
 	init, initWorker          *lua
@@ -263,6 +263,7 @@ func (o *output) lua() *yaml.Node {
 	l.text("path", o.luaPath)
 	l.text("cpath", o.luaCPath)
 	l.pairs("shared_dicts", o.dicts, plains)
+	l.pairs("timers", o.timers, plains)
 	l.pairs("regex", o.regex, plains)
 	l.plain("capture_error_log", o.luaCapture)
 	if o.broken {

@@ -87,6 +87,12 @@ type Settings struct {
 	// or answer, as nginx does, each request that comes to it with 500, or 404
 	// where the file is missing.
 	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
+	// Timers bounds ngx.timer.
+	Timers Timers `yaml:"timers"`
+	// Drain is how long handlers of timers may run on once their configuration
+	// was replaced: those that are pending fire at once then, as premature.
+	// Default 30s. At the process's end it is drain.timeout that bounds them.
+	Drain unit.Duration `yaml:"drain"`
 	// Regex bounds ngx.re.
 	Regex Regex `yaml:"regex"`
 	// CaptureErrorLog is how much of the process log is kept in memory for
@@ -100,6 +106,29 @@ type Settings struct {
 	// InitWorker runs once in every VM after init and may start timers. nginx:
 	// init_worker_by_lua.
 	InitWorker *Source `yaml:"init_worker,omitempty"`
+}
+
+// Timers is how many timers of ngx.timer each VM may have.
+type Timers struct {
+	// Pending is how many may wait for their time; beyond it ngx.timer.at answers
+	// "too many pending timers". Default 1024. nginx: lua_max_pending_timers.
+	Pending int `yaml:"pending"`
+	// Running is how many handlers may be under way; beyond it a timer that is
+	// due is logged and not run. Default 256. nginx: lua_max_running_timers.
+	Running int `yaml:"running"`
+}
+
+// SetDefaults gives both their defaults.
+func (t *Timers) SetDefaults() { t.Pending, t.Running = 1024, 256 }
+
+func (t *Timers) check(report func(path, message, hint string)) {
+	const most = math.MaxInt32
+	if t.Pending < 0 || t.Pending > most {
+		report("timers.pending", fmt.Sprintf("%d is no number of timers", t.Pending), "write 0 for none, or a number such as 1024")
+	}
+	if t.Running < 0 || t.Running > most {
+		report("timers.running", fmt.Sprintf("%d is no number of timers", t.Running), "write 0 for none, or a number such as 256")
+	}
 }
 
 // Regex is what ngx.re may cost.
@@ -136,6 +165,7 @@ func (s *Settings) SetDefaults() {
 	s.BrokenScripts = RefuseBroken
 	s.CPUBudget = unit.Duration(100e6)
 	s.TotalTime = unit.Duration(60e9)
+	s.Drain = unit.Duration(30e9)
 }
 
 // Sources yields the scripts that are set with their key, in the order in which
@@ -186,6 +216,10 @@ func (s *Settings) Check() []unit.Problem {
 	}
 	if s.CPUBudget != 0 && s.TotalTime != 0 && s.TotalTime < s.CPUBudget {
 		report("total_time", fmt.Sprintf("duration %q is shorter than cpu_budget %q", s.TotalTime, s.CPUBudget), "raise total_time, or write 0 for no limit")
+	}
+	s.Timers.check(report)
+	if s.Drain < 0 {
+		report("drain", fmt.Sprintf("duration %q is negative", s.Drain), "write how long timers may run on, such as 30s")
 	}
 	s.Regex.check(report)
 	for key, source := range s.Sources() {
