@@ -58,10 +58,10 @@
 //	proxy/observe    record, metrics, access log, process log
 //	proxy/admin      the admin listener
 //	proxy/wire       HTTP/1.1 framing, strict, for both directions
-//	proxy/socket     sockets with fewer steps than net.Conn
 //	proxy/disk       files below a directory, and never outside
 //	proxy/unit       scalar types of the configuration
 //	luavm            LuaJIT in the process; knows no HTTP
+//	luavm/socket     sockets with fewer steps than net.Conn; proxy uses it too
 //
 // To add a feature: a directory beside proxy/script, its Config in
 // config/file.go, one line in features.go.

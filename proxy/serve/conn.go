@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
-	"perigee/proxy/socket"
 	"perigee/proxy/wire"
 )
 

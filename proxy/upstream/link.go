@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"perigee/proxy/socket"
+	"perigee/luavm/socket"
 )
 
 // link is the bottom of a connection: the socket that HTTP, or TLS under HTTP,
