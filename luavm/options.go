@@ -69,6 +69,8 @@ type Options struct {
 
 	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
 
+	Sockets *SocketSettings // of slots that are not told otherwise
+
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
 
@@ -117,6 +119,9 @@ func (o *Options) defaults() {
 	}
 	if o.Drain == 0 {
 		o.Drain = 30 * time.Second
+	}
+	if o.Sockets == nil {
+		o.Sockets = defaultSockets
 	}
 	if o.LogLevel == 0 {
 		o.LogLevel = LevelErr

@@ -4,7 +4,7 @@ import "time"
 
 // Perform does what an op of a script asks for and returns when that is done
 // or the op was cancelled. It knows the kinds that need no request: sleeping,
-// semaphores. It blocks; a host calls it on a goroutine that may.
+// semaphores, sockets. It blocks; a host calls it on a goroutine that may.
 func Perform(op *Op) {
 	op.Result = ResultOK
 	switch op.Kind {
@@ -12,7 +12,7 @@ func Perform(op *Op) {
 		if !op.wait(op.Seconds) {
 			op.Result = ResultAborted
 		}
-	case OpSemaphore, OpAbort:
+	case OpSemaphore, OpAbort, OpSockQueue:
 		seconds := op.Seconds
 		if op.Kind == OpAbort {
 			seconds = -1
@@ -22,6 +22,8 @@ func Perform(op *Op) {
 			return
 		}
 		op.Result = op.said()
+	case OpSockConnect, OpSockHandshake, OpSockRead, OpSockWrite:
+		performSocket(op)
 	default:
 		panic("BUG: luavm: op of unknown kind")
 	}

@@ -49,6 +49,7 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	}
 	if status != shim.Poisoned {
 		vm.heed()
+		vm.sweeper.watch(vm)
 		if vm.state.Starved() {
 			vm.starved()
 		}
@@ -110,6 +111,10 @@ func (vm *VM) heed() {
 			if w := vm.waiter(n); w != nil {
 				w.interrupt(true, int32(n.Num))
 			}
+		case shim.NoteClose:
+			vm.conns.close(n.A)
+		case shim.NoteSession:
+			vm.sessions.hold(n.A, int(n.Num))
 		}
 	}
 	vm.state.DropNotes()

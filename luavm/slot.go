@@ -66,6 +66,8 @@ type Slot struct {
 	until time.Time     // the end of all waits of a handler that drive runs
 	used  bool          // some handler ran since Pin
 	ahead time.Duration // Options.Clock at Pin
+
+	sockets *SocketSettings // see UseSockets
 }
 
 // VM is where the slot's scripts run.

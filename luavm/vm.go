@@ -32,6 +32,10 @@ type VM struct {
 	mu    sync.Mutex   // Lua runs
 	users atomic.Int32 // threads that hold mu or wait for it
 
+	conns    conns
+	sessions sessions
+	sweeper  sweeper
+
 	condition atomic.Uint32 // vmServing, ...
 	suspended atomic.Int32  // runs that wait for an op
 	lockedNS  atomic.Int64  // wall time under mu, sum
@@ -68,6 +72,7 @@ func openVM(p *Pool) (*VM, error) {
 	view.WorkerID = -1
 	view.WorkerCount = int32(p.options.WorkerCount)
 	view.LogLevel = int32(p.options.LogLevel)
+	state.Idle().Sockets = p.options.Sockets.c
 	if err := vm.boot(); err != nil {
 		if vm.condition.Load() != vmLost {
 			state.Close()
@@ -278,6 +283,7 @@ func (vm *VM) take() *Slot {
 	if clock := vm.pool.options.Clock; clock != nil {
 		s.ahead = clock.Ahead()
 	}
+	s.UseSockets(nil)
 	return s
 }
 
@@ -285,6 +291,9 @@ func (vm *VM) take() *Slot {
 func (vm *VM) release(s *Slot) {
 	if s.waits > 0 {
 		vm.drop(s)
+	}
+	if vm.state.HasSockets(s.c) {
+		vm.shutSockets(s)
 	}
 	if s.used {
 		vm.state.Forget(s.c)
@@ -382,7 +391,11 @@ func (vm *VM) close() {
 		s.runs = nil
 	}
 	vm.seats.free = nil
+	vm.conns.end()
+	vm.sweeper.stop()
 	if !lost {
+		vm.state.ShutSockets(vm.state.Idle())
+		vm.state.SweepSockets(true)
 		vm.state.Close()
 	}
 }

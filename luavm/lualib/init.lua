@@ -36,6 +36,7 @@ view("request", "const pg_request_api *")
 view("text", "const pg_text_api *")
 view("dict", "const pg_dict_api *")
 view("regex", "const pg_regex_api *")
+view("sockets", "const pg_socket_api *")
 
 -- ";;" is the default path, as in lua_package_path; no setting is all of it
 local function search_path(set, default)

@@ -46,6 +46,7 @@ var (
 	_ [unsafe.Offsetof(Slot{}.HTTPMinor)]byte          = [unsafe.Offsetof(C.pg_slot{}.http_minor)]byte{}
 	_ [unsafe.Offsetof(Slot{}.ExtraN)]byte             = [unsafe.Offsetof(C.pg_slot{}.extra_n)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Extra)]byte              = [unsafe.Offsetof(C.pg_slot{}.extra)]byte{}
+	_ [unsafe.Offsetof(Slot{}.Sockets)]byte            = [unsafe.Offsetof(C.pg_slot{}.sockets)]byte{}
 
 	_ [unsafe.Offsetof(Slot{}.PeerStatus)]byte = [unsafe.Offsetof(C.pg_slot{}.peer_status)]byte{}
 

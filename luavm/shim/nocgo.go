@@ -148,3 +148,24 @@ func (*Ring) Put(int, float64, []byte) {}
 
 // Capture does nothing.
 func (*State) Capture(*Ring) {}
+
+// SockAt is nil.
+func SockAt(float64) *Sock { return nil }
+
+// HasSockets is false.
+func (*State) HasSockets(*Slot) bool { return false }
+
+// ShutSockets does nothing.
+func (*State) ShutSockets(*Slot) {}
+
+// SweepSockets has none.
+func (*State) SweepSockets(bool) int { return 0 }
+
+// KeptSockets is zero.
+func (*State) KeptSockets() uint32 { return 0 }
+
+// NewSocketConf is nil.
+func NewSocketConf(SocketConf) *SocketConf { return nil }
+
+// FreeSocketConf does nothing.
+func FreeSocketConf(*SocketConf) {}

@@ -98,7 +98,8 @@ enum {                       /* what a run tells Go beside its ops */
   PG_NOTE_CANCEL = 1,        /* a, b: slot_id and index of a thread: its op */
   PG_NOTE_WAKE = 2,          /* the same; num: the op's result */
   PG_NOTE_TIMER = 3,         /* a: id, num: seconds */
-  PG_NOTE_CLOSE = 4          /* a: a socket that Lua let go of */
+  PG_NOTE_CLOSE = 4,         /* a: handle of a socket out of use */
+  PG_NOTE_SESSION = 5        /* a: of a TLS session; num: 1 or -1 holders */
 };
 
 typedef struct pg_note { uint32_t kind, a, b, c; double num; } pg_note;
@@ -169,6 +170,7 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int32_t peer_most;         /* and how many there may be */
   int32_t peer_status;       /* how the last attempt ended; 0: none was made */
   uint32_t extra_n, extra_cap; pg_str *extra;  /* name,value pairs: set vars */
+  const struct pg_socket_conf *sockets;   /* NULL: the defaults */
 } pg_slot;
 
 enum {                       /* pg_slot.flags */
@@ -412,6 +414,106 @@ typedef struct pg_regex_api {
   /* bytes; 0, or -1 when memory is short */
   int32_t (*jit_stack)(pg_vm *, double size);
 } pg_regex_api;
+/* ---- sockets: pg_socket_api ---- */
+
+enum {                       /* ops of sockets; op_num2: the pg_sock's address */
+  PG_OP_SOCK_CONNECT = 16,   /* op_str: host or unix:path, op_int: port,
+                                op_str2: local address or empty, op_num: s.
+                                In DATA: the address in words of the log */
+  PG_OP_SOCK_HANDSHAKE = 17, /* TLS; op_str: see socket_tls.lua */
+  PG_OP_SOCK_READ = 18,      /* into buf from fill to cap; res: bytes, 0: end */
+  PG_OP_SOCK_WRITE = 19,     /* out from out_pos to out_len, all of it */
+  PG_OP_SOCK_QUEUE = 20      /* a turn in a pool, op_num: s; res: PG_RES_* */
+};
+
+enum {                       /* pg_sock.flags */
+  PG_SOCK_OPEN = 1,          /* connected and not closed */
+  PG_SOCK_TLS = 2,           /* all I/O is Go's */
+  PG_SOCK_DATAGRAM = 4,
+  PG_SOCK_EOF = 8,           /* the peer has sent all */
+  PG_SOCK_READ_SHUT = 16,    /* reading has failed */
+  PG_SOCK_WRITE_SHUT = 32,
+  PG_SOCK_CONNECTING = 64,   /* a thread waits, so others must not */
+  PG_SOCK_READING = 128, PG_SOCK_WRITING = 256,
+  PG_SOCK_FULL = 512,        /* the last read filled its room: more is there */
+  PG_SOCK_DOWNSTREAM = 1024  /* the request's own connection */
+};
+
+enum {                       /* outcomes of I/O beside counts and -errno */
+  PG_SOCK_AGAIN = -1000,     /* it would have to wait */
+  PG_SOCK_TIMEOUT = -1001,
+  PG_SOCK_BROKEN = -1002,    /* no errno says why */
+  PG_SOCK_ABORTED = -1003,   /* the client has gone */
+  PG_SOCK_UNRESOLVED = -1004,/* DATA: why */
+  PG_SOCK_REFUSED = -1005    /* a handshake; DATA: why */
+};
+
+enum { PG_HANDSHAKE_VERIFY = 1 };     /* op_int of a handshake */
+enum { PG_WANT = 0, PG_GOT = 1, PG_ENDED = 2 };   /* answers of readers */
+enum { PG_QUIET = 0, PG_STIRRED = 1, PG_LEFT = 2 };   /* see stir */
+enum { PG_POOL_OK = 0, PG_POOL_WAIT = 1, PG_POOL_FULL = 2 };
+
+typedef struct pg_sock {     /* a connection; memory of the VM */
+  uint32_t flags;            /* PG_SOCK_* */
+  int32_t fd;
+  uint32_t handle;           /* Go's name for it; 0: none */
+  uint32_t ops;              /* ops with Go; until 0 the memory stays */
+  uint32_t slot_id, gen;     /* whose it is */
+  uint32_t reused;           /* times it came from a pool */
+  uint32_t least;            /* first size of buf */
+  char *buf; uint32_t cap, pos, fill, seen;   /* see socket_read.c */
+  uint32_t reader;           /* the pattern whose matches seen counts */
+  pg_str got;                /* what a reader found */
+  char *out; uint32_t out_pos, out_len, out_cap;
+  uint32_t session;          /* TLS: Go's name for it; 0: none */
+} pg_sock;
+
+typedef struct pg_session { uint32_t id; } pg_session;   /* a script's */
+
+typedef struct pg_link { struct pg_link *prev, *next; } pg_link;
+
+typedef struct pg_pool {     /* connections of one name */
+  int32_t size, backlog;     /* backlog -1: no bound on connections */
+  int32_t count;             /* connections and connects under way or queued */
+  uint32_t idle_n, refs;     /* refs: sockets that point here */
+  pg_link idle, queue;       /* idle: last kept first; queue: first come first */
+} pg_pool;
+
+typedef struct pg_pattern pg_pattern;    /* of receiveuntil; opaque */
+
+typedef struct pg_socket_conf {   /* of a route; ms, bytes */
+  int32_t connect_ms, send_ms, read_ms, keepalive_ms;
+  int32_t pool_size, buffer_size, log_errors;
+} pg_socket_conf;
+
+typedef struct pg_socket_api {
+  /* a socket of the running slot, not connected; NULL: no memory */
+  pg_sock *(*open)(pg_vm *, uint32_t least);
+  void (*close)(pg_sock *);  /* out of use at once; Lua still holds it */
+  void (*drop)(pg_sock *);   /* Lua holds it no more: closes too */
+  /* readers; room: 0, or PG_E_MEMORY */
+  int32_t (*room)(pg_sock *, uint32_t want);
+  int32_t (*line)(pg_sock *);
+  int32_t (*bytes)(pg_sock *, uint32_t n);
+  int32_t (*any)(pg_sock *, uint32_t max);
+  int32_t (*rest)(pg_sock *, int32_t as_line);
+  uint32_t (*pattern_size)(uint32_t n);
+  void (*pattern)(pg_pattern *, const char *p, uint32_t n, uint32_t inclusive);
+  int32_t (*until)(pg_sock *, pg_pattern *, uint32_t size);
+  int32_t (*until_rest)(pg_sock *, pg_pattern *);
+  /* what can be done at once; the outcomes above. send gives how much went */
+  int32_t (*receive)(pg_sock *);
+  int32_t (*send)(pg_sock *, const char *p, uint32_t n);
+  int32_t (*put)(pg_sock *, const char *p, uint32_t n);  /* adds to out */
+  int32_t (*stir)(pg_sock *);   /* has anything come, or the peer left? */
+  int32_t (*option)(pg_sock *, int32_t which, int32_t *value, int32_t set);
+  uint32_t (*why)(int32_t errno_, char *dst, uint32_t n);  /* its text */
+  /* pools */
+  int32_t (*enter)(pg_sock *, pg_pool *, int32_t again);
+  int32_t (*turn)(pg_sock *);   /* after a wait in the queue: 1 = its turn */
+  pg_sock *(*reuse)(pg_vm *, pg_pool *);
+  void (*keep)(pg_sock *, pg_pool *, double ms);
+} pg_socket_api;
 
 /* PERIGEE FFI END */
 

@@ -49,6 +49,7 @@ typedef struct pg_seat {
   pg_thread **threads;       /* all of the seat, by index */
   uint32_t threads_n, threads_cap;
   pg_thread *threads_free;
+  pg_link sockets;           /* of the exchange; see socket.c */
 } pg_seat;
 
 enum { PG_ERR_MESSAGE = 4096, PG_ERR_TRACEBACK = 12288 };
@@ -63,6 +64,9 @@ typedef struct pg_state {
   uint64_t crossings;        /* entries from Go */
 
   pg_note *notes; uint32_t notes_n, notes_cap;   /* taken by Go after a run */
+
+  pg_link kept;              /* sockets in pools, of no exchange */
+  uint32_t kept_n;           /* how many were ever kept; wraps */
 
   char *lines;               /* log lines: pg_line, text, padded to 8 */
   uint32_t lines_len, lines_cap, lines_lost;
@@ -105,6 +109,7 @@ const pg_regex_api *pg_regexes(void);
 
 /* ---- regex.c ---- */
 void pg_matcher_free(pg_state *);
+const pg_socket_api *pg_sockets(void);
 
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);
@@ -157,6 +162,11 @@ int pg_lua_adopt(lua_State *);
 void pg_core_ready(pg_vm *, pg_thread *, int32_t next);
 void pg_core_kill(pg_vm *, pg_thread *);
 int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
+
+/* ---- socket.c, socket_pool.c ---- */
+void pg_sock_orphan(pg_sock *);
+void pg_seat_shut_sockets(pg_slot *);
+int pg_sweep_sockets(pg_state *, int all);
 
 /* ---- buffers.c ---- */
 pg_slot *pg_slot_new(uint32_t id, uint32_t log_max, uint32_t out_max);

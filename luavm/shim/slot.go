@@ -65,6 +65,7 @@ type Slot struct {
 	PeerStatus         int32
 	ExtraN, ExtraCap   uint32
 	Extra              unsafe.Pointer
+	Sockets            *SocketConf
 }
 
 // A Thread is pg_thread: a light thread of a Slot, in C memory.
@@ -99,10 +100,11 @@ type Note struct {
 
 // Kinds of note. PG_NOTE_* in perigee_ffi.h.
 const (
-	NoteCancel = 1 // A, B: slot and index of a thread whose op is to end early
-	NoteWake   = 2 // the same; Num is the op's result
-	NoteTimer  = 3 // A: the timer's id; Num: seconds
-	NoteClose  = 4 // A: a socket that Lua let go of
+	NoteCancel  = 1 // A, B: slot and index of a thread whose op is to end early
+	NoteWake    = 2 // the same; Num is the op's result
+	NoteTimer   = 3 // A: the timer's id; Num: seconds
+	NoteClose   = 4 // A: handle of a socket out of use
+	NoteSession = 5 // A: of a TLS session; Num: how many more hold it
 )
 
 // A VM is pg_vm: what Lua sees of its state.

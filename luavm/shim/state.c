@@ -93,6 +93,7 @@ static int do_open(lua_State *L) {
   set_pointer(L, "text", pg_text());
   set_pointer(L, "dict", pg_dict());
   set_pointer(L, "regex", pg_regexes());
+  set_pointer(L, "sockets", pg_sockets());
   lua_newtable(L);
   lua_setfield(L, -2, "modules");
   lua_newtable(L);

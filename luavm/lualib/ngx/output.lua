@@ -70,6 +70,8 @@ local function array_size(t)
   return n
 end
 
+P.array_size = array_size
+
 -- Writes a table's elements. Returns how that went, as print_bytes does, or
 -- what is wrong with the table. strict: ngx.arg takes no nil, booleans, null.
 local function write_table(s, t, strict, depth)

@@ -1,0 +1,201 @@
+-- Pools by name, and what touches them: setkeepalive, getreusedtimes. What is
+-- in a pool, who waits for it: see socket_pool.c.
+
+-- luacheck: ignore 212/...
+local P = ...
+
+local ffi = require "ffi"
+local bit = require "bit"
+
+local C = ffi.C
+local band, bor = bit.band, bit.bor
+local error, type, select, pairs, tostring = error, type, select, pairs,
+  tostring
+local ffi_new = ffi.new
+
+local K, api, vm = P.socket, P.sockets, P.vm
+local tcp = K.tcp_methods
+local OPEN = C.PG_SOCK_OPEN
+local SHUT = bor(C.PG_SOCK_READ_SHUT, C.PG_SOCK_WRITE_SHUT)
+
+local pools, pools_n, purge_at = {}, 0, 64
+
+-- Forgets pools without connections once there are many: names may be made up
+-- by scripts without end.
+local function purge()
+  local left = 0
+  for key, pool in pairs(pools) do
+    if pool.count <= 0 and pool.refs == 0 then
+      pools[key] = nil
+    else
+      left = left + 1
+    end
+  end
+  pools_n, purge_at = left, left * 2 > 64 and left * 2 or 64
+end
+
+local function new_pool(key, size, backlog)
+  if not pools[key] then
+    if pools_n >= purge_at then
+      purge()
+    end
+    pools_n = pools_n + 1
+  end
+  local pool = ffi_new("pg_pool")
+  pool.size, pool.backlog = size, backlog
+  pools[key] = pool
+  return pool
+end
+
+-- The pool of that name, made if the script says how large it is to be; a pool
+-- ends with its last connection.
+function K.pool_of(key, size, backlog)
+  local pool = pools[key]
+  if pool and pool.count > 0 then
+    return pool
+  end
+  if size then
+    return new_pool(key, size, backlog)
+  end
+end
+
+function tcp.getreusedtimes(...)
+  local n = select("#", ...)
+  if n ~= 1 then
+    error("expecting 1 argument (including the object), but got " .. n, 2)
+  end
+  local u = ...
+  local s = u.s
+  if not K.usable(s) then
+    return nil, "closed"
+  end
+  return s.reused
+end
+
+-- Has anything come since the last read? Not if no thread waited meanwhile.
+local function stir(u, s, ...)
+  local t = vm.thread
+  if u.read_in == t.index and u.read_at == t.serial then
+    return C.PG_QUIET
+  end
+  return api.stir(s)
+end
+
+local function integer_argument(v, i)
+  if not K.is_number(v) then
+    K.bad_argument(i, "number expected, got " .. P.type_name(v), 3)
+  end
+  return K.integer(v)
+end
+
+function tcp.setkeepalive(...)
+  local n = select("#", ...)
+  if n < 1 or n > 3 then
+    error("expecting 1 to 3 arguments (including the object), but got " .. n,
+      2)
+  end
+  local u, ms, size = ...
+  if type(u) ~= "table" then
+    K.bad_argument(1, "table expected, got " .. P.type_name(u))
+  end
+  local s = u.s
+  if not s or band(s.flags, OPEN) == 0 or band(s.flags, SHUT) ~= 0
+    or band(s.flags, C.PG_SOCK_EOF) ~= 0
+  then
+    return nil, "closed"
+  end
+  if not K.is_ours(s) then
+    error("bad request", 2)
+  end
+  local busy = K.busy(s, K.ANY_USE)
+  if busy then
+    return nil, busy
+  end
+  local conf = vm.slot.sockets
+  ms = ms == nil and conf.keepalive_ms or integer_argument(ms, 2)
+  local stirred = stir(u, s)
+  if stirred == C.PG_LEFT then
+    return nil, "closed"
+  end
+  if s.fill ~= s.pos then
+    return nil, "unread data in buffer"
+  end
+  local pool = K.pool_of(u.key)
+  if not pool then
+    size = size == nil and conf.pool_size or integer_argument(size, 3)
+    if size <= 0 then
+      K.bad_argument(n, "bad \"pool_size\" option value: " .. size)
+    end
+    pool = new_pool(u.key, size, -1)
+  end
+  if stirred ~= C.PG_QUIET then
+    K.discard(u)
+    return nil, "connection in dubious state"
+  end
+  if vm.exiting ~= 0 then
+    K.discard(u)
+    return 1
+  end
+  K.give_away(u)
+  api.keep(s, pool, ms)
+  return 1
+end
+
+-- ---- options ----
+
+local options = {
+  keepalive = 1, reuseaddr = 2, ["tcp-nodelay"] = 3, sndbuf = 4, rcvbuf = 5,
+  keepintvl = 6, keepcnt = 7,
+}
+local value_of = ffi_new("int32_t[1]")
+
+local function option(u, name, value, set)
+  local s = u.s
+  if not s and not u.gen then
+    error("socket is never created nor connected", 3)
+  end
+  local which = options[name]
+  if not which then
+    return nil, "unsupported option " .. tostring(name)
+  end
+  if not K.usable(s) then
+    return nil, "closed"
+  end
+  value_of[0] = value
+  local rc = api.option(s, which, value_of, set)
+  if rc ~= 0 then
+    return nil, K.text_of(rc)
+  end
+  return value_of[0]
+end
+
+function K.getoption(u, name)
+  if name == nil then
+    return nil, "missing the \"option\" argument"
+  end
+  return option(u, name, 0, 0)
+end
+
+function K.setoption(u, name, value)
+  if name == nil then
+    return nil, "missing the \"option\" argument"
+  end
+  if value == nil then
+    return nil, "missing the \"value\" argument"
+  end
+  local got, err = option(u, name, value, 1)
+  if not got then
+    return nil, err
+  end
+  return true
+end
+
+function K.getfd(u)
+  local s = u and u.s
+  if not K.usable(s) then
+    return nil, "closed"
+  end
+  return s.fd
+end
+
+tcp.getoption, tcp.setoption, tcp.getfd = K.getoption, K.setoption, K.getfd

@@ -1,0 +1,209 @@
+package luavm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"perigee/luavm/shim"
+)
+
+// Ops of sockets; Number2 is the address of the pg_sock. PG_OP_SOCK_*.
+const (
+	OpSockConnect   OpKind = 16
+	OpSockHandshake OpKind = 17
+	OpSockRead      OpKind = 18
+	OpSockWrite     OpKind = 19
+	OpSockQueue     OpKind = 20
+)
+
+// performSocket does what a script's socket waits for. Result is a count,
+// -errno or one of the sock outcomes.
+func performSocket(op *Op) {
+	vm, c := op.VM(), shim.SockAt(op.Number2)
+	if op.Kind == OpSockConnect {
+		connectSocket(op, c)
+		return
+	}
+	k := vm.conns.get(c.Handle)
+	if k == nil {
+		op.Result = sockBroken
+		return
+	}
+	switch op.Kind {
+	case OpSockHandshake:
+		handshakeSocket(op, c, k)
+	case OpSockRead:
+		n, err := k.read(op, c.Room(), op.bounded())
+		switch {
+		case err == nil:
+			op.Result = int32(n)
+		case err == io.EOF:
+			op.Result = 0
+		default:
+			op.Result = outcome(err)
+		}
+	case OpSockWrite:
+		op.Result = outcome(k.write(op, c.Unsent(), op.bounded()))
+	}
+}
+
+// bounded is the op's own timeout, or what is left of the phase's time.
+func (op *Op) bounded() time.Duration {
+	d := time.Duration(min(op.Seconds, 1e9) * float64(time.Second))
+	if !op.Until.IsZero() {
+		d = min(d, time.Until(op.Until))
+	}
+	return d
+}
+
+// A target is what a script asked to connect to.
+type target struct {
+	network string // tcp, udp, unix, unixgram
+	address string // as net.Dial takes it
+	text    string // for the log
+}
+
+// connectSocket resolves and connects. Reply says what was tried.
+func connectSocket(op *Op, c *shim.Sock) {
+	ctx, cancel := context.WithTimeout(context.Background(), op.bounded())
+	defer cancel()
+	op.OnCancel(cancel)
+	settings := op.w.slot.sockets
+	to, err := settings.find(ctx, string(op.Data), int(op.Int), c.Flags&shim.SockDatagram != 0)
+	if err != nil {
+		op.Result, op.Reply = sockUnresolved, append(op.Reply[:0], err.Error()...)
+		return
+	}
+	op.Reply = append(op.Reply[:0], to.text...)
+	nc, err := dial(ctx, to, string(op.Data2))
+	if err != nil {
+		op.Result = outcome(err)
+		if ctx.Err() == context.DeadlineExceeded {
+			op.Result = sockTimeout
+		}
+		if b := (*bindError)(nil); errors.As(err, &b) {
+			op.Number = 1
+		}
+		return
+	}
+	op.OnCancel(nil)
+	k := newConn(nc)
+	c.FD = k.descriptor()
+	c.Handle = op.VM().conns.add(k)
+	if c.Handle == 0 {
+		k.close()
+		op.Result = sockBroken
+	}
+}
+
+// errUnresolved is a name that has no address, in nginx's words.
+type errUnresolved struct {
+	name, why string
+	code      int
+}
+
+func (e *errUnresolved) Error() string {
+	return e.name + " could not be resolved (" + strconv.Itoa(e.code) + ": " + e.why + ")"
+}
+
+// find makes an address of a host, by asking for a name if it is one.
+func (s *SocketSettings) find(ctx context.Context, host string, port int, datagram bool) (target, error) {
+	if path, ok := cutPrefixFold(host, "unix:"); ok {
+		network := "unix"
+		if datagram {
+			network = "unixgram"
+		}
+		return target{network, path, host}, nil
+	}
+	network := "tcp"
+	if datagram {
+		network = "udp"
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	ip, err := netip.ParseAddr(name)
+	if err != nil {
+		ip, err = s.lookup(ctx, host)
+	}
+	if err != nil {
+		return target{}, err
+	}
+	at := netip.AddrPortFrom(ip.Unmap(), uint16(port)).String()
+	return target{network, at, at}, nil
+}
+
+func cutPrefixFold(s, prefix string) (rest string, ok bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// rotation spreads connects over the addresses of names.
+var rotation atomic.Uint32
+
+// lookup picks one address of a name. Others are not tried when it fails, as
+// in nginx: a script that wants to tries again.
+func (s *SocketSettings) lookup(ctx context.Context, name string) (netip.Addr, error) {
+	all, err := s.options.Resolve(ctx, name)
+	if err == nil && len(all) > 0 {
+		return all[int(rotation.Add(1)%uint32(len(all)))], nil
+	}
+	e := &errUnresolved{name: name, code: 2, why: "Server failure"}
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns) && dns.IsNotFound, err == nil:
+		e.code, e.why = 3, "Host not found"
+	case ctx.Err() != nil, errors.As(err, &dns) && dns.IsTimeout:
+		e.code, e.why = 110, "Operation timed out"
+	}
+	return netip.Addr{}, e
+}
+
+// bindError is a local address that cannot be had.
+type bindError struct{ error }
+
+func (e *bindError) Unwrap() error { return e.error }
+
+func dial(ctx context.Context, to target, local string) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1, Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		if local == "" && to.network != "unixgram" {
+			return nil
+		}
+		bad := raw.Control(func(fd uintptr) { err = bind(int(fd), to.network, local) })
+		if err != nil {
+			return &bindError{err}
+		}
+		return bad
+	}}
+	return d.DialContext(ctx, to.network, to.address)
+}
+
+// bind gives a socket its own address. A datagram socket of the unix family
+// gets one from the kernel: without it nobody could answer.
+func bind(fd int, network, local string) error {
+	if network == "unixgram" {
+		return unix.Bind(fd, &unix.SockaddrUnix{})
+	}
+	at, err := netip.ParseAddrPort(local)
+	if err != nil {
+		ip, err := netip.ParseAddr(local)
+		if err != nil {
+			return err
+		}
+		at = netip.AddrPortFrom(ip, 0)
+	}
+	if at.Addr().Is4() {
+		return unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
+	}
+	return unix.Bind(fd, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()})
+}
