@@ -24,6 +24,8 @@ type Source struct {
 	Name  string // for people, stats and metrics; unique in a pool
 	Chunk string // Lua's chunk name: "=access(perigee.yaml:41)" is shown as is, "@/path/file.lua" is a file
 	Text  string // Lua source; bytecode is refused
+	// Read gives the text anew, for VMs of Options.Fresh; nil: it is Text.
+	Read func() (string, error)
 }
 
 // A Module is a Lua library of the host's that scripts may require: "a/b" as
@@ -70,6 +72,10 @@ type Options struct {
 	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
 
 	Sockets *SocketSettings // of slots that are not told otherwise
+
+	// Fresh gives each exchange a VM of its own, which reads all Lua anew: for
+	// people who edit it. InitWorker runs in the Workers VMs alone.
+	Fresh bool
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id

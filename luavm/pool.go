@@ -122,10 +122,14 @@ func (p *Pool) Start() error {
 
 // Pin gives an exchange its seat, in the VM that hint names if it is free,
 // else in another that is, else in the first. The seat is kept until
-// Slot.Release. ErrBusy: every VM has too many suspended exchanges.
+// Slot.Release. ErrBusy: every VM has too many suspended exchanges. With
+// Options.Fresh the error may be Init's, a *ScriptError.
 func (p *Pool) Pin(hint uint64) (*Slot, error) {
 	if p.closed.Load() {
 		return nil, ErrClosed
+	}
+	if p.options.Fresh {
+		return p.fresh(hint)
 	}
 	n := uint64(len(p.places))
 	for i := range n {
@@ -144,9 +148,13 @@ func (p *Pool) Pin(hint uint64) (*Slot, error) {
 	return nil, ErrBusy
 }
 
-// Beside gives a seat in the same VM, for a subrequest.
+// Beside gives a seat for a subrequest, in the same VM; with Options.Fresh in
+// one of its own, as in nginx.
 func (s *Slot) Beside() (*Slot, error) {
 	vm := s.vm
+	if vm.fresh {
+		return vm.pool.fresh(uint64(vm.id))
+	}
 	if int(vm.suspended.Load()) < vm.pool.options.MaxSuspended {
 		if other := vm.take(); other != nil {
 			return other, nil

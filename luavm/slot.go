@@ -79,10 +79,14 @@ func (s *Slot) Start(sc *Script, phase Phase, in *Input) Outcome {
 	if sc.pool != s.vm.pool {
 		panic("BUG: script of another pool")
 	}
+	ref, why := s.vm.handler(sc)
+	if why != nil {
+		return Outcome{Kind: Failed, Err: why}
+	}
 	r := s.idleRun()
 	r.script = sc
 	r.c.SetPhase(uint32(phase))
-	return s.vm.run(s, r, s.vm.refs[sc.index], nil, in)
+	return s.vm.run(s, r, ref, nil, in)
 }
 
 // Resume lets the thread that waited for op go on; op carries its result.

@@ -63,7 +63,9 @@ type retiredStats struct {
 func (g *retiredStats) add(vm *VM) {
 	switch vm.condition.Load() {
 	case vmRetired:
-		g.retired++
+		if !vm.fresh {
+			g.retired++
+		}
 	case vmLost:
 		g.lost++
 	}
@@ -98,8 +100,10 @@ func (p *Pool) Stats() Stats {
 		vm.addTo(st.Scripts)
 		switch vm.condition.Load() {
 		case vmRetired:
-			st.Retired++
-			continue
+			if !vm.fresh {
+				st.Retired++
+				continue
+			}
 		case vmLost:
 			st.Lost++
 			continue

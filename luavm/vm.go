@@ -28,6 +28,7 @@ type VM struct {
 	state *shim.State
 	refs  []int32 // by Script.index
 	stats []scriptStats
+	fresh bool // made for one exchange: see fresh.go
 
 	mu    sync.Mutex   // Lua runs
 	users atomic.Int32 // threads that hold mu or wait for it
@@ -113,16 +114,25 @@ func (vm *VM) boot() error {
 			vm.refs[i] = vm.state.TimerHandler()
 			continue
 		}
-		if vm.refs[i], err = vm.compile(sc.source); err != nil {
+		if o.Fresh {
+			continue // see handler
+		}
+		ref, err := vm.compile(sc.source)
+		if err != nil {
 			return err
 		}
+		vm.refs[i] = ref
 	}
 	return nil
 }
 
 // compile makes a function of src in this VM.
-func (vm *VM) compile(src Source) (int32, error) {
-	ref, err := vm.state.Compile(src.Chunk, src.Text)
+func (vm *VM) compile(src Source) (int32, *ScriptError) {
+	text, err := src.text(vm.pool.options.Fresh)
+	if err != nil {
+		return 0, &ScriptError{Kind: ErrRuntime, Message: "cannot read the script: " + err.Error(), Script: src.Name}
+	}
+	ref, err := vm.state.Compile(src.Chunk, text)
 	if err != nil {
 		return 0, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
 	}

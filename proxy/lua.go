@@ -21,6 +21,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		CPUBudget:   c.CPUBudget.Std(),
 		MemoryLimit: uint64(memoryLimit(file)),
 		Capture:     uint32(c.CaptureErrorLog),
+		Fresh:       !c.CodeCache,
 		Path:        c.Path, CPath: c.CPath,
 		PendingTimers: c.Timers.Pending, RunningTimers: c.Timers.Running,
 		Drain:      max(c.Drain.Std(), 1), // luavm's 0 is its default
@@ -48,10 +49,10 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		o.RegexCache = -1 // none; luavm's 0 is its default
 	}
 	if c.Init != nil {
-		o.Init = source("init", "init_by_lua", c.Init)
+		o.Init = script.Lua(c.Init, "init", "init_by_lua")
 	}
 	if c.InitWorker != nil {
-		o.InitWorker = source("init_worker", "init_worker_by_lua", c.InitWorker)
+		o.InitWorker = script.Lua(c.InitWorker, "init_worker", "init_worker_by_lua")
 	}
 	return luavm.NewPool(o)
 }
@@ -77,10 +78,6 @@ func declareDicts(file *config.File, state *State) (dicts []*luavm.Dict, err err
 		dicts = append(dicts, d)
 	}
 	return dicts, nil
-}
-
-func source(name, stage string, s *script.Source) luavm.Source {
-	return luavm.Source{Name: name, Chunk: s.ChunkName(stage), Text: s.Text}
 }
 
 // workers is how many VMs a generation has: one per core that the cgroup gives.

@@ -149,7 +149,8 @@ func (c *checker) readScripts() {
 		if source.File == "" {
 			return
 		}
-		text, err := readRegular(absolute(c.root, source.File))
+		source.Path = absolute(c.root, source.File)
+		text, err := readRegular(source.Path)
 		if err != nil && c.Lua.BrokenScripts == script.AnswerBroken && strings.HasPrefix(p.path, "routes") {
 			source.Missing = fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err))
 			return

@@ -34,8 +34,8 @@ func (m *importer) limits(d *directive) {
 	case "large_client_header_buffers":
 		m.headerBytes(d)
 	case "lua_code_cache":
-		if d.arg(0) != "on" {
-			m.leave(d, "code is always kept; a reload reads it again")
+		if d.arg(0) == "off" {
+			o.fresh = true
 		}
 	case "if", "rewrite":
 		m.leave(d, "has no equivalent yet")

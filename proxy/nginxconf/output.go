@@ -25,6 +25,7 @@ type output struct {
 	timers, regex             []pair
 	luaPath, luaCPath         string
 	luaCapture                string
+	fresh                     bool // lua_code_cache off
 	init, initWorker          *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
 	listeners                 []string
@@ -265,6 +266,9 @@ func (o *output) lua() *yaml.Node {
 	l.pairs("shared_dicts", o.dicts, plains)
 	l.pairs("timers", o.timers, plains)
 	l.pairs("regex", o.regex, plains)
+	if o.fresh {
+		l.plain("code_cache", "false")
+	}
 	l.plain("capture_error_log", o.luaCapture)
 	if o.broken {
 		l.text("broken_scripts", "answer")

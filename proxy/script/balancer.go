@@ -18,7 +18,7 @@ func NewBalancer(pool *luavm.Pool, name string, source *Source, report Report) (
 	f := &Filter{pool: pool, report: report}
 	const stage, key = exchange.Balancer, "balancer"
 	label := Name("upstream:"+name, key)
-	sc, err := pool.Add(luavm.Source{Name: label, Chunk: source.ChunkName(key + "_by_lua"), Text: source.Text})
+	sc, err := pool.Add(Lua(source, label, key+"_by_lua"))
 	if (err != nil || source.Missing != "") && f.breakAt(stage, source, label, err) {
 		return f.broken[stage], nil
 	}

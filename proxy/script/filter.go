@@ -1,6 +1,8 @@
 package script
 
 import (
+	"errors"
+	"os"
 	"time"
 
 	"perigee/luavm"
@@ -46,9 +48,7 @@ var phases = [exchange.StageCount]luavm.Phase{
 func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, error) {
 	f := &Filter{pool: pool, report: report}
 	for key, source := range c.Sources() {
-		sc, err := pool.Add(luavm.Source{
-			Name: Name(route, key), Chunk: source.ChunkName(key + "_by_lua"), Text: source.Text,
-		})
+		sc, err := pool.Add(Lua(source, Name(route, key), key+"_by_lua"))
 		if (err != nil || source.Missing != "") && f.breakAt(stageOf(key), source, Name(route, key), err) {
 			continue
 		}
@@ -72,6 +72,18 @@ func (e *SyntaxError) Error() string { return e.Key + ": " + e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *SyntaxError) Unwrap() error { return e.Err }
+
+// Lua is the script of a stage as VMs take it; name is for people and metrics.
+func Lua(s *Source, name, stage string) luavm.Source {
+	src := luavm.Source{Name: name, Chunk: s.ChunkName(stage), Text: s.Text}
+	if path := s.Path; path != "" {
+		src.Read = func() (string, error) {
+			text, err := os.ReadFile(path)
+			return string(text), err
+		}
+	}
+	return src
+}
 
 // Name is how a route's script is called in metrics and logs.
 func Name(route, key string) string { return route + "/" + key }
@@ -104,8 +116,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 			return exchange.Continue
 		}
 		if err != nil {
-			f.report.Refused(ex, err)
-			return fail(ex, 503)
+			return f.unseated(ex, stage, err)
 		}
 		slot.Owner = ex
 		ex.Lua = slot
@@ -121,6 +132,16 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	fillStage(ex, stage)
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+}
+
+// unseated answers where no VM took the exchange.
+func (f *Filter) unseated(ex *exchange.Exchange, stage exchange.Stage, err error) exchange.Verdict {
+	var raised *luavm.ScriptError
+	if errors.As(err, &raised) { // init, in a VM made for the exchange
+		return f.failed(ex, stage, raised)
+	}
+	f.report.Refused(ex, err)
+	return fail(ex, 503)
 }
 
 // goOn resumes every thread of the script whose op is complete.

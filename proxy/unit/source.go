@@ -21,6 +21,8 @@ type Source struct {
 	// Position is where the script stands in the configuration: the line of its
 	// key for a block text.
 	Position Position `yaml:"-"`
+	// Path is where File is, for whoever reads it again.
+	Path string `yaml:"-"`
 	// Text is the Lua source, read from File when that is set. The loader fills
 	// it in, so that one configuration means one set of scripts even when files
 	// change afterwards.
