@@ -20,6 +20,4 @@ files["loadtest/wrk/**"] = {
 }
 
 -- Specs of `perigee test`.
-files["**/*_spec.lua"] = {
-    globals = { "describe", "it", "before_each", "after_each", "expect" },
-}
+files["**/*_spec.lua"] = { std = "luajit+busted" }

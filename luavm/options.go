@@ -36,11 +36,11 @@ type Module struct {
 	Text []byte
 }
 
-// A Clock is a time of its own for scripts: of tests, which do not wait. It is
-// the machine's time and more; what scripts wait for passes by it.
+// A Clock is a time of its own for scripts: of tests, which do not wait. What
+// scripts wait for passes by it; it stands still while they run.
 type Clock interface {
-	// Ahead is how far it is ahead of the machine's clock: whole milliseconds.
-	Ahead() time.Duration
+	// Now is the time, in whole milliseconds.
+	Now() time.Time
 	// AfterFunc calls f, on any goroutine, once d has passed by this clock.
 	// stop tells whether it kept f from being called.
 	AfterFunc(d time.Duration, f func()) (stop func() bool)

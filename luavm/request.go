@@ -170,9 +170,8 @@ func (s *Slot) SetAttempt(tries, most, status int) {
 func (s *Slot) SetNumbers(n *Numbers) {
 	c := s.c
 	c.StartTime, c.StartNS = n.StartTime, n.StartNS
-	if s.ahead != 0 {
-		c.StartTime += s.ahead.Seconds()
-		c.StartNS += int64(s.ahead)
+	if s.begun != 0 {
+		c.StartTime = s.begun
 	}
 	c.BytesSent, c.BodyBytesSent = n.BytesSent, n.BodyBytesSent
 	c.RequestLength = n.RequestLength

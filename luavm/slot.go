@@ -60,12 +60,12 @@ type Slot struct {
 	c     *shim.Slot
 	vm    *VM
 	runs  []*run
-	ops   []*waiter     // by shim.Thread.Index
-	next  *Slot         // in the VM's free list
-	waits int           // ops that are out
-	until time.Time     // the end of all waits of a handler that drive runs
-	used  bool          // some handler ran since Pin
-	ahead time.Duration // Options.Clock at Pin
+	ops   []*waiter // by shim.Thread.Index
+	next  *Slot     // in the VM's free list
+	waits int       // ops that are out
+	until time.Time // the end of all waits of a handler that drive runs
+	used  bool      // some handler ran since Pin
+	begun float64   // by Options.Clock: when it was pinned
 
 	sockets *SocketSettings // see UseSockets
 }

@@ -61,7 +61,7 @@ func (q *timerQueue) Pop() any {
 // now is the time that timers go by.
 func (p *Pool) now() time.Time {
 	if p.options.Clock != nil {
-		return time.Now().Add(p.options.Clock.Ahead())
+		return p.options.Clock.Now()
 	}
 	return time.Now()
 }

@@ -181,9 +181,11 @@ func (vm *VM) once(src Source, phase Phase) error {
 // readClock makes Lua's time that of a clock which is not the machine's.
 func (vm *VM) readClock() {
 	if clock := vm.pool.options.Clock; clock != nil {
-		vm.state.VM().Ahead = clock.Ahead().Seconds()
+		vm.state.VM().Fixed = inSeconds(clock.Now())
 	}
 }
+
+func inSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
 
 // settle copies what others read without the lock.
 func (vm *VM) settle() {
@@ -291,7 +293,7 @@ func (vm *VM) take() *Slot {
 	vm.seats.pinned++
 	s.c.Gen++
 	if clock := vm.pool.options.Clock; clock != nil {
-		s.ahead = clock.Ahead()
+		s.begun = inSeconds(clock.Now())
 	}
 	s.UseSockets(nil)
 	return s

@@ -159,3 +159,21 @@ func TestRunawaysBesideOthers(t *testing.T) {
 		t.Errorf("%d VMs serve, want 3", len(st.VMs))
 	}
 }
+
+// TestBudgetPosition: the error of a loop names the loop, though pcall caught it
+// and it was raised anew behind that.
+func TestBudgetPosition(t *testing.T) {
+	p, scripts := testPool(t, Options{CPUBudget: 5 * time.Millisecond}, `local ok
+		ok = pcall(function()
+			while true do ok = not ok end
+		end)
+		for i = 1, 1e9 do ok = i end`)
+	s := pinned(t, p)
+	out := s.Start(scripts[0], PhaseAccess, nil)
+	if out.Kind != Failed {
+		t.Fatalf("%+v", out)
+	}
+	if Hardened() && (out.Err.Kind != ErrBudget || !strings.HasPrefix(out.Err.Message, "script0:3: ")) {
+		t.Errorf("%s: %s", out.Err.Kind, out.Err.Message)
+	}
+}

@@ -59,7 +59,7 @@ var layers = []layer{
 		private:  "the gateway joins the parts; a part that imports it could not be tested without the whole",
 	},
 	{
-		packages: []string{"cmd/perigee/demo", "proxy/admin", "proxy/nginxconf", "proxy/proxytest"},
+		packages: []string{"cmd/perigee/demo", "proxy/admin", "proxy/luatest", "proxy/nginxconf", "proxy/proxytest"},
 		private:  "surfaces around the gateway reach it through an interface of their own; nothing inside may depend on them",
 	},
 	{

@@ -28,6 +28,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
 		Prefix:   filepath.Clean(file.Root()) + "/",
 		LogLevel: luaLevel(file.Log.Level),
+		Clock:    state.Clock,
 		Log: func(s *luavm.Slot, level int, line []byte) {
 			var rec *observe.Record
 			if s != nil {

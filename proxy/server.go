@@ -161,7 +161,11 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 			}
 			continue
 		}
-		ln, err := listen(c.Address)
+		bind := listen
+		if s.state.Listen != nil {
+			bind = s.state.Listen
+		}
+		ln, err := bind(c.Address)
 		if err != nil {
 			return nil, nil, file.NewError(path+".address", err.Error(), "use an address of this machine that nobody listens on")
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,11 @@ type State struct {
 	Upstreams *upstream.Registry
 	Dicts     *luavm.Dicts
 	Log       *observe.Log
+	// Listen binds a listener's address; nil: the network's. Set, as Clock,
+	// before NewServer: for tests.
+	Listen func(address string) (net.Listener, error)
+	// Clock is what scripts take the time from; nil: the machine's.
+	Clock luavm.Clock
 
 	access     atomic.Pointer[observe.AccessLog]
 	accessConf config.AccessLog

@@ -14,6 +14,11 @@ var luaToken = regexp.MustCompile(
 
 var luaHead = regexp.MustCompile(`^function\s*([\w.:]*)\s*\(([^)]*)\)`)
 
+// luaBlock is what stands before the function of a describe in a spec: that is a
+// folder of tests, not a function to be read at once. The file's length bounds
+// it.
+var luaBlock = regexp.MustCompile(`\b(?:describe|context|insulate|expose)\s*\([^\n]*,\s*$`)
+
 // luaFunctions answers the functions of a Lua file, nested ones included.
 func luaFunctions(text string) []function {
 	type block struct {
@@ -42,7 +47,7 @@ func luaFunctions(text string) []function {
 			}
 			last := open[len(open)-1]
 			open = open[:len(open)-1]
-			if last.function {
+			if last.function && !luaBlock.MatchString(text[max(0, last.at-200):last.at]) {
 				found = append(found, luaFunction(text, last.at, span[1]))
 			}
 		}

@@ -87,10 +87,14 @@ function ngx.say(a, b)
         while true do end
     end
 end
+describe("a block of specs", function()
+    it("is no function", function() end)
+end)
 `
 	want := []function{
 		{name: "function", line: 12, length: 3, parameters: 1},
 		{name: "ngx.say", line: 5, length: 11, parameters: 2},
+		{name: "function", line: 17, length: 1},
 	}
 	if got := luaFunctions(text); !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -29,6 +29,7 @@ var commands = []command{
 	{"check", "-c FILE | -schema", "say what is wrong with a configuration, or print its JSON Schema", check},
 	{"explain", "-c FILE METHOD URL [-H 'K: V']...", "say which route, filters and upstream would serve a request, and why", explain},
 	{"import", "NGINX.CONF [-p PREFIX] [-strict]", "print the perigee.yaml that does the same; what is left out goes to standard error (-strict: exit 3)", importConf},
+	{"test", "[-c FILE] [-filter RE] [-v] [-tap] [-junit FILE] [PATH...]", "run Lua specs (*_spec.lua) against gateways of their own; exit 1 when one fails", luaTest},
 	{"demo", "[-c FILE] [-origin ADDRESS]", "serve the built-in demo, with an origin behind it", demo},
 	{"version", "", "print the version, and how LuaJIT was built", printVersion},
 }

@@ -79,7 +79,9 @@ static void add_line(pg_vm *vm, int32_t level, const char *p, uint32_t n) {
   pg_line_add((pg_state *)vm, level, p, n);
 }
 
-static void update_time(pg_vm *vm) { vm->now = pg_wall() + vm->ahead; }
+static void update_time(pg_vm *vm) {
+  vm->now = vm->fixed != 0 ? vm->fixed : pg_wall();
+}
 
 const pg_core_api *pg_core(void) {
   static const pg_core_api api = {

@@ -186,7 +186,7 @@ typedef struct pg_vm {       /* what Lua may see of its VM */
   pg_slot *slot;             /* the slot that runs now; read again after waits */
   pg_thread *thread;         /* and its light thread */
   double now;                /* cached time, epoch seconds (ngx.now) */
-  double ahead;              /* of the machine's clock, seconds; tests set it */
+  double fixed;              /* not 0: what now is while this run lasts */
   int32_t worker_id, worker_count;
   int32_t exiting;
   int32_t log_level;         /* ngx.log below this importance is dropped */

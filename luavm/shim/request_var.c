@@ -157,7 +157,8 @@ static int clock_text(const pg_vm *vm, const pg_slot *s, int which,
   case CLOCK_REQUEST:
     clock_gettime(CLOCK_MONOTONIC, &t);
     ms = ((int64_t)t.tv_sec * 1000000000 + t.tv_nsec - s->start_ns) / 1000000;
-    ms += (int64_t)(vm->ahead * 1000);
+    if (vm->fixed != 0)
+      ms = (int64_t)((vm->now - s->start_time) * 1000 + 0.5);
     if (ms < 0 || !s->start_ns)
       ms = 0;
     return printed(out, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));

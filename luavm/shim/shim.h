@@ -86,6 +86,7 @@ typedef struct pg_state {
   volatile int clock;        /* clockid_t of the thread inside */
   volatile uint64_t kill_call;
   volatile int kill_stage, hooked, poisoned;
+  char struck[160];          /* where the budget's end met the script first */
   uint64_t seen_call; int64_t seen_cpu; int seen_stage;  /* its thread only */
   uint64_t refused;          /* jumps put off: pc in a library, or crit */
   struct pg_ring *ring;      /* where log lines are captured, or NULL */

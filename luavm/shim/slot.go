@@ -112,7 +112,7 @@ type VM struct {
 	Slot        unsafe.Pointer
 	Thread      *Thread
 	Now         float64
-	Ahead       float64
+	Fixed       float64
 	WorkerID    int32
 	WorkerCount int32
 	Exiting     int32

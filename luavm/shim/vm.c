@@ -21,6 +21,7 @@
  */
 #include "shim.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,8 @@ int pg_failed(pg_state *v, lua_State *co, int status) {
   pg_watch_restart(v);
   if (limit) v->limit = limit + HEAD_ROOM;
   if (pg_protect(&job, do_explain)) v->trace_len = 0;
+  if (kind == PG_BUDGET && v->struck[0])
+    v->err_len = (uint32_t)snprintf(v->err, sizeof v->err, "%s", v->struck);
   if (lua_cpcall(v->L, do_bury, &job)) lua_settop(v->L, 0);
   lua_resetthread(v->L, co);
   v->limit = limit;
@@ -185,7 +188,7 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   s->in[PG_IN_BODY].p = body; s->in[PG_IN_BODY].n = body_n;
   s->in[PG_IN_DATA].p = data; s->in[PG_IN_DATA].n = data_n;
   s->phase = r->phase;
-  v->vm.now = pg_watch_now(begin) + v->vm.ahead;
+  v->vm.now = v->vm.fixed != 0 ? v->vm.fixed : pg_watch_now(begin);
   pg_slot *idle = v->vm.slot;
   v->vm.slot = s;
   v->vm.thread = t;

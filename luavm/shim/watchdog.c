@@ -65,6 +65,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -107,6 +108,9 @@ static void over_budget(lua_State *L, lua_Debug *ar) {
   luaL_where(L, 0);                      /* in a hook, level 0 is the script */
   lua_pushliteral(L, "execution time limit exceeded");
   lua_concat(L, 2);
+  /* pcall may catch this one; the next strikes elsewhere, where nobody loops */
+  if (!inside->struck[0])
+    snprintf(inside->struck, sizeof inside->struck, "%s", lua_tostring(L, -1));
   lua_error(L);
 }
 
@@ -192,6 +196,7 @@ int pg_guarded(pg_state *v, pg_slot *s, pg_run *r, int ref,
   v->tid = my_tid;
   v->clock = my_clock;
   v->budget = budget_ns;
+  v->struck[0] = 0;
   inside = v;
   if (__builtin_setjmp(v->jump)) {
     pg_state *lost = inside;

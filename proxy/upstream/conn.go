@@ -96,17 +96,18 @@ const (
 
 func (c *Conn) has(mark uint32) bool { return c.marks.Load()&mark != 0 }
 
-// newConn makes a connection of a socket; over TLS the handshake is done here.
-func newConn(ctx context.Context, e *Endpoint, nc net.Conn) (*Conn, error) {
+// newConn makes a connection of a socket; with secure, for TLS, the handshake is
+// done here.
+func newConn(ctx context.Context, e *Endpoint, nc net.Conn, secure *tls.Config) (*Conn, error) {
 	c := &Conn{endpoint: e}
 	if err := c.link.open(nc); err != nil {
 		_ = nc.Close()
 		return nil, err
 	}
-	if e.dialer.tls == nil {
+	if secure == nil {
 		return c, nil
 	}
-	c.tls = tls.Client(&c.link, e.dialer.tls)
+	c.tls = tls.Client(&c.link, secure)
 	if err := c.tls.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
 		return nil, err

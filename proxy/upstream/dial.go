@@ -39,11 +39,19 @@ func (d *dialer) dial(e *Endpoint, timeout time.Duration) (*Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 	}
 	defer cancel()
-	nc, err := d.connect(ctx)
+	var nc net.Conn
+	var err error
+	secure := d.tls
+	if instead := e.registry.dial.Load(); instead != nil {
+		secure = nil
+		nc, err = (*instead)(ctx, d.address)
+	} else {
+		nc, err = d.connect(ctx)
+	}
 	if err != nil {
 		return nil, d.failure(err, ConnectOther)
 	}
-	c, err := newConn(ctx, e, nc)
+	c, err := newConn(ctx, e, nc, secure)
 	if err != nil {
 		return nil, d.failure(err, ConnectTLS)
 	}

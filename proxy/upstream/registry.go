@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,9 @@ type Registry struct {
 	// swept is set while a sweep is due, so that returning a connection costs
 	// one load in the usual case.
 	swept atomic.Bool
+
+	// dial is nil for the network.
+	dial atomic.Pointer[Dial]
 
 	// metrics is nil when nobody counts.
 	metrics atomic.Pointer[observe.Metrics]
@@ -45,6 +50,15 @@ func NewRegistry() *Registry {
 // SetMetrics makes every endpoint that is borrowed from now on hold its series
 // of m: see Endpoint.Metrics.
 func (r *Registry) SetMetrics(m *observe.Metrics) { r.metrics.Store(m) }
+
+// Dial makes a connection to an endpoint (host:port) in place of the network.
+// It must have a descriptor. HTTP is spoken on it as it is, even where the
+// configuration asks for TLS.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
+
+// SetDial makes all connections come from dial: for tests, whose upstreams are
+// stand-ins.
+func (r *Registry) SetDial(dial Dial) { r.dial.Store(&dial) }
 
 // borrow gives the endpoint for id, made by build when it is new. The newest
 // borrower's limits hold for all.

@@ -1,0 +1,5 @@
+-- What the host asks a spec's VM for while a test waits, by verb.
+
+return {
+  stub = require "perigee.spec.upstream".answer,
+}

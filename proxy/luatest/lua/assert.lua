@@ -1,0 +1,216 @@
+-- assert, with luassert's words: assert.are.equal(expected, passed).
+--
+-- A chain of words is spelt by indexing, then called:
+--
+--   assert . is_not . equal ( 1, 2 )
+--            |  |      |      '-- arguments
+--            |  |      '-- an assertion: decides
+--            |  '-- a modifier that turns the decision round
+--            '-- modifiers that only read well
+--
+-- Words are cut at "_": is_not_equal is the same. Called as a function alone
+-- it is Lua's own assert.
+
+local error, getmetatable, ipairs, pairs, rawget, select, setmetatable =
+  error, getmetatable, ipairs, pairs, rawget, select, setmetatable
+local concat, insert, remove = table.concat, table.insert, table.remove
+local tostring, type = tostring, type
+
+local format = require "perigee.spec.format"
+local say = require "say"
+
+local registered = {assertion = {}, modifier = {}, matcher = {}}
+
+-- What a failed assertion raises. pcall in a spec may see it; as text it is
+-- the message.
+local failure = {}
+
+failure.__index = failure
+function failure.__tostring(self)
+  return self.message
+end
+
+local assert_object = {registered = registered, failure = failure}
+
+-- The words of a chain as names that are registered: "called", "with" may be
+-- called_with.
+local function names(tokens, kind)
+  local found, i = {}, 1
+  while i <= #tokens do
+    local name
+    for j = #tokens, i, -1 do
+      local joined = concat(tokens, "_", i, j)
+      if registered[kind][joined] or registered.modifier[joined] then
+        name, i = joined, j + 1
+        break
+      end
+    end
+    if not name then
+      error("luassert: unknown modifier/" .. kind .. ": '" .. tokens[i]
+        .. "'", 4)
+    end
+    found[#found + 1] = name
+  end
+  return found
+end
+
+assert_object.names = names
+
+local function text_of(arguments)
+  local texts = {}
+  for i = 1, arguments.n do
+    local v = arguments[i]
+    if arguments.nofmt and arguments.nofmt[i] then
+      texts[i] = tostring(v)
+    else
+      local more = arguments.fmtargs and arguments.fmtargs[i]
+      texts[i] = format.value(v, more and more.crumbs)
+    end
+  end
+  return texts
+end
+
+local function fail(self, assertion, arguments)
+  local key = self.mod and assertion.positive or assertion.negative
+  local message = key and say(key, text_of(arguments)) or "assertion failed!"
+  local own = rawget(self, "failure_message")
+  if own ~= nil then
+    message = (type(own) == "string" and own or tostring(own)) .. "\n"
+      .. message
+  end
+  error(setmetatable({message = message}, failure), 0)
+end
+
+local function modify(self, found, ...)
+  local arguments = {n = select("#", ...), ...}
+  for _, name in ipairs(found) do
+    local m = registered.modifier[name]
+    if m then
+      m.callback(self, arguments)
+    end
+  end
+end
+
+local chain = {}
+
+function chain.__index(self, key)
+  if type(key) ~= "string" then
+    error("luassert: words are strings, not " .. type(key), 2)
+  end
+  for token in key:lower():gmatch("[^_]+") do
+    insert(self.tokens, token)
+  end
+  return self
+end
+
+function chain.__call(self, ...)
+  local found = names(self.tokens, "assertion")
+  local assertion
+  for _, name in ipairs(found) do
+    assertion = registered.assertion[name] or assertion
+  end
+  modify(self, found, ...)
+  if not assertion then
+    self.tokens = {}
+    return self
+  end
+  local arguments = {n = select("#", ...), ...}
+  local ok, returns = assertion.callback(self, arguments)
+  if (not ok) == self.mod then
+    fail(self, assertion, arguments)
+  end
+  if returns then
+    return unpack(returns, 1, returns.n or #returns)
+  end
+  return ...
+end
+
+-- Registers an assertion, a modifier or a matcher under a name. positive and
+-- negative are keys of package say, or the messages themselves, with a %s for
+-- each argument.
+function assert_object.register(_, kind, name, callback, positive, negative)
+  registered[kind] = registered[kind] or {}
+  registered[kind][name:lower()] = {
+    name = name:lower(), callback = callback,
+    positive = positive, negative = negative,
+  }
+end
+
+function assert_object.unregister(_, kind, name)
+  registered[kind][name:lower()] = nil
+end
+
+function assert_object.add_formatter(_, f)
+  insert(format.formatters, 1, f)
+end
+
+function assert_object.remove_formatter(_, f)
+  for i, known in ipairs(format.formatters) do
+    if known == f then
+      remove(format.formatters, i)
+      return
+    end
+  end
+end
+
+function assert_object.set_parameter(_, name, value)
+  format.parameters[name] = value
+end
+
+function assert_object.get_parameter(_, name)
+  return format.parameters[name]
+end
+
+function assert_object.format(_, arguments)
+  arguments.n = arguments.n or #arguments
+  for i, text in pairs(text_of(arguments)) do
+    arguments[i] = text
+  end
+  return arguments
+end
+
+-- Levels choose a line for the message in luassert. Here the line of a failure
+-- is always the spec's.
+function assert_object.level(_, level)
+  return {level = level}
+end
+
+-- What spies have replaced since a snapshot comes back with its revert.
+local spies = {}
+
+function assert_object.add_spy(_, spy)
+  spies[#spies + 1] = spy
+end
+
+function assert_object.snapshot()
+  local from = #spies
+  return {
+    revert = function()
+      for i = #spies, from + 1, -1 do
+        local spy = spies[i]
+        spies[i] = nil
+        spy:revert()
+      end
+    end,
+  }
+end
+
+function assert_object.is_failure(v)
+  return type(v) == "table" and getmetatable(v) == failure
+end
+
+return setmetatable(assert_object, {
+  __call = function(_, ...)
+    local value, message = ...
+    if value then
+      return ...
+    end
+    if select("#", ...) < 2 then
+      message = "assertion failed!"
+    end
+    error(message, 0)
+  end,
+  __index = function(_, key)
+    return setmetatable({mod = true, tokens = {}}, chain)[key]
+  end,
+})

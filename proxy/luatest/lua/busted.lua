@@ -1,0 +1,3 @@
+-- require "busted": the words of specs as fields.
+
+return require "perigee.spec.spec".words

@@ -1,0 +1,11 @@
+-- The table perigee of specs.
+
+return {
+  -- The path of a file that is named relative to the spec.
+  path = function(name)
+    return require "perigee.spec.spec".folder() .. name
+  end,
+  gateway = require "perigee.spec.gateway",
+  upstream = require "perigee.spec.upstream",
+  exchange = require "perigee.spec.exchange",
+}
