@@ -1,6 +1,7 @@
 package luavm
 
 import (
+	"strings"
 	"time"
 
 	"perigee/luavm/shim"
@@ -26,6 +27,8 @@ type Source struct {
 	Text  string // Lua source; bytecode is refused
 	// Read gives the text anew, for VMs of Options.Fresh; nil: it is Text.
 	Read func() (string, error)
+	// Modules are those that the script may require; nil: any that there are.
+	Modules []string
 }
 
 // A Module is a Lua library of the host's that scripts may require: "a/b" as
@@ -56,6 +59,8 @@ type Options struct {
 	CPUBudget    time.Duration // CPU time of one run between two waits; 0: no bound
 	InitBudget   time.Duration // the same for Init and InitWorker; 30 s
 	MemoryLimit  uint64        // Lua heap of one VM in bytes; 0: no bound
+	RunMemory    uint64        // by how much one run between two waits may make it grow; 0: no bound
+	Strict       bool          // scripts are not trusted: no ffi, io, os, debug, bytecode; globals of their own
 	MaxSuspended int           // suspended exchanges per VM; 10000
 	MaxEdits     uint32        // edits of one exchange in bytes; 4 MiB
 	MaxOutput    uint32        // ngx.print's buffer of one exchange in bytes; 64 MiB
@@ -141,5 +146,20 @@ func (o *Options) defaults() {
 }
 
 func (o *Options) limits() shim.Limits {
-	return shim.Limits{Memory: o.MemoryLimit, Edits: o.MaxEdits, Output: o.MaxOutput}
+	return shim.Limits{Memory: o.MemoryLimit, Run: o.RunMemory, Edits: o.MaxEdits, Output: o.MaxOutput}
+}
+
+// policy is how sandbox.lua is told what a script may do; empty: all.
+func (o *Options) policy(src Source) string {
+	kind := "open"
+	if o.Strict {
+		kind = "strict"
+	}
+	if !o.Strict && src.Modules == nil {
+		return ""
+	}
+	if src.Modules != nil && len(src.Modules) == 0 {
+		return kind + "\n-" // a name that no module has: none may be required
+	}
+	return strings.Join(append([]string{kind}, src.Modules...), "\n")
 }

@@ -81,7 +81,7 @@ func (p *Pool) Add(src Source) (*Script, error) {
 	if p.checker == nil {
 		panic("BUG: script added after Start")
 	}
-	if _, err := p.checker.Compile(src.Chunk, src.Text); err != nil {
+	if _, err := p.checker.Compile(src.Chunk, src.Text, ""); err != nil {
 		return nil, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
 	}
 	sc := &Script{pool: p, source: src, index: len(p.scripts)}

@@ -132,7 +132,7 @@ func (vm *VM) compile(src Source) (int32, *ScriptError) {
 	if err != nil {
 		return 0, &ScriptError{Kind: ErrRuntime, Message: "cannot read the script: " + err.Error(), Script: src.Name}
 	}
-	ref, err := vm.state.Compile(src.Chunk, text)
+	ref, err := vm.state.Compile(src.Chunk, text, vm.pool.options.policy(src))
 	if err != nil {
 		return 0, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
 	}
@@ -249,6 +249,9 @@ func (vm *VM) failed(status shim.Status, r *run) *ScriptError {
 // follows each run into the limit; mu is held.
 func (vm *VM) starved() {
 	limit := vm.pool.options.MemoryLimit
+	if limit == 0 {
+		return // it was the run's own bound
+	}
 	if vm.memory.Load() <= limit/2 || !vm.condition.CompareAndSwap(vmServing, vmRetired) {
 		return
 	}

@@ -42,7 +42,7 @@ func (*State) Close() {}
 func (*State) Abandon() {}
 
 // Compile refuses.
-func (*State) Compile(string, string) (int32, error) { return 0, errNoLua }
+func (*State) Compile(string, string, string) (int32, error) { return 0, errNoLua }
 
 // TimerHandler is none.
 func (*State) TimerHandler() int32 { return -1 }

@@ -58,6 +58,7 @@ func Open(limits Limits) (*State, error) {
 		C.pg_free(c)
 		return nil, errors.New("luavm: more than 4096 LuaJIT states in one process")
 	}
+	c.run_limit = C.size_t(limits.Run)
 	return &State{lua: lua, c: c, limits: limits}, nil
 }
 
@@ -102,11 +103,17 @@ func (s *State) Abandon() {
 
 // Compile makes a handler of source text: the body of a function without
 // arguments. chunk is its name in Lua's form:
-// "@file" or "=shown as is".
-func (s *State) Compile(chunk, source string) (ref int32, err error) {
+// "@file" or "=shown as is". policy is what sandbox.lua makes the handler's
+// environment by; empty: it is trusted.
+func (s *State) Compile(chunk, source, policy string) (ref int32, err error) {
 	name := C.CString(chunk)
 	defer C.free(unsafe.Pointer(name))
-	ref = int32(C.pg_compile(s.c, text(source), C.size_t(len(source)), name))
+	var rules *C.char
+	if policy != "" {
+		rules = C.CString(policy)
+		defer C.free(unsafe.Pointer(rules))
+	}
+	ref = int32(C.pg_compile(s.c, text(source), C.size_t(len(source)), name, rules))
 	if ref < 0 {
 		return 0, errors.New(s.message())
 	}

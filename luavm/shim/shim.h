@@ -77,6 +77,8 @@ typedef struct pg_state {
 
   lua_Alloc alloc; void *alloc_ud;
   size_t used, limit, peak;  /* bytes of Lua heap; limit 0: none */
+  size_t run_limit;          /* by how much one resume may make it grow; 0 */
+  size_t run_top;            /* so it must stay below this; 0: no bound */
   int starved;               /* the last run met the limit */
 
   /* watchdog.c; the picture is there */
@@ -120,6 +122,7 @@ typedef struct pg_job {      /* arguments of a protected call */
   pg_state *v;
   const char *a;
   const char *b; size_t bn;
+  const char *policy;
   lua_State *co;
   int result;
 } pg_job;
@@ -134,7 +137,8 @@ void pg_free(pg_state *);
 int pg_boot(pg_state *, const char *src, size_t n);
 void pg_boot_string(pg_state *, const char *key, const char *p, size_t n);
 int pg_boot_module(pg_state *, const char *name, const char *p, size_t n);
-int pg_compile(pg_state *, const char *p, size_t n, const char *chunk);
+int pg_compile(pg_state *, const char *p, size_t n, const char *chunk,
+               const char *policy);
 int pg_eval(pg_state *, const char *p, size_t n);
 int pg_collect(pg_state *);
 void pg_nothing(void);

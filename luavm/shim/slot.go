@@ -152,6 +152,7 @@ const (
 // Limits bounds one state and its slots, in bytes; zero memory means none.
 type Limits struct {
 	Memory uint64 // Lua heap
+	Run    uint64 // its growth in one Resume
 	Edits  uint32 // edit log of a slot
 	Output uint32 // output buffered in a slot
 }

@@ -31,7 +31,8 @@ void pg_nothing(void) {}
 static void *counted(void *ud, void *p, size_t old, size_t want) {
   pg_state *v = ud;
   void *q;
-  if (want > old && v->limit && v->used + (want - old) > v->limit) {
+  if (want > old && ((v->limit && v->used + (want - old) > v->limit) ||
+                     (v->run_top && v->used + (want - old) > v->run_top))) {
     v->starved = 1;
     return NULL;
   }
@@ -82,6 +83,8 @@ static void set_pointer(lua_State *L, const char *key, const void *p) {
 }
 
 static const char BOOT_KEY[] = PG_BOOT_KEY;
+/* registry: makes the environment of scripts that are not trusted */
+static const char ENVIRONMENT_KEY[] = "perigee.environment";
 
 static int do_open(lua_State *L) {
   pg_job *job = lua_touserdata(L, 1);
@@ -193,6 +196,8 @@ static int do_boot(lua_State *L) {
   lua_call(L, 1, 0);
   lua_getfield(L, -1, "timer_handler");
   job->v->timer_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_getfield(L, -1, "environment");
+  lua_setfield(L, LUA_REGISTRYINDEX, ENVIRONMENT_KEY);
   lua_pushnil(L);
   lua_setfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
   return 0;
@@ -223,6 +228,12 @@ static int do_compile(lua_State *L) {
   lua_call(L, 0, 1);
   if (!lua_isfunction(L, -1))
     return luaL_error(L, "%s: text after the end of the handler", job->a + 1);
+  if (job->policy) {
+    lua_getfield(L, LUA_REGISTRYINDEX, ENVIRONMENT_KEY);
+    lua_pushstring(L, job->policy);
+    lua_call(L, 1, 1);
+    lua_setfenv(L, -2);
+  }
   job->result = luaL_ref(L, LUA_REGISTRYINDEX);
   return 0;
 }
@@ -231,10 +242,12 @@ static int do_compile(lua_State *L) {
  * A handler as a registry reference, or -1 with the message in err. Text
  * only. It becomes the body of a function, as in OpenResty: a chunk itself is
  * a vararg function, and the JIT compiler cannot compile the return from one,
- * so no handler would ever be compiled whole. Line numbers stay.
+ * so no handler would ever be compiled whole. Line numbers stay. policy is
+ * what sandbox.lua makes its environment by; NULL: trusted.
  */
-int pg_compile(pg_state *v, const char *p, size_t n, const char *chunk) {
-  pg_job job = { .v = v, .a = chunk, .b = p, .bn = n };
+int pg_compile(pg_state *v, const char *p, size_t n, const char *chunk,
+               const char *policy) {
+  pg_job job = { .v = v, .a = chunk, .b = p, .bn = n, .policy = policy };
   return pg_protect(&job, do_compile) ? -1 : job.result;
 }
 

@@ -128,6 +128,7 @@ static int do_bury(lua_State *L) {
 static void relieve(pg_state *v) {
   size_t limit = v->limit;
   pg_watch_restart(v);
+  v->run_top = 0;
   if (limit) v->limit = limit + HEAD_ROOM;   /* __gc functions may allocate */
   if (lua_cpcall(v->L, pg_do_collect, NULL)) lua_settop(v->L, 0);
   v->limit = limit;
@@ -144,6 +145,7 @@ int pg_failed(pg_state *v, lua_State *co, int status) {
   pg_job job = { .v = v, .co = co };
   int kind = status == LUA_ERRMEM ? PG_MEMORY : v->hooked ? PG_BUDGET : PG_ERROR;
   pg_watch_restart(v);
+  v->run_top = 0;
   if (limit) v->limit = limit + HEAD_ROOM;
   if (pg_protect(&job, do_explain)) v->trace_len = 0;
   if (kind == PG_BUDGET && v->struck[0])
@@ -192,7 +194,9 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   pg_slot *idle = v->vm.slot;
   v->vm.slot = s;
   v->vm.thread = t;
+  v->run_top = v->run_limit ? v->used + v->run_limit : 0;
   status = pg_guarded(v, s, r, ref, budget_ns);
+  v->run_top = 0;
   memset(s->in, 0, sizeof s->in);
   if (status != PG_POISONED) v->vm.slot = idle;
   v->run_ns = pg_mono() - begin;

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"regexp"
+	"strings"
 
 	"perigee/proxy/unit"
 )
@@ -28,6 +29,9 @@ type Config struct {
 	BodyFilter *Source `yaml:"body_filter,omitempty"`
 	// Log runs when the exchange is over. nginx: log_by_lua.
 	Log *Source `yaml:"log,omitempty"`
+	// Modules are those that these scripts may require; an empty list allows
+	// none. Default: every module that lua.sandbox allows.
+	Modules []string `yaml:"modules,omitempty"`
 }
 
 // Sources yields the scripts that are set with their key, in stage order.
@@ -52,6 +56,11 @@ func (c *Config) Check() []unit.Problem {
 	var problems []unit.Problem
 	for key, source := range c.Sources() {
 		problems = append(problems, source.Check(key)...)
+	}
+	for i, name := range c.Modules {
+		if name == "" || strings.ContainsAny(name, "\n\r\x00") {
+			problems = append(problems, unit.Problem{Path: fmt.Sprintf("modules[%d]", i), Message: fmt.Sprintf("%q is no name of a module", name), Hint: "write it as require takes it"})
+		}
 	}
 	return problems
 }
@@ -104,6 +113,15 @@ type Settings struct {
 	// ngx.errlog.get_logs, shared by all VMs; a reload empties it. Default 0:
 	// nothing. nginx: lua_capture_error_log (per worker there).
 	CaptureErrorLog unit.Size `yaml:"capture_error_log"`
+	// RequestMemory bounds by how much one script may make its VM's heap grow
+	// between two waits; what needs more fails alone. Default 0: MemoryLimit is
+	// the only bound.
+	RequestMemory unit.Size `yaml:"request_memory"`
+	// Sandbox says how far scripts are trusted. trusted (default): they may do
+	// what the process may. strict: no ffi, io, os, debug and bytecode, globals
+	// of their own, an API that cannot be changed; for scripts of tenants. They
+	// may still use the network.
+	Sandbox Sandbox `yaml:"sandbox"`
 	// Init runs once in every VM when it is made, before any request. nginx:
 	// init_by_lua, which runs once per process: what it writes to shared
 	// dictionaries must bear repetition.
@@ -162,9 +180,22 @@ func (r *Regex) check(report func(path, message, hint string)) {
 	}
 }
 
+// Sandbox is how far scripts are trusted.
+type Sandbox string
+
+// The tiers.
+const (
+	Trusted Sandbox = "trusted"
+	Strict  Sandbox = "strict"
+)
+
+// Values are the words that are accepted.
+func (Sandbox) Values() []string { return []string{string(Trusted), string(Strict)} }
+
 // SetDefaults gives every field that has one its default; the loader calls it
 // before it reads the configuration's keys.
 func (s *Settings) SetDefaults() {
+	s.Sandbox = Trusted
 	s.Path = ";;"
 	s.CPath = ";;"
 	s.CodeCache = true
@@ -189,8 +220,9 @@ func (s *Settings) Sources() iter.Seq2[string, *Source] {
 
 // The bounds of settings: below, Lua itself or a dictionary cannot work.
 const (
-	minMemory = 4 * unit.MiB
-	minDict   = 12 * unit.KiB // nginx's smallest lua_shared_dict
+	minMemory        = 4 * unit.MiB
+	minRequestMemory = 64 * unit.KiB
+	minDict          = 12 * unit.KiB // nginx's smallest lua_shared_dict
 	// what the longest line needs, as in nginx, and what offsets can count
 	minCapture, maxCapture = 2 * unit.KiB, unit.GiB
 )
@@ -216,6 +248,9 @@ func (s *Settings) Check() []unit.Problem {
 	}
 	if c := s.CaptureErrorLog; c != 0 && (c < minCapture || c > maxCapture) {
 		report("capture_error_log", fmt.Sprintf("size %q cannot hold log lines", c), fmt.Sprintf("write %v to %v, or 0 for none", minCapture, maxCapture))
+	}
+	if s.RequestMemory != 0 && s.RequestMemory < minRequestMemory {
+		report("request_memory", fmt.Sprintf("size %q is too small for a script", s.RequestMemory), "write at least "+minRequestMemory.String()+", or 0 for no bound of its own")
 	}
 	if s.CPUBudget != 0 && s.CPUBudget.Std() < 1e6 {
 		report("cpu_budget", fmt.Sprintf("duration %q is shorter than the watch can measure", s.CPUBudget), "write at least 1ms, or 0 for no limit")

@@ -48,7 +48,9 @@ var phases = [exchange.StageCount]luavm.Phase{
 func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, error) {
 	f := &Filter{pool: pool, report: report}
 	for key, source := range c.Sources() {
-		sc, err := pool.Add(Lua(source, Name(route, key), key+"_by_lua"))
+		lua := Lua(source, Name(route, key), key+"_by_lua")
+		lua.Modules = c.Modules
+		sc, err := pool.Add(lua)
 		if (err != nil || source.Missing != "") && f.breakAt(stageOf(key), source, Name(route, key), err) {
 			continue
 		}

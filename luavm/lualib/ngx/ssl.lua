@@ -8,18 +8,28 @@ local ffi = require "ffi"
 local bit = require "bit"
 local C = ffi.C
 local error, type, tonumber = error, type, tonumber
+local setmetatable = setmetatable
 local concat, find, gmatch, gsub = table.concat, string.find, string.gmatch,
   string.gsub
 local byte, sub = string.byte, string.sub
 local band, lshift = bit.band, bit.lshift
 local ffi_string = ffi.string
 
+-- Handles without anything inside: a script must not reach memory by them.
 ffi.cdef [[
-typedef struct { uint32_t n; char bytes[?]; } pg_der_cert;
-typedef struct { uint32_t n; char bytes[?]; } pg_der_key;
+typedef struct { } pg_der_cert;
+typedef struct { } pg_der_key;
 ]]
 
 local cert_type, key_type = ffi.typeof("pg_der_cert"), ffi.typeof("pg_der_key")
+local ders = setmetatable({}, {__mode = "k"}) -- by handle
+
+local function closed()
+  error("the handle of a certificate or key has no fields", 2)
+end
+
+ffi.metatype(cert_type, {__index = closed, __newindex = closed})
+ffi.metatype(key_type, {__index = closed, __newindex = closed})
 local vm, edit, ngx = P.vm, P.core.edit, P.ngx
 local CERT, HELLO = P.phase_mask(C.PG_PHASE_SSL_CERT),
   P.phase_mask(C.PG_PHASE_SSL_CLIENT_HELLO)
@@ -131,7 +141,9 @@ function ssl.priv_key_pem_to_der(pem)
 end
 
 local function parsed(ctype, der)
-  return ctype(#der, #der, der)
+  local handle = ctype()
+  ders[handle] = der
+  return handle
 end
 
 function ssl.parse_pem_cert(pem)
@@ -168,9 +180,7 @@ end
 
 -- The DER behind what the parse functions return; nil for anything else.
 function P.der_of(v)
-  if ffi.istype(cert_type, v) or ffi.istype(key_type, v) then
-    return ffi_string(v.bytes, v.n)
-  end
+  return type(v) == "cdata" and ders[v] or nil
 end
 
 -- ---- what the server shows ----
