@@ -22,7 +22,7 @@ jit.attach(function(what, tr, func, pc, code, arg)
   elseif what == "stop" then
     local info = util.funcinfo(func)
     local ti = util.traceinfo(tr)
-    T.done = (T.done or "") .. tr .. ":" .. info.source .. ":" .. info.linedefined .. " " .. ti.linktype .. ti.link .. "; "
+    T.done = (T.done or "") .. tr .. ":" .. tostring(info.source or info.ffid) .. ":" .. tostring(info.linedefined) .. " " .. ti.linktype .. ti.link .. "; "
   end
 end, "trace")`)
 }

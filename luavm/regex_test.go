@@ -98,6 +98,50 @@ re.gsub("\255", "你", "", "u") => nilnilpcre_exec() failed: -10
 re.match("你", "\255", "u") => nilpcre_compile() failed: invalid UTF-8 string in "` + "\xff\" at \"\xff" + `"
 raised(re.match, "a", "a", "oH") => unknown flag "H" (flags "oH")
 raised(re.gsub, "a", "a", "b", "oH") => unknown flag "H" (flags "oH")`,
+		"what PCRE1 takes": `
+caps(re.match("a-b", "[\\w-.]+")) => a-b
+caps(re.match("x-1", "[[:alpha:]-1]+")) => x-1
+caps(re.match("ay", "a\\y")) => ay
+re.match("", "[a-\\d]") => nilpcre_compile() failed: invalid range in character class in "[a-\d]" at "d]"
+re.match("", "[\\d-z](") => nilpcre_compile() failed: missing ) in "[\d-z]("
+re.match("", "x(?<=a+)b") => nilpcre_compile() failed: lookbehind assertion is not fixed length in "x(?<=a+)b" at ")b"
+re.match("", "(?<n>a)(?<n>b)") => nilpcre_compile() failed: two named subpatterns have the same name in "(?<n>a)(?<n>b)" at ">b)"
+re.match("", "(a)\\2") => nilpcre_compile() failed: reference to non-existent subpattern in "(a)\2"
+re.match("", "(?i") => nilpcre_compile() failed: unrecognized character after (? or (?- in "(?i"
+re.match("", ("x"):rep(200) .. "(") => nilpcre_compile() failed: missing ) in "` + strings.Repeat("x", 90),
+		"split": `
+list(split("a,b,c", ",")) => a|b|c
+list(split("a,b,c,,", ",")) => a|b|c
+list(split("a,b,c,,", ",", nil, nil, 10)) => a|b|c||
+list(split("a,b,c", ",", "jo", nil, 2)) => a|b,c
+list(split("a,b,c", "(,)")) => a|,|b|,|c
+list(split("a,b;c", "(,)|;")) => a|,|b|c
+list(split("abc", "")) => a|b|c
+list(split("你好", "", "u")) => 你|好
+list(split("", ",")) =>
+list(split(",a", ",")) => |a
+list(split(",,", ",")) =>
+list(split("a,b,c", ",", nil, {pos = 3})) => b|c
+list(split("a,b,c", ",", nil, {pos = 9})) =>
+list(split(1.5, "[.]")) => 1|5
+list(split("a,b", ",", nil, nil, nil, {1, 2, 3, 4})) => a|b|nil|4
+split("a,b", "(") => nilpcre_compile() failed: missing ) in "("
+split("\255", "a", "u") => nilpcre_exec() failed: -10
+raised(split, "a", "a", "", nil, 0, "x") => res is not a table
+raised(split, "a", "a", "H") => unknown flag "H" (flags "H")`,
+		"opt and resty.core.regex": `
+raised(opt, "jit") => unrecognized option name
+core.is_regex_cache_empty() => true
+re.match(long, "(.|b)*c|d", "j") => nilpcre_exec() failed: -27
+opt("jit_stack_size", 1048576) =>
+re.match(long, "(.|b)*c|d", "j") => nil
+caps(re.match("abc", "b", "jo")) => b
+core.is_regex_cache_empty() => false
+raised(opt, "jit_stack_size", 32768) => changing jit stack size is not allowed when some regexs have already been compiled and cached
+core.re_match_compile("(a)(b)").ncaptures => 2
+select(2, core.re_match_compile("(a)(b)", "o")) => true1
+core.re_match_compile("(", "o") => nilpcre_compile() failed: missing ) in "("
+core.version == require("ngx.re").version => true`,
 	} {
 		t.Run(name, func(t *testing.T) { say(t, regexWords, lines) })
 	}
@@ -123,6 +167,16 @@ local function all(subj, regex, opts)
   for m in re.gmatch(subj, regex, opts) do list[#list + 1] = m[0] end
   return table.concat(list, "|")
 end
+local core, module = require "resty.core.regex", require "ngx.re"
+local split, opt = module.split, module.opt
+local long = ("a"):rep(5000)
+local function list(t, err)
+  if not t then return err end
+  local last = 0
+  for i in pairs(t) do last = math.max(i, last) end
+  for i = 1, last do t[i] = tostring(t[i]) end
+  return table.concat(t, "|", 1, last)
+end
 local function raised(f, ...)
   local ok, err = pcall(f, ...)
   return not ok and (err:gsub("^%S+:%d+: ", ""))
@@ -136,6 +190,9 @@ func say(t *testing.T, words, lines string) {
 	script.WriteString(words)
 	for line := range strings.SplitSeq(strings.TrimPrefix(lines, "\n"), "\n") {
 		expression, result, ok := strings.Cut(line, " => ")
+		if !ok {
+			expression, ok = strings.CutSuffix(line, " =>")
+		}
 		if !ok { // a result of several lines
 			want.WriteString(line + "\n")
 			continue

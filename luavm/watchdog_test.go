@@ -41,6 +41,14 @@ var runaways = []struct {
 	{"xpcall handler", `xpcall(error, function() while true do end end)`, false},
 	{"tostring", `local i = 0 while true do i = i + 0.1 local s = tostring(i) end`, false},
 	{"top-level yields", `while true do coroutine.yield() end`, false},
+	{"regular expression", `return ngx.re.match(string.rep("a", 60) .. "!", "^(a+)+$")`, false},
+	{"compiled regular expression", `return ngx.re.match(string.rep("a", 60) .. "!", "^(a+)+$", "jo")`, false},
+	{"expression without captures", `return ngx.re.find(string.rep("a", 4e5), "(?:a|a)*?b|x", "d")`, false},
+	{"expressions one after the other", `while true do pcall(ngx.re.find, string.rep("a", 60) .. "!", "^(a+)+$", "jo") end`, false},
+	{"expression of many matches", `local s = string.rep("a", 1e7)
+		while true do ngx.re.gsub(s, "a", "", "jo") end`, false},
+	{"expressions compiled", `local i = 0 while true do i = i + 1 ngx.re.find("a", "(a){1000}" .. i, "j") end`, false},
+	{"expressions kept", `local i = 0 while true do i = i + 1 ngx.re.find("a", "(a){100}" .. i, "jo") end`, false},
 	{"plain find", `local s = string.rep("x", 1e6)
 		while true do string.find(s, string.rep("x", 2e5) .. "y", 1, true) end`, true},
 }

@@ -47,14 +47,15 @@ enum {
   MATCH_LIMIT = 10000000     /* as PCRE 1 and 2 are built by default */
 };
 
-static const pg_regex_api api;
-
 /* ---- memory ---- */
 
 static pg_block *take(pg_state *v, size_t n) {
   pg_block *b;
   size_t all = n + sizeof(pg_block);
-  if (v->limit && v->used + all > v->limit) return NULL;
+  if (v->limit && v->used + all > v->limit) {
+    v->starved = 1;
+    return NULL;
+  }
   b = malloc(all);
   if (!b) return NULL;
   b->n = all;
@@ -107,17 +108,24 @@ static void free_any(void *p, void *m) {
 static void drop_held(pg_matcher *m) {
   while (m->held) give(m->v, m->held);
   m->passing = NULL;
-  m->match = m->dfa = NULL;
+  m->interpret = m->jit = m->dfa = NULL;
   m->data = NULL;
   m->pairs = 0;
 }
 
+/*
+ * A limit that was set is one of PCRE1, as nginx's directive. PCRE2's compiled
+ * code counts as PCRE1's did; its interpreter counts 8 steps where PCRE1's
+ * counted 9, measured with patterns of a web application firewall.
+ */
 static void set_limits(pg_matcher *m) {
   uint32_t limit = m->v->match_limit ? m->v->match_limit : MATCH_LIMIT;
-  pcre2_set_match_limit(m->match, limit);
-  pcre2_set_heap_limit(m->match, HEAP_LIMIT);
+  pcre2_set_match_limit(m->jit, limit);
+  if (m->v->match_limit) limit = (uint32_t)(((uint64_t)limit * 8 + 8) / 9);
+  pcre2_set_match_limit(m->interpret, limit);
+  pcre2_set_heap_limit(m->interpret, HEAP_LIMIT);
   pcre2_set_heap_limit(m->dfa, HEAP_LIMIT);
-  if (m->jit_stack) pcre2_jit_stack_assign(m->match, NULL, m->jit_stack);
+  if (m->jit_stack) pcre2_jit_stack_assign(m->jit, NULL, m->jit_stack);
 }
 
 /* 0, or -1 with nothing held. */
@@ -125,9 +133,10 @@ static int hold(pg_matcher *m, uint32_t pairs) {
   if (!m->passing) {
     m->passing = pcre2_general_context_create(alloc_held, free_any, m);
     if (!m->passing) return -1;
-    m->match = pcre2_match_context_create(m->passing);
+    m->interpret = pcre2_match_context_create(m->passing);
+    m->jit = pcre2_match_context_create(m->passing);
     m->dfa = pcre2_match_context_create(m->passing);
-    if (!m->match || !m->dfa) { drop_held(m); return -1; }
+    if (!m->interpret || !m->jit || !m->dfa) { drop_held(m); return -1; }
     set_limits(m);
   }
   if (pairs > m->pairs) {
@@ -171,7 +180,7 @@ static void recover(pg_matcher *m) {
   }
 }
 
-static pg_matcher *matcher_of(pg_state *v) {
+pg_matcher *pg_regex_matcher(pg_state *v) {
   pg_matcher *m = v->matcher;
   if (m) return m;
   m = pg_regex_alloc(v, sizeof *m);
@@ -202,123 +211,6 @@ void pg_matcher_free(pg_state *v) {
   pg_regex_free(v, m);
 }
 
-/* ---- compiling ---- */
-
-static uint32_t options_of(uint32_t flags) {
-  static const struct { uint32_t flag, options; } map[] = {
-    { PG_REGEX_CASELESS, PCRE2_CASELESS },
-    { PG_REGEX_DOTALL, PCRE2_DOTALL },
-    { PG_REGEX_MULTILINE, PCRE2_MULTILINE },
-    { PG_REGEX_EXTENDED, PCRE2_EXTENDED },
-    { PG_REGEX_ANCHORED, PCRE2_ANCHORED },
-    { PG_REGEX_UTF, PCRE2_UTF },
-    { PG_REGEX_DUPNAMES, PCRE2_DUPNAMES },
-    { PG_REGEX_JAVASCRIPT, PCRE2_ALT_BSUX | PCRE2_ALLOW_EMPTY_CLASS |
-                           PCRE2_MATCH_UNSET_BACKREF },
-  };
-  uint32_t options = 0;
-  size_t i;
-  for (i = 0; i < sizeof map / sizeof *map; i++)
-    if (flags & map[i].flag) options |= map[i].options;
-  /* PCRE1 read a subject that is no UTF-8 anyhow and could run off its end;
-     PCRE2 can be told that such bytes match nothing. pcre2_dfa_match cannot:
-     it refuses the subject, as without U. */
-  if ((flags & PG_REGEX_ANY_BYTES) && !(flags & PG_REGEX_DFA))
-    options |= PCRE2_MATCH_INVALID_UTF;
-  return options;
-}
-
-/* PCRE1 takes \y and the like for the letter; PCRE2 only if asked to, and
-   would then let pass more than PCRE1 did. So it is asked the second time. */
-static pcre2_code *code_of(pg_matcher *m, const char *p, uint32_t n,
-                           uint32_t flags, int *code, size_t *at) {
-  PCRE2_SPTR text = (PCRE2_SPTR)p;
-  uint32_t options = options_of(flags);
-  pcre2_code *c = pcre2_compile(text, n, options, code, at, m->compile);
-  if (c || *code != PCRE2_ERROR_UNKNOWN_ESCAPE) return c;
-  pcre2_set_compile_extra_options(m->compile,
-                                  PCRE2_EXTRA_BAD_ESCAPE_IS_LITERAL);
-  c = pcre2_compile(text, n, options, code, at, m->compile);
-  pcre2_set_compile_extra_options(m->compile, 0);
-  return c;
-}
-
-static void describe(pg_pattern *r) {
-  uint32_t names = 0, size = 0;
-  PCRE2_SPTR table = NULL;
-  if (!(r->flags & PG_REGEX_DFA)) {
-    pcre2_pattern_info(r->code, PCRE2_INFO_NAMECOUNT, &names);
-    pcre2_pattern_info(r->code, PCRE2_INFO_NAMEENTRYSIZE, &size);
-    pcre2_pattern_info(r->code, PCRE2_INFO_NAMETABLE, &table);
-  }
-  r->pub.name_count = (int32_t)names;
-  r->pub.name_entry_size = (int32_t)size;
-  r->pub.name_table = table;
-}
-
-static void jit_compile(pg_pattern *r) {
-  pg_state *v = r->v;
-  v->vm.crit++;
-  pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE);   /* else: interpreted */
-  v->vm.crit--;
-  pcre2_pattern_info(r->code, PCRE2_INFO_JITSIZE, &r->jit_bytes);
-  v->used += r->jit_bytes;
-}
-
-static pg_pattern *pattern_of(pg_state *v, pcre2_code *code, uint32_t flags) {
-  pg_pattern *r;
-  uint32_t groups = 0;
-  if (!(flags & PG_REGEX_DFA))
-    pcre2_pattern_info(code, PCRE2_INFO_CAPTURECOUNT, &groups);
-  r = pg_regex_alloc(v, sizeof *r + 2 * (groups + 1) * sizeof(int32_t));
-  if (!r) return NULL;
-  r->code = code;
-  r->v = v;
-  r->flags = flags;
-  r->jit_bytes = 0;
-  r->pub.ncaptures = (int32_t)groups;
-  r->pub.captures = r->captures;
-  r->captures[0] = r->captures[1] = -1;
-  describe(r);
-  if ((flags & PG_REGEX_JIT) && !(flags & PG_REGEX_DFA)) jit_compile(r);
-  return r;
-}
-
-static pg_regex *api_compile(pg_vm *vm, const char *p, uint32_t n,
-                             uint32_t flags, pg_regex_out *out) {
-  static const char short_of[] = "no memory";
-  pg_matcher *m = matcher_of((pg_state *)vm);
-  pcre2_code *code;
-  pg_pattern *r;
-  size_t at = 0;
-  int number = 0;
-  out->count = 1;                        /* 1: for want of memory */
-  out->p = short_of;
-  out->n = sizeof short_of - 1;
-  if (!m) return NULL;
-  code = code_of(m, p, n, flags, &number, &at);
-  if (!code) {
-    pg_regex_message(m, number, at, p, n);
-    out->count = number == PCRE2_ERROR_HEAP_FAILED;
-    out->p = m->error;
-    out->n = (uint32_t)strlen(m->error);
-    return NULL;
-  }
-  r = pattern_of(m->v, code, flags);
-  if (!r) { pcre2_code_free(code); return NULL; }
-  return &r->pub;
-}
-
-static void api_destroy(pg_regex *re) {
-  pg_pattern *r = (pg_pattern *)re;
-  pg_state *v = r->v;
-  v->used -= r->jit_bytes;
-  v->vm.crit++;
-  pcre2_code_free(r->code);
-  v->vm.crit--;
-  pg_regex_free(v, r);
-}
-
 /* ---- matching ---- */
 
 /*
@@ -343,7 +235,8 @@ static int match(pg_pattern *r, const char *s, uint32_t n, uint32_t pos) {
                          DFA_WORDS);
     if (rc > 1) rc = 1;
   } else {
-    rc = pcre2_match(r->code, text, n, pos, 0, m->data, m->match);
+    rc = pcre2_match(r->code, text, n, pos, 0, m->data,
+                     r->jit_bytes ? m->jit : m->interpret);
   }
   v->matching = 0;
   return rc;
@@ -375,9 +268,9 @@ int32_t pg_regex_run(pg_pattern *r, const char *s, uint32_t n, uint32_t pos) {
   return rc < 0 ? pg_regex_number(rc) : rc;
 }
 
-/* Where to go on after an empty match at pos: a character further. */
-uint32_t pg_regex_after_empty(const pg_pattern *r, const char *s, uint32_t n,
-                              uint32_t pos) {
+/* A character further. */
+uint32_t pg_regex_step(const pg_pattern *r, const char *s, uint32_t n,
+                       uint32_t pos) {
   pos++;
   if (r->flags & PG_REGEX_UTF)
     while (pos < n && ((unsigned char)s[pos] & 0xC0) == 0x80) pos++;
@@ -398,7 +291,7 @@ static void api_match_limit(pg_vm *vm, uint32_t limit) {
 }
 
 static int32_t api_jit_stack(pg_vm *vm, double size) {
-  pg_matcher *m = matcher_of((pg_state *)vm);
+  pg_matcher *m = pg_regex_matcher((pg_state *)vm);
   if (!m) return -1;
   jit_stack_free(m);
   drop_held(m);                          /* its match context knew the stack */
@@ -410,8 +303,8 @@ static int32_t api_jit_stack(pg_vm *vm, double size) {
 
 static const pg_regex_api api = {
     .match_limit = api_match_limit,
-    .compile = api_compile,
-    .destroy = api_destroy,
+    .compile = pg_regex_compile,
+    .destroy = pg_regex_destroy,
     .exec = api_exec,
     .sub = pg_regex_sub,
     .jit_stack = api_jit_stack,

@@ -33,7 +33,7 @@ typedef struct pg_matcher {  /* of one VM */
   pcre2_compile_context *compile;
   pg_block *held;            /* everything in the next four lines */
   pcre2_general_context *passing;
-  pcre2_match_context *match, *dfa;
+  pcre2_match_context *interpret, *jit, *dfa;
   pcre2_match_data *data;
   uint32_t pairs;            /* of data */
   pcre2_jit_stack *jit_stack;
@@ -46,8 +46,14 @@ typedef struct pg_matcher {  /* of one VM */
 void *pg_regex_alloc(pg_state *, size_t n);    /* counted; NULL above limit */
 void pg_regex_free(pg_state *, void *);
 int32_t pg_regex_run(pg_pattern *, const char *s, uint32_t n, uint32_t pos);
-uint32_t pg_regex_after_empty(const pg_pattern *, const char *s, uint32_t n,
-                              uint32_t pos);
+uint32_t pg_regex_step(const pg_pattern *, const char *s, uint32_t n,
+                       uint32_t pos);
+pg_matcher *pg_regex_matcher(pg_state *);      /* NULL when memory is short */
+
+/* ---- regex_compile.c ---- */
+pg_regex *pg_regex_compile(pg_vm *, const char *p, uint32_t n, uint32_t flags,
+                           pg_regex_out *);
+void pg_regex_destroy(pg_regex *);
 
 /* ---- regex_sub.c ---- */
 int32_t pg_regex_sub(pg_regex *, const char *s, uint32_t n, const char *t,

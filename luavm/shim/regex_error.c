@@ -22,7 +22,6 @@ static const struct { int number; const char *text; } wording[] = {
   { 124, "malformed number or name after (?(" },
   { 126, "a numbered reference must not be zero" },
   { 127, "conditional group contains more than two branches" },
-  { 128, "assertion expected after (?(" },
   { 129, "digit expected after (?+" },
   { 134, "character value in \\x{} or \\o{} is too large" },
   { 135, "lookbehind assertion is not fixed length" },
@@ -42,6 +41,7 @@ static const struct { int number; const char *text; } wording[] = {
   { 168, "\\c must be followed by an ASCII character" },
   { 177, "character value in \\u.... sequence is too large" },
   { 178, "digits missing in \\x{} or \\o{}" },
+  { 182, "closing ) for (?C expected" },
   { 197, "number is too big" },
 };
 
@@ -82,6 +82,49 @@ static const char *text_of(int code, char *room, size_t size) {
   return room;
 }
 
+/* The parenthesis that closes the group which begins at p[at]; n: none. */
+static size_t closing(const char *p, size_t at, uint32_t n) {
+  int depth = 0, class = 0;
+  for (; at < n; at++) {
+    switch (p[at]) {
+    case '\\': at++; break;
+    case '[': class = 1; break;
+    case ']': class = 0; break;
+    case '(': depth += !class; break;
+    case ')': depth -= !class;
+    }
+    if (depth <= 0) break;
+  }
+  return at < n ? at : n;
+}
+
+/* Whether the pattern ends within "(?", behind some option letters. */
+static int open_options(const char *p, uint32_t n) {
+  while (n && (p[n - 1] == '-' || ((p[n - 1] | 32) >= 'a' &&
+                                   (p[n - 1] | 32) <= 'z')))
+    n--;
+  return n >= 2 && p[n - 1] == '?' && p[n - 2] == '(';
+}
+
+/* Where PCRE1 saw the error; PCRE2 is a byte further for some. A reference by
+   number is looked up at the end of the pattern, one by name behind it. */
+static size_t place_of(int code, size_t at, const char *p, uint32_t n) {
+  switch (code) {
+  case 137: case 143: case 147: case 150: case 151: case 157: case 165:
+  case 169: case 171:
+    return at ? at - 1 : 0;
+  case 125:
+    return closing(p, at, n);
+  case 115:
+    if (at && at < n && p[at] >= '0' && p[at] <= '9' && p[at - 1] == '\\')
+      return n;
+    while (at < n && (p[at] == '_' || (p[at] | 32) >= 'a') &&
+           (p[at] | 32) <= 'z')
+      at++;
+  }
+  return at;
+}
+
 static void add(pg_matcher *m, size_t *len, const char *p, size_t n) {
   if (n > PG_REGEX_ERROR - *len) n = PG_REGEX_ERROR - *len;
   memcpy(m->error + *len, p, n);
@@ -97,10 +140,13 @@ void pg_regex_message(pg_matcher *m, int code, size_t at, const char *p,
                       uint32_t n) {
   char room[128];
   size_t len = 0;
+  if (code == PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS && open_options(p, n))
+    code = PCRE2_ERROR_INVALID_AFTER_PARENS_QUERY;
   add_text(m, &len, "pcre_compile() failed: ");
   add_text(m, &len, text_of(code, room, sizeof room));
   add_text(m, &len, " in \"");
   add(m, &len, p, n);
+  at = place_of(code, at, p, n);
   if (at < n) {
     add_text(m, &len, "\" at \"");
     add(m, &len, p + at, n - at);

@@ -161,8 +161,8 @@ static int32_t replace(pg_pattern *r, const char *s, uint32_t n,
     if (from > done && append(r->v->matcher, out, s + done, from - done))
       return PG_REGEX_MEMORY;
     if (append_pieces(r, s, list, out)) return PG_REGEX_MEMORY;
-    done = pos = to;
-    if (from == to) pos = pg_regex_after_empty(r, s, n, pos);
+    if (to > done) done = to;
+    pos = from < to && to > pos ? to : pg_regex_step(r, s, n, to);
   } while (all && pos <= n);
   return (int32_t)done;
 }
@@ -192,6 +192,7 @@ int32_t pg_regex_sub(pg_regex *re, const char *s, uint32_t n, const char *t,
     if (append(m, out, s + rc, n - (uint32_t)rc)) rc = PG_REGEX_MEMORY;
     out->p = m->out;
   }
+  if (rc < 0) pg_regex_shrink(m);
   if (list.at != list.few) pg_regex_free(m->v, list.at);
   return rc < 0 ? rc : 0;
 }

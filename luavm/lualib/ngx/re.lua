@@ -14,7 +14,7 @@ local error, setmetatable, tonumber, tostring, type = error, setmetatable,
   tonumber, tostring, type
 local byte, char, format, sub = string.byte, string.char, string.format,
   string.sub
-local concat = table.concat
+local concat, floor, max = table.concat, math.floor, math.max
 local collect_garbage = collectgarbage
 
 local vm, ngx = P.vm, P.ngx
@@ -69,7 +69,7 @@ end
 -- one; when that is full the old one is dropped and becomes the young one's
 -- place. Both are tables by flags, then by pattern.
 local young, old, young_n = {}, {}, 0
-local half = math.max(0, math.floor((tonumber(P.regex_cache) + 1) / 2))
+local half = max(0, floor((tonumber(P.regex_cache) + 1) / 2))
 local any_kept = false
 
 P.regex.match_limit(vm, tonumber(P.regex_limit))
@@ -121,6 +121,9 @@ local function compile_at(regex, opts, level)
   if compiled == nil and out[0].count == 1 then
     collect_garbage()                    -- patterns nobody holds any more
     compiled = c_compile(vm, regex, #regex, flags, out)
+    if compiled == nil and out[0].count == 1 then
+      error("not enough memory", 0)
+    end
   end
   if compiled == nil then
     return nil, ffi_string(out[0].p, out[0].n)
@@ -141,7 +144,7 @@ local function failure(rc)
   if rc == STOPPED then
     error("execution time limit exceeded", 3)
   elseif rc == MEMORY then
-    error("not enough memory", 3)
+    error("not enough memory", 0)
   end
   return "pcre_exec() failed: " .. rc
 end
@@ -193,9 +196,10 @@ local function start_of(ctx)
   return pos - 1
 end
 
--- Where the search for the next match goes on.
-local function after(flags, subj, from, to)
-  if from < to then
+-- Where the search for the next match goes on; pos: where it began for this
+-- one. A \K in a lookbehind can end a match in front of that.
+local function after(flags, subj, pos, from, to)
+  if from < to and to > pos then
     return to
   end
   to = to + 1
@@ -301,7 +305,7 @@ function iterator.__call(self)
     return nil, failure(rc)
   end
   local at = compiled.captures
-  pos = after(flags, subj, at[0], at[1])
+  pos = after(flags, subj, pos, at[0], at[1])
   local res = captures_of(compiled, subj, flags)
   if pos > #subj then
     finish(self)
@@ -343,8 +347,8 @@ local function sub_by(replace, subj, compiled, flags, all)
     end
     n = n + 1
     parts[n] = piece
-    done = to
-    pos = after(flags, subj, from, to)
+    done = max(done, to)
+    pos = after(flags, subj, pos, from, to)
   until not all or pos > #subj
   if count == 0 then
     return subj, 0
@@ -429,6 +433,9 @@ local core = {version = P.resty_core_version}
 
 function core.re_match_compile(regex, opts)
   local compiled, once, flags = compile_at(regex, opts, 2)
+  if not compiled then
+    return nil, once
+  end
   return compiled, once, flags
 end
 

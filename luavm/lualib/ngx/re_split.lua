@@ -35,7 +35,7 @@ local function pieces(subj, compiled, flags, ctx, most, res)
       return nil, failure(rc)
     end
     local from, to = at[0] + 1, at[1] + 1
-    pos = after(flags, subj, at[0], at[1])
+    pos = after(flags, subj, pos, at[0], at[1])
     ctx.pos = pos
     if empty then
       start = empty
