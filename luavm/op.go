@@ -152,9 +152,10 @@ func (op *Op) Cancel() { op.w.interrupt(false, ResultAborted) }
 // result.
 func (op *Op) Wake(result int32) { op.w.interrupt(true, result) }
 
-func (w *waiter) interrupt(wake bool, result int32) {
+// interrupt ends the op early; false: it has come back already.
+func (w *waiter) interrupt(wake bool, result int32) bool {
 	if !w.away.Load() {
-		return
+		return false
 	}
 	w.mu.Lock()
 	end := w.end
@@ -172,6 +173,18 @@ func (w *waiter) interrupt(wake bool, result int32) {
 	w.mu.Unlock()
 	if end != nil {
 		end()
+	}
+	return true
+}
+
+// mend sees to it that what a dead thread was woken for goes to another; its op
+// has come back.
+func (w *waiter) mend() {
+	w.mu.Lock()
+	lost := w.woken && w.op.Kind == OpSemaphore
+	w.mu.Unlock()
+	if lost {
+		w.slot.vm.timers.arm(mendID, 0)
 	}
 }
 

@@ -115,6 +115,12 @@ func (vm *VM) heed() {
 			vm.conns.close(n.A)
 		case shim.NoteSession:
 			vm.sessions.hold(n.A, int(n.Num))
+		case shim.NoteGrant:
+			// The thread may have been killed, and its struct be another's now.
+			w := vm.waiter(n)
+			if w == nil || w.op.thread.Serial != uint32(n.Num) || !w.interrupt(true, ResultOK) {
+				vm.timers.arm(mendID, 0)
+			}
 		}
 	}
 	vm.state.DropNotes()

@@ -101,6 +101,7 @@ func (s *Slot) Resume(op *Op, in *Input) Outcome {
 	s.vm.suspended.Add(-1)
 	t := op.thread
 	if t.State != shim.ThreadWaiting {
+		w.mend()
 		if s.vm.condition.Load() != vmLost {
 			shim.Recycle(s.c, t)
 		}

@@ -33,6 +33,9 @@ type timers struct {
 	cut     chan struct{} // closed: handlers under way are dropped
 }
 
+// mendID is a timer of lualib's own: see ngx/semaphore.lua.
+const mendID = 0
+
 type timer struct {
 	due       time.Time
 	serial    uint64

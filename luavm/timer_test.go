@@ -66,7 +66,7 @@ ngx.timer.at(100, function() end)
 t[1], t[2] = ngx.timer.running_count(), ngx.timer.pending_count()`, "0 2 1 1"},
 	{"every", `
 local n = 0 ngx.timer.every(0.002, function(premature, v)
-  n = n + 1 t[n] = v if n == 3 then t[4] = ngx.timer.pending_count() done() end end, "x")`, "x x x 1"},
+  n = n + 1 if n < 4 then t[n] = v end if n == 3 then t[4] = ngx.timer.pending_count() done() end end, "x")`, "x x x 1"},
 	{"no request inside", `
 ngx.timer.at(0, function()
   for i, f in ipairs{function() return ngx.var.uri end, function() ngx.say("x") end, ngx.req.get_headers,

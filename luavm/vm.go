@@ -353,6 +353,7 @@ func (vm *VM) drop(s *Slot) {
 	defer vm.unlock()
 	for _, w := range s.ops {
 		if w != nil && w.away.Swap(false) {
+			w.mend()
 			vm.suspended.Add(-1)
 		}
 	}

@@ -105,6 +105,7 @@ const (
 	NoteTimer   = 3 // A: the timer's id; Num: seconds
 	NoteClose   = 4 // A: handle of a socket out of use
 	NoteSession = 5 // A: of a TLS session; Num: how many more hold it
+	NoteGrant   = 8 // as NoteWake, of a semaphore's waiter; Num: Serial of the wait
 )
 
 // A VM is pg_vm: what Lua sees of its state.

@@ -96,6 +96,13 @@ function P.slot_within(phases, ...)
   return s
 end
 
+-- Why the running handler cannot wait, or nil.
+function P.cannot_wait(s, ...)
+  if band(lshift(1, s.phase), P.WAITING_PHASES) == 0 then
+    return "API disabled in the context of " .. names[s.phase]
+  end
+end
+
 function P.within(s, phases, level, ...)
   if band(lshift(1, s.phase), phases) == 0 then
     error("API disabled in the context of " .. names[s.phase], level + 1)

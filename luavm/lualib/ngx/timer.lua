@@ -116,6 +116,9 @@ end
 function P.timer_handler()
   local data = cast("const uint32_t *", vm.slot["in"][C.PG_IN_DATA].p)
   local id, premature = data[0], data[1] ~= 0
+  if id == 0 then
+    return P.mend_semaphores()
+  end
   local t = pending[id]
   if t.every and vm.exiting == 0
     and note(vm, NOTE_TIMER, id, 0, t.every) == 0
