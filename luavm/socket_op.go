@@ -6,9 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -75,7 +73,10 @@ type target struct {
 
 // connectSocket resolves and connects. Reply says what was tried.
 func connectSocket(op *Op, c *shim.Sock) {
-	ctx, cancel := context.WithTimeout(context.Background(), op.bounded())
+	ctx, cancel := context.WithCancel(context.Background())
+	if !op.Until.IsZero() {
+		ctx, cancel = context.WithDeadline(context.Background(), op.Until)
+	}
 	defer cancel()
 	op.OnCancel(cancel)
 	settings := op.w.slot.sockets
@@ -85,6 +86,8 @@ func connectSocket(op *Op, c *shim.Sock) {
 		return
 	}
 	op.Reply = append(op.Reply[:0], to.text...)
+	ctx, stop := context.WithTimeout(ctx, op.bounded())
+	defer stop()
 	nc, err := dial(ctx, to, string(op.Data2))
 	if err != nil {
 		op.Result = outcome(err)
@@ -104,16 +107,6 @@ func connectSocket(op *Op, c *shim.Sock) {
 		k.close()
 		op.Result = sockBroken
 	}
-}
-
-// errUnresolved is a name that has no address, in nginx's words.
-type errUnresolved struct {
-	name, why string
-	code      int
-}
-
-func (e *errUnresolved) Error() string {
-	return e.name + " could not be resolved (" + strconv.Itoa(e.code) + ": " + e.why + ")"
 }
 
 // find makes an address of a host, by asking for a name if it is one.
@@ -146,27 +139,6 @@ func cutPrefixFold(s, prefix string) (rest string, ok bool) {
 		return s, false
 	}
 	return s[len(prefix):], true
-}
-
-// rotation spreads connects over the addresses of names.
-var rotation atomic.Uint32
-
-// lookup picks one address of a name. Others are not tried when it fails, as
-// in nginx: a script that wants to tries again.
-func (s *SocketSettings) lookup(ctx context.Context, name string) (netip.Addr, error) {
-	all, err := s.options.Resolve(ctx, name)
-	if err == nil && len(all) > 0 {
-		return all[int(rotation.Add(1)%uint32(len(all)))], nil
-	}
-	e := &errUnresolved{name: name, code: 2, why: "Server failure"}
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound, err == nil:
-		e.code, e.why = 3, "Host not found"
-	case ctx.Err() != nil, errors.As(err, &dns) && dns.IsTimeout:
-		e.code, e.why = 110, "Operation timed out"
-	}
-	return netip.Addr{}, e
 }
 
 // bindError is a local address that cannot be had.

@@ -1,11 +1,8 @@
 package luavm
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
-	"net/netip"
 	"runtime"
 	"time"
 
@@ -15,7 +12,7 @@ import (
 // SocketOptions are what scripts' sockets of one route do unless told
 // otherwise. The zero value of a field means the default named there.
 type SocketOptions struct {
-	ConnectTimeout time.Duration // 60 s
+	ConnectTimeout time.Duration // 60 s, once the address is known
 	SendTimeout    time.Duration // 60 s; of each wait for room
 	ReadTimeout    time.Duration // 60 s; of each wait for bytes
 	Keepalive      time.Duration // 60 s; how long an unused connection is kept, negative: for ever
@@ -23,16 +20,15 @@ type SocketOptions struct {
 	BufferSize     int           // 4096; bytes asked for at once, at first
 	Quiet          bool          // failures are not logged
 
-	// Resolve gives the addresses of a name; nil asks the system. Its error
-	// may be a *net.DNSError.
-	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
-	TLS     SocketTLS
+	Resolve        Resolve       // nil: the system's
+	ResolveTimeout time.Duration // 30 s
+	TLS            SocketTLS
 }
 
 // SocketTLS is how sslhandshake speaks and whom it trusts.
 type SocketTLS struct {
 	Trusted     *x509.CertPool // nil: the system's
-	VerifyDepth int            // certificates between the peer's and a trusted one; 1 when 0
+	VerifyDepth int            // certificates between the peer's and a trusted one; 1 when 0, none when negative
 	Revoked     []*x509.RevocationList
 	MinVersion  uint16   // TLS 1.2 when 0
 	MaxVersion  uint16   // no bound when 0
@@ -65,9 +61,10 @@ func NewSocketSettings(o SocketOptions) *SocketSettings {
 		o.BufferSize = 4096
 	}
 	if o.Resolve == nil {
-		o.Resolve = func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-		}
+		o.Resolve = systemResolver
+	}
+	if o.ResolveTimeout <= 0 {
+		o.ResolveTimeout = 30 * time.Second
 	}
 	if o.TLS.VerifyDepth == 0 {
 		o.TLS.VerifyDepth = 1

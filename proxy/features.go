@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"perigee/luavm"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/respond"
@@ -65,6 +66,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 func (b *builder) scripts() script.Report {
 	report := b.snapshot.state.Scripts()
 	report.TotalTime = b.snapshot.File.Lua.TotalTime.Std()
+	report.Sockets = func(c *script.Config) (*luavm.SocketSettings, error) {
+		return script.Sockets(&b.snapshot.File.Lua, c)
+	}
 	report.AnswerBroken = b.snapshot.File.Lua.BrokenScripts == script.AnswerBroken
 	return report
 }

@@ -15,7 +15,12 @@ import (
 // routes, then Start opens the VMs.
 func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool, error) {
 	c := &file.Lua
+	sockets, err := script.Sockets(c, nil)
+	if err != nil {
+		return nil, err
+	}
 	o := luavm.Options{
+		Sockets:     sockets,
 		Dicts:       dicts,
 		Workers:     workers(file),
 		CPUBudget:   c.CPUBudget.Std(),

@@ -169,7 +169,7 @@ void pg_core_kill(pg_vm *, pg_thread *);
 int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 
 /* ---- socket.c, socket_pool.c ---- */
-void pg_sock_orphan(pg_sock *);
+void pg_sock_orphan(const pg_thread *, int with_go);
 void pg_seat_shut_sockets(pg_slot *);
 int pg_sweep_sockets(pg_state *, int all);
 

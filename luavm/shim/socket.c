@@ -95,8 +95,14 @@ static void drop(pg_sock *s) {
   pg_socket_shut(k);
 }
 
-/* A thread that waited for an op of s was killed. */
-void pg_sock_orphan(pg_sock *s) { shut((pg_socket *)s); }
+/* A thread is killed while it waits: its socket, if it waits for one, is out of
+   use. with_go: Go has the op, and with it the socket's memory. */
+void pg_sock_orphan(const pg_thread *t, int with_go) {
+  pg_sock *s = (pg_sock *)(uintptr_t)t->op_num2;
+  if (t->op < PG_OP_SOCK_CONNECT || t->op > PG_OP_SOCK_QUEUE) return;
+  if (!with_go) s->ops--;
+  pg_socket_shut((pg_socket *)s);
+}
 
 /* The exchange has ended: no op is with Go, nobody may use its sockets. */
 void pg_seat_shut_sockets(pg_slot *slot) {

@@ -223,10 +223,13 @@ static void end_thread(pg_state *v, pg_seat *seat, pg_run *r, pg_thread *t) {
     if (r->fresh) {          /* Go may not have heard of it yet */
       pg_thread *p = r->fresh;
       while (p && p != t) p = p->next;
-      if (p) { unlist(&r->fresh, &r->fresh_last, t); break; }
+      if (p) {
+        unlist(&r->fresh, &r->fresh_last, t);
+        pg_sock_orphan(t, 0);
+        break;
+      }
     }
-    if (t->op >= PG_OP_SOCK_CONNECT && t->op <= PG_OP_SOCK_QUEUE)
-      pg_sock_orphan((pg_sock *)(uintptr_t)t->op_num2);
+    pg_sock_orphan(t, 1);
     t->state = PG_THREAD_KILLED;
     t->run = NULL;
     pg_note_add(&v->vm, PG_NOTE_CANCEL, t->slot_id, t->index, 0);

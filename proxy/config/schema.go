@@ -72,8 +72,10 @@ type schemaBuilder struct {
 
 // of makes the schema of a value's type; the value itself gives the defaults.
 func (b *schemaBuilder) of(v reflect.Value, opts options) *schema {
-	if s, ok := v.Interface().(shaped); ok {
-		return b.shape(s.Shape())
+	if v.Kind() != reflect.Pointer {
+		if s, ok := v.Interface().(shaped); ok {
+			return b.shape(s.Shape())
+		}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -198,7 +198,9 @@ func (m *importer) once(d *directive, s *scope) {
 	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone":
 		m.leave(d, "has no equivalent yet")
 	default:
-		m.shared(d, s)
+		if !m.sockets(d, &o.sockets) {
+			m.shared(d, s)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type scope struct {
 	bare     bool            // lua_use_default_type off
 	catch    bool            // proxy_intercept_errors
 	files    files           // root, index and their like
+	sockets  sockets         // of ngx.socket, beyond the http block's
 
 	// These belong to the block itself.
 	respond  *respond
@@ -112,7 +113,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if r.static == nil {
 		m.untried(s)
 	}
-	r.charset = s.files.charset
+	r.charset, r.sockets = s.files.charset, s.sockets
 	m.prelude(&r, s)
 	if r.respond == nil && r.upstream == "" && r.static == nil && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
@@ -178,6 +179,9 @@ func (m *importer) shared(d *directive, s *scope) {
 				s.content = d
 			}
 		}
+		return
+	}
+	if m.sockets(d, &s.sockets) {
 		return
 	}
 	switch d.name {

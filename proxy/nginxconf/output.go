@@ -26,6 +26,7 @@ type output struct {
 	luaPath, luaCPath         string
 	luaCapture                string
 	fresh                     bool // lua_code_cache off
+	sockets                   sockets
 	init, initWorker          *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
 	listeners                 []string
@@ -63,6 +64,7 @@ type route struct {
 	catch                  bool // the upstream's errors get pages
 	static                 *files
 	try                    []string // try_files
+	sockets                sockets
 	charset                string
 }
 
@@ -269,6 +271,7 @@ func (o *output) lua() *yaml.Node {
 	if o.fresh {
 		l.plain("code_cache", "false")
 	}
+	l.sockets(o.sockets)
 	l.plain("capture_error_log", o.luaCapture)
 	if o.broken {
 		l.text("broken_scripts", "answer")
@@ -338,6 +341,9 @@ func (r *route) yaml() *yaml.Node {
 	scripts := newMapping()
 	for _, stage := range []string{"rewrite", "access", "content", "header_filter", "body_filter", "log"} {
 		scripts.script(stage, r.lua[stage])
+	}
+	if len(scripts.node.Content) > 0 {
+		scripts.sockets(r.sockets)
 	}
 	m.add("lua", scripts.node)
 	if r.respond != nil {

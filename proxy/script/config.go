@@ -32,6 +32,10 @@ type Config struct {
 	// Modules are those that these scripts may require; an empty list allows
 	// none. Default: every module that lua.sandbox allows.
 	Modules []string `yaml:"modules,omitempty"`
+	// Socket changes for this route's scripts what lua.socket says for all.
+	Socket *Socket `yaml:"socket,omitempty"`
+	// SSL changes for this route's scripts what lua.ssl says for all.
+	SSL *SSL `yaml:"ssl,omitempty"`
 }
 
 // Sources yields the scripts that are set with their key, in stage order.
@@ -62,7 +66,8 @@ func (c *Config) Check() []unit.Problem {
 			problems = append(problems, unit.Problem{Path: fmt.Sprintf("modules[%d]", i), Message: fmt.Sprintf("%q is no name of a module", name), Hint: "write it as require takes it"})
 		}
 	}
-	return problems
+	problems = append(problems, c.Socket.Check("socket")...)
+	return append(problems, c.SSL.Check("ssl")...)
 }
 
 // Source is a piece of Lua in the configuration.
@@ -122,6 +127,11 @@ type Settings struct {
 	// of their own, an API that cannot be changed; for scripts of tenants. They
 	// may still use the network.
 	Sandbox Sandbox `yaml:"sandbox"`
+	// Socket is how ngx.socket behaves unless a script or its route says
+	// otherwise.
+	Socket Socket `yaml:"socket,omitempty"`
+	// SSL is how sslhandshake of sockets speaks TLS and whom it trusts.
+	SSL SSL `yaml:"ssl,omitempty"`
 	// Init runs once in every VM when it is made, before any request. nginx:
 	// init_by_lua, which runs once per process: what it writes to shared
 	// dictionaries must bear repetition.
@@ -266,5 +276,6 @@ func (s *Settings) Check() []unit.Problem {
 	for key, source := range s.Sources() {
 		problems = append(problems, source.Check(key)...)
 	}
-	return problems
+	problems = append(problems, s.Socket.Check("socket")...)
+	return append(problems, s.SSL.Check("ssl")...)
 }

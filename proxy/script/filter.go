@@ -2,6 +2,7 @@ package script
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -17,6 +18,7 @@ type Filter struct {
 	broken  [exchange.StageCount]*broken
 	metrics [exchange.StageCount]*observe.ScriptMetrics
 	report  Report
+	sockets *luavm.SocketSettings // nil: as for all
 }
 
 // Report is how scripts tell the gateway what happened to them.
@@ -32,6 +34,8 @@ type Report struct {
 	AnswerBroken bool
 	// Handshake logs a failed script of a TLS handshake.
 	Handshake func(err *luavm.ScriptError)
+	// Sockets gives the settings of a route's sockets.
+	Sockets func(*Config) (*luavm.SocketSettings, error)
 	// Refused logs that no VM could take the exchange.
 	Refused func(ex *exchange.Exchange, err error)
 }
@@ -44,9 +48,15 @@ var phases = [exchange.StageCount]luavm.Phase{
 }
 
 // New makes the filter of a route and adds its scripts to pool, which has not
-// been started. The error is a *SyntaxError.
+// been started. The error is a *SyntaxError, or of a file of its sockets.
 func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, error) {
 	f := &Filter{pool: pool, report: report}
+	if c.Socket != nil || c.SSL != nil {
+		var err error
+		if f.sockets, err = report.Sockets(c); err != nil {
+			return nil, fmt.Errorf("route %s: %w", route, err)
+		}
+	}
 	for key, source := range c.Sources() {
 		lua := Lua(source, Name(route, key), key+"_by_lua")
 		lua.Modules = c.Modules
@@ -132,6 +142,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 	}
 	fillStage(ex, stage)
+	ex.Lua.UseSockets(f.sockets)
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 }

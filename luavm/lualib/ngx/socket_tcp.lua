@@ -163,6 +163,10 @@ local function connect_to(u, host, port)
   if bind then
     t.op_str2.p, t.op_str2.n = bind, #bind
   end
+  if not find(name, "^[^:]*%a") or find(name, "^[uU][nN][iI][xX]:") then
+    -- nothing to resolve: for other threads it is there already, but busy
+    s.flags = OPEN
+  end
   local code = K.wait(s, CONNECT, CONNECTING, connect_ms(u))
   if code == 0 then
     s.flags = bor(s.flags, OPEN)
