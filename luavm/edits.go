@@ -14,6 +14,8 @@ const (
 	FlagSubrequest  Flags = 1 << 5 // ngx.is_subrequest
 	FlagTLS         Flags = 1 << 6 // $https
 	FlagLocal       Flags = 1 << 7 // content is made here, not by an upstream
+	FlagUnderscores Flags = 1 << 8 // names in ngx.header keep their underscores
+	FlagUnbuffered  Flags = 1 << 9 // answers to HTTP/1.0 are not gathered
 )
 
 // Flags that scripts set.
@@ -25,6 +27,8 @@ const (
 	FlagHeaderOnly Flags = 1 << 18 // committed answer to HEAD
 	FlagBuffering  Flags = 1 << 19 // HTTP/1.0: send all at once, with a length
 	FlagDiscarded  Flags = 1 << 20 // ngx.req.discard_body was called
+
+	FlagUnconditional Flags = 1 << 23 // ngx.resp.bypass_if_checks was called
 )
 
 // Flags is what is set now.

@@ -31,6 +31,7 @@ const (
 	VarUpstreamStatus                       //
 	VarUpstreamResponseTime                 //
 	VarRoute                                // name of the matched route
+	VarDefaultType                          // Content-Type of an answer that names none
 
 	variableCount
 )

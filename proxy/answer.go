@@ -23,12 +23,15 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 && ex.Resp.StatusCode() != 304 && ex.Route != nil {
 		ex.Resp.SetContentType(ex.Route.DefaultType)
 	}
+	announce(ex)
 	if ex.Route != nil && !ex.Place.Plain {
 		steps := ex.Route.Steps[exchange.Header]
 		for ex.Place.Answer < len(steps) {
 			switch steps[ex.Place.Answer].Step(ex, exchange.Header) {
 			case exchange.Wait:
 				return false
+			case exchange.Hangup:
+				return g.hangup(ex)
 			case exchange.Fail:
 				dropUpstream(ex, upstream.Abandoned)
 				ex.Place.Plain = true // what has failed is not asked again
@@ -80,19 +83,26 @@ func contentLength(ex *exchange.Exchange) int64 {
 	if announced := announcedLength(ex); announced >= 0 {
 		return announced
 	}
-	switch ex.Place.Source {
-	case exchange.FromOut:
-		// A script's answer is chunked, as in nginx, unless the script said a
-		// length; an HTTP/1.0 client could not read it then.
-		if !ex.Scripted || ex.Head.Minor == 0 || len(ex.Out) == 0 {
-			return int64(len(ex.Out))
-		}
-	case exchange.FromUpstream:
-		if ex.UpRes.Body == wire.BodyNone && !ex.Req.IsHead() {
-			return 0
-		}
+	if ex.Place.Source == exchange.FromUpstream && ex.UpRes.Body == wire.BodyNone && !ex.Req.IsHead() {
+		return 0
 	}
 	return -1
+}
+
+// announce says how long an answer is that is complete. A header filter that
+// takes the length away has it sent in chunks. A script's answer is chunked, as
+// in nginx, unless the script said a length; an HTTP/1.0 client could not read
+// it then.
+func announce(ex *exchange.Exchange) {
+	p, status := &ex.Place, ex.Resp.StatusCode()
+	if p.Source != exchange.FromOut || p.Answer > 0 || ex.LuaRuns[exchange.Header].Running ||
+		status < 200 || status == 204 || status == 304 || announcedLength(ex) >= 0 {
+		return
+	}
+	if ex.Scripted && (ex.Req.IsHead() || ex.Head.Minor > 0 && len(ex.Out) > 0) {
+		return
+	}
+	setContentLength(ex, int64(len(ex.Out)))
 }
 
 // nextChunk gets the next piece of the answer's body into Chunk and Last.

@@ -40,12 +40,15 @@ func localError(ex *exchange.Exchange, status int) {
 	if ex.Place.Status != 0 {
 		status = ex.Place.Status // the error is a redirect
 	}
+	ex.Scripted = false
+	if ex.Out = ex.Out[:0]; status < 300 || status == 444 {
+		return // these have no name; nginx says nothing either
+	}
 	ex.Resp.SetContentType("text/plain")
 	ex.Out = strconv.AppendInt(ex.Out[:0], int64(status), 10)
 	ex.Out = append(ex.Out, ' ')
 	ex.Out = append(ex.Out, fasthttp.StatusMessage(status)...)
 	ex.Out = append(ex.Out, '\n')
-	ex.Scripted = false
 }
 
 // errorPage turns to what the configuration has for a status. A page that fails

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"perigee/luavm"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/proxy/wire"
@@ -11,6 +12,9 @@ import (
 func (g *Gateway) judge(ex *exchange.Exchange) bool {
 	p := &ex.Place
 	if p.ErrorPage != 0 || p.Answer > 0 || ex.LuaRuns[exchange.Header].Running {
+		return true
+	}
+	if ex.Lua != nil && ex.Lua.Flags()&luavm.FlagUnconditional != 0 {
 		return true
 	}
 	switch ex.Precondition() {

@@ -205,9 +205,10 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	s := b.snapshot
 	r := &exchange.Route{
 		Name: c.Name, Internal: c.Internal,
-		BodyLimit:   int64(s.File.Limits.BodyBytes),
-		Metrics:     s.state.Metrics.Route(c.Name),
-		DefaultType: s.File.DefaultType, ErrorPages: s.errorPages,
+		BodyLimit:       int64(s.File.Limits.BodyBytes),
+		IfModifiedSince: c.IfModifiedSince.Policy(),
+		Metrics:         s.state.Metrics.Route(c.Name),
+		DefaultType:     s.File.DefaultType, ErrorPages: s.errorPages,
 	}
 	if c.DefaultType != nil {
 		r.DefaultType = *c.DefaultType

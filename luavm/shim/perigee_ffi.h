@@ -145,12 +145,13 @@ enum {                       /* vars[]: filled by Go, plain text */
   PG_VAR_UPSTREAM_ADDR = 13, PG_VAR_UPSTREAM_STATUS = 14,
   PG_VAR_UPSTREAM_RESPONSE_TIME = 15,
   PG_VAR_ROUTE = 16,         /* name of the matched route */
-  PG_VAR_COUNT = 17
+  PG_VAR_DEFAULT_TYPE = 17,  /* Content-Type of an answer that names none */
+  PG_VAR_COUNT = 18
 };
 
 typedef struct pg_slot {     /* one exchange's seat in a VM */
   pg_str in[4];              /* PG_IN_*; see the rules above */
-  pg_str vars[17];           /* PG_VAR_*, in arena; p NULL: not set */
+  pg_str vars[18];           /* PG_VAR_*, in arena; p NULL: not set */
   char *arena; uint32_t arena_len, arena_cap;
   uint32_t id, gen;          /* seat number; grows with each exchange */
   uint32_t phase;            /* PG_PHASE_* */
@@ -180,7 +181,9 @@ enum {                       /* pg_slot.flags */
   PG_F_EOF = 4,              /* ngx.eof was called */
   PG_F_STATUS_SET = 8,       /* status was written by the script */
   PG_F_INTERNAL = 16, PG_F_SUBREQUEST = 32, PG_F_TLS = 64,
-  PG_F_LOCAL = 128           /* content is made here, not by an upstream */
+  PG_F_LOCAL = 128,          /* content is made here, not by an upstream */
+  PG_F_UNDERSCORES = 256,    /* names in ngx.header keep their underscores */
+  PG_F_UNBUFFERED = 512      /* answers to HTTP/1.0 are not gathered */
 };
 
 typedef struct pg_vm {       /* what Lua may see of its VM */
@@ -221,7 +224,9 @@ enum {                       /* pg_slot.flags written by the request API */
   PG_F_HEADER_ONLY = 262144, /* committed answer to HEAD: no body is taken */
   PG_F_BUFFERING = 524288,   /* HTTP/1.0: all is gathered to know its length */
   PG_F_DISCARDED = 1048576,  /* ngx.req.discard_body was called */
-  PG_F_REASON = 2097152      /* ngx.resp.set_status gave a reason */
+  PG_F_REASON = 2097152,     /* ngx.resp.set_status gave a reason */
+  PG_F_TYPELESS = 4194304,   /* Content-Type was taken away */
+  PG_F_UNCONDITIONAL = 8388608   /* If-Match and its like do not count */
 };
 
 enum { PG_SIDE_REQ = 0, PG_SIDE_RESP = 1 };

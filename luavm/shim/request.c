@@ -17,7 +17,8 @@ static int values(pg_slot *s, uint32_t side, const char *name, uint32_t n,
 {
   pg_view *v = pg_view_of(s, side);
   /* ngx.header reads and writes underscores as dashes */
-  int how = side == PG_SIDE_RESP ? PG_NAME_DASHED : PG_NAME_PLAIN;
+  int how = side == PG_SIDE_RESP && !(s->flags & PG_F_UNDERSCORES)
+                ? PG_NAME_DASHED : PG_NAME_PLAIN;
   int32_t found = 0;
   int i = -1;
   if (!v)
@@ -111,10 +112,11 @@ static int is_host(const char *p, uint32_t n)
 
 /* The name as it will be sent: bytes a name may not have are escaped, and in
    an answer underscores are dashes. */
-static int prepare_name(uint32_t side, const char *k, uint32_t kn,
-                        pg_str *name)
+static int prepare_name(const pg_slot *s, uint32_t side, const char *k,
+                        uint32_t kn, pg_str *name)
 {
-  int dash = side == PG_SIDE_RESP && memchr(k, '_', kn) != NULL;
+  int dash = side == PG_SIDE_RESP && !(s->flags & PG_F_UNDERSCORES) &&
+             memchr(k, '_', kn) != NULL;
   uint32_t i;
   pg_view *v;
   char *to;
@@ -166,7 +168,7 @@ static int set_field(pg_slot *s, uint32_t side, uint32_t mode,
   int host;
   if (mode > PG_FIELD_CLEAR || side > PG_SIDE_RESP)
     return PG_E_VALUE;
-  if (prepare_name(side, k, kn, &name))
+  if (prepare_name(s, side, k, kn, &name))
     return PG_E_MEMORY;
   if (mode == PG_FIELD_ADD && single(side, name.p, name.n))
     mode = PG_FIELD_SET;

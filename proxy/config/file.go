@@ -273,6 +273,10 @@ type Route struct {
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
 	Respond *respond.Config `yaml:"respond,omitempty"`
+	// IfModifiedSince is how a client's date is compared with Last-Modified in
+	// answers that are made here: exact (default), before, or off. nginx:
+	// if_modified_since.
+	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since,omitempty"`
 	// Static answers with files of a directory.
 	Static *static.Config `yaml:"static,omitempty"`
 	// Upstream is the name of an entry of upstreams. nginx: proxy_pass.

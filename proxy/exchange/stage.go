@@ -59,6 +59,6 @@ type Filter interface {
 	Name() string
 	// Step runs the filter at a stage. It must not block, start goroutines or
 	// keep memory of the exchange past its verdict. Header, Body and Log steps
-	// may answer Continue, Wait and Fail only.
+	// may answer Continue, Wait and Fail only, Header also Hangup.
 	Step(ex *Exchange, stage Stage) Verdict
 }

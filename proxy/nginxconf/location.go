@@ -23,6 +23,7 @@ type scope struct {
 	catch    bool            // proxy_intercept_errors
 	files    files           // root, index and their like
 	sockets  sockets         // of ngx.socket, beyond the http block's
+	options  []pair          // of route.lua, beside its scripts
 
 	// These belong to the block itself.
 	respond  *respond
@@ -113,7 +114,8 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if r.static == nil {
 		m.untried(s)
 	}
-	r.charset, r.sockets = s.files.charset, s.sockets
+	r.charset, r.modified, r.sockets = s.files.charset, s.files.modified, s.sockets
+	r.options = s.options
 	m.prelude(&r, s)
 	if r.respond == nil && r.upstream == "" && r.static == nil && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
@@ -208,6 +210,8 @@ func (m *importer) shared(d *directive, s *scope) {
 		s.typ = d.arg(0)
 	case "lua_use_default_type":
 		s.bare = d.arg(0) == "off"
+	case "lua_http10_buffering", "lua_transform_underscores_in_response_headers":
+		s.option(d)
 	case "error_page":
 		m.errorPage(d, s)
 	case "proxy_intercept_errors":

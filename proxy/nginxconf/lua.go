@@ -38,6 +38,19 @@ func (m *importer) script(d *directive, stage string) *lua {
 	return script
 }
 
+// option notes a setting of scripts whose default is on.
+func (s *scope) option(d *directive) {
+	key := "http10_buffering"
+	if d.name == "lua_transform_underscores_in_response_headers" {
+		key = "transform_underscores"
+	}
+	value := "true"
+	if d.arg(0) == "off" {
+		value = "false"
+	}
+	s.options = replace(s.options, pair{key, value})
+}
+
 // source reads the script of d; nil when it cannot be carried over.
 func (m *importer) source(d *directive) *lua {
 	switch {

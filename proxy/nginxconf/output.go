@@ -65,7 +65,8 @@ type route struct {
 	static                 *files
 	try                    []string // try_files
 	sockets                sockets
-	charset                string
+	charset, modified      string
+	options                []pair
 }
 
 // listen notes an address once.
@@ -345,6 +346,11 @@ func (r *route) yaml() *yaml.Node {
 	if len(scripts.node.Content) > 0 {
 		scripts.sockets(r.sockets)
 	}
+	for _, option := range r.options {
+		if option.value == "false" && len(scripts.node.Content) > 0 {
+			scripts.plain(option.name, option.value)
+		}
+	}
 	m.add("lua", scripts.node)
 	if r.respond != nil {
 		answer := newMapping()
@@ -355,6 +361,7 @@ func (r *route) yaml() *yaml.Node {
 		answer.text("body", r.respond.body)
 		m.add("respond", answer.node)
 	}
+	m.text("if_modified_since", r.modified)
 	if r.static != nil {
 		m.add("static", r.static.yaml(r.try))
 	}

@@ -226,7 +226,6 @@ func (f *files) yaml(try []string) *yaml.Node {
 	if f.noETag {
 		b.plain("etag", "false")
 	}
-	b.plain("if_modified_since", f.modified)
 	b.plain("max_ranges", f.ranges)
 	b.text("symlinks", f.links)
 	b.plain("hidden", "true") // nginx serves them

@@ -123,21 +123,44 @@ func respond(ex *exchange.Exchange) exchange.Verdict {
 	return exchange.Respond
 }
 
+// Arguments of ngx.exit that are no status.
+const ok, failure, declined = 0, -1, -5
+
+// hangup ends the exchange without an answer, or in the middle of one. status is
+// for the log.
+func hangup(ex *exchange.Exchange, status int) exchange.Verdict {
+	if !ex.Place.HeadSent {
+		ex.Resp.SetStatusCode(status)
+	}
+	return exchange.Hangup
+}
+
+// exitHeader carries out ngx.exit in header_filter: another answer takes the
+// place of the one whose head was filtered.
+func exitHeader(ex *exchange.Exchange, out luavm.Outcome) exchange.Verdict {
+	status := int(out.Status)
+	switch {
+	case out.Kind != luavm.Exit || status == ok || status == ex.Resp.StatusCode():
+		return exchange.Continue
+	case status < 200:
+		return hangup(ex, 500)
+	}
+	return fail(ex, status)
+}
+
 // exit carries out ngx.exit.
 func exit(ex *exchange.Exchange, stage exchange.Stage, status int) exchange.Verdict {
-	const ok, failure, declined = 0, -1, -5
 	switch {
+	case status == failure || status == declined && stage == exchange.Content:
+		return hangup(ex, 500)
+	case status == 408 || status == 444 || status == 499:
+		return hangup(ex, status)
 	case began(ex):
 		return respond(ex)
-	case status == failure:
-		return fail(ex, 500)
 	case (status == ok || status == declined) && stage != exchange.Content:
 		return exchange.Continue
 	case status < 200:
 		return respond(ex)
-	case status == 444 || status == 499:
-		ex.Resp.SetStatusCode(status)
-		return exchange.Hangup
 	}
 	ex.Resp.SetStatusCode(status)
 	ex.Scripted = status < 300

@@ -36,7 +36,17 @@ type Config struct {
 	Socket *Socket `yaml:"socket,omitempty"`
 	// SSL changes for this route's scripts what lua.ssl says for all.
 	SSL *SSL `yaml:"ssl,omitempty"`
+	// HTTP10Buffering gathers what scripts print for clients that speak HTTP/1.0
+	// until its length is known. Default true; false sends it as it comes and
+	// ends the connection behind it. nginx: lua_http10_buffering.
+	HTTP10Buffering bool `yaml:"http10_buffering"`
+	// TransformUnderscores makes ngx.header.a_b the field a-b. Default true.
+	// nginx: lua_transform_underscores_in_response_headers.
+	TransformUnderscores bool `yaml:"transform_underscores"`
 }
+
+// SetDefaults gives every field that has one its default.
+func (c *Config) SetDefaults() { c.HTTP10Buffering, c.TransformUnderscores = true, true }
 
 // Sources yields the scripts that are set with their key, in stage order.
 func (c *Config) Sources() iter.Seq2[string, *Source] {

@@ -73,11 +73,14 @@ func fillNumbers(ex *exchange.Exchange) {
 var captureNames = [9]string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
 
 // fillStage brings the slot up to date before a run.
-func fillStage(ex *exchange.Exchange, stage exchange.Stage) {
+func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	s := ex.Lua
 	// The variables can only fail for lack of room, which an earlier fill
 	// has reported; nil in Lua then.
 	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
+	_ = s.SetVarString(luavm.VarDefaultType, ex.Route.DefaultType)
+	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores)
+	s.SetFlags(f.flags)
 	if ex.Place.HeadSent {
 		s.SetFlags(luavm.FlagHeadersSent)
 	}
@@ -154,6 +157,10 @@ func (f *Filter) responseText(ex *exchange.Exchange) []byte {
 		// Everything but the type is in the scripts' own edits.
 		ex.RespText = append(ex.RespText[:0], "HTTP/1.1 200 OK\r\nContent-Type: "...)
 		ex.RespText = append(ex.RespText, ex.Resp.ContentType()...)
+		if length := ex.Resp.Peek("Content-Length"); len(length) > 0 {
+			ex.RespText = append(ex.RespText, "\r\nContent-Length: "...)
+			ex.RespText = append(ex.RespText, length...)
+		}
 		ex.RespText = append(ex.RespText, "\r\n\r\n"...)
 	}
 	return ex.RespText

@@ -19,6 +19,7 @@ type Filter struct {
 	metrics [exchange.StageCount]*observe.ScriptMetrics
 	report  Report
 	sockets *luavm.SocketSettings // nil: as for all
+	flags   luavm.Flags           // what the route's settings say to its scripts
 }
 
 // Report is how scripts tell the gateway what happened to them.
@@ -56,6 +57,12 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 		if f.sockets, err = report.Sockets(c); err != nil {
 			return nil, fmt.Errorf("route %s: %w", route, err)
 		}
+	}
+	if !c.HTTP10Buffering {
+		f.flags |= luavm.FlagUnbuffered
+	}
+	if !c.TransformUnderscores {
+		f.flags |= luavm.FlagUnderscores
 	}
 	for key, source := range c.Sources() {
 		lua := Lua(source, Name(route, key), key+"_by_lua")
@@ -141,7 +148,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 			return fail(ex, 431)
 		}
 	}
-	fillStage(ex, stage)
+	f.fillStage(ex, stage)
 	ex.Lua.UseSockets(f.sockets)
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
@@ -163,7 +170,10 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	if refused := f.collect(ex, stage); refused != nil {
 		run.Reset()
 		ex.Down.Close()
-		return fail(ex, bodyStatus(refused))
+		if status := bodyStatus(refused); status != 408 {
+			return fail(ex, status)
+		}
+		return hangup(ex, 408) // whoever sends no more does not listen, says nginx
 	}
 	for {
 		op := due(ex, stage)
@@ -176,7 +186,7 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 				Message: "the phase took longer than lua.total_time, " + f.report.TotalTime.String(),
 			})
 		}
-		fillStage(ex, stage)
+		f.fillStage(ex, stage)
 		in := f.input(ex, stage)
 		out := ex.Lua.Resume(op, &in)
 		if out.Kind == luavm.Gone {
@@ -274,7 +284,9 @@ func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.
 		return exchange.Restart
 	}
 	switch stage {
-	case exchange.Header, exchange.Body, exchange.Log:
+	case exchange.Header:
+		return exitHeader(ex, out)
+	case exchange.Body, exchange.Log:
 		return exchange.Continue
 	case exchange.Balancer:
 		return chosen(ex, out)

@@ -54,9 +54,6 @@ type Config struct {
 	// ETag says whether answers carry one, made of time and size. Default true.
 	// nginx: etag.
 	ETag bool `yaml:"etag"`
-	// IfModifiedSince is how a client's date is compared with the file's: exact
-	// (default), before, or off. nginx: if_modified_since.
-	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since"`
 	// MaxRanges is how many ranges a request may ask for; more get the whole
 	// file. Default 100; 0: no ranges are served. nginx: max_ranges (no bound
 	// there).
@@ -76,23 +73,8 @@ func (c *Config) SetDefaults() {
 	c.Index = []unit.Template{unit.MustTemplate("index.html")}
 	c.BuiltinTypes, c.ETag = true, true
 	c.DefaultType = "application/octet-stream"
-	c.IfModifiedSince, c.Symlinks = ModifiedExact, SymlinksInside
+	c.Symlinks = SymlinksInside
 	c.MaxRanges = 100
-}
-
-// ModifiedPolicy is a value of if_modified_since.
-type ModifiedPolicy string
-
-// The policies.
-const (
-	ModifiedExact  ModifiedPolicy = "exact"
-	ModifiedBefore ModifiedPolicy = "before"
-	ModifiedOff    ModifiedPolicy = "off"
-)
-
-// Values are the words that are accepted.
-func (ModifiedPolicy) Values() []string {
-	return []string{string(ModifiedExact), string(ModifiedBefore), string(ModifiedOff)}
 }
 
 // Symlinks is a value of symlinks.

@@ -34,13 +34,6 @@ func New(c Config, paths []unit.Pattern, dir string, report Report) *Filter {
 	}
 }
 
-// Policy is how the route judges If-Modified-Since.
-func (f *Filter) Policy() exchange.ModifiedPolicy {
-	return map[ModifiedPolicy]exchange.ModifiedPolicy{
-		ModifiedExact: exchange.ModifiedExact, ModifiedBefore: exchange.ModifiedBefore, ModifiedOff: exchange.ModifiedOff,
-	}[f.config.IfModifiedSince]
-}
-
 // Name implements exchange.Filter.
 func (f *Filter) Name() string { return "static" }
 

@@ -77,8 +77,8 @@ routes:
   - {name: spa, match: {paths: [/spa/]}, static: {alias: www, try_files: [$uri, "/spa/index.html?from=$uri"]}}
   - {name: last, match: {paths: [/last/]}, static: {alias: www, index: [none.html, /alias/index.htm]}}
   - {name: round, match: {paths: [/round/]}, static: {alias: www, try_files: [$uri, /round/none]}}
-  - {name: before, match: {paths: [/before/]}, static: {alias: www, if_modified_since: before}}
-  - {name: off, match: {paths: [/off/]}, static: {alias: www, if_modified_since: off, max_ranges: 0}}
+  - {name: before, match: {paths: [/before/]}, if_modified_since: before, static: {alias: www}}
+  - {name: off, match: {paths: [/off/]}, if_modified_since: off, static: {alias: www, max_ranges: 0}}
   - name: fallback
     internal: true
     lua: {content: 'ngx.print("fallback ", ngx.var.uri, " ", ngx.var.args)'}

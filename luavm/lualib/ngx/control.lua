@@ -26,6 +26,10 @@ function ngx.exit(code)
     error("bad argument #1 to 'exit' (number expected, got "
       .. (code == nil and "no value" or type(code)) .. ")", 2)
   end
+  if code == -2 or code == -4 then
+    error("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE",
+      2)
+  end
   local s = slot_within(EXITING)
   if code >= 300 and is_sent(s) and code ~= 408 and code ~= 499
     and code ~= 444

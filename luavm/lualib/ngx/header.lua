@@ -34,6 +34,24 @@ local function complain(text)
   log(vm, ERR, text, #text)
 end
 
+local COMMITTED, TYPELESS = C.PG_F_COMMITTED, C.PG_F_TYPELESS
+local DEFAULT_TYPE = C.PG_VAR_DEFAULT_TYPE
+
+local function is_content_type(name)
+  return #name == 12 and name:lower():gsub("_", "-") == "content-type"
+end
+
+-- The head that print has sent, as scripts see it, has the default type.
+local function default_type(s, name)
+  local default = s.vars[DEFAULT_TYPE]
+  if band(s.flags, bor(COMMITTED, TYPELESS)) == COMMITTED
+    and default.n > 0 and is_content_type(name)
+  then
+    return ffi_string(default.p, default.n)
+  end
+  return nil
+end
+
 local function read(_, name, ...)
   local s = slot_of_request()
   if type(name) ~= "string" then
@@ -41,7 +59,7 @@ local function read(_, name, ...)
   end
   local n = values(s, RESP, name, #name, found, MAX_VALUES)
   if n == 0 then
-    return nil
+    return default_type(s, name)
   end
   if n == 1 then
     return ffi_string(found[0].p, found[0].n)
@@ -96,6 +114,8 @@ local function write_field(name, value, add, ...)
     error("invalid header value", 3)
   elseif set_field(s, RESP, CLEAR, name, #name, nil, 0) == MEMORY then
     error("no memory", 3)
+  elseif is_content_type(name) then
+    s.flags = bor(s.flags, TYPELESS)
   end
 end
 

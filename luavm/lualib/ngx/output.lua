@@ -28,6 +28,7 @@ local vm = P.vm
 
 local COMMITTED, BODY_SEEN, HEADER_ONLY, BUFFERING, EOF = C.PG_F_COMMITTED,
   C.PG_F_BODY_SEEN, C.PG_F_HEADER_ONLY, C.PG_F_BUFFERING, C.PG_F_EOF
+local UNBUFFERED = C.PG_F_UNBUFFERED
 local SENT = bor(COMMITTED, C.PG_F_HEADERS_SENT)
 local SPECIAL = bor(EOF, HEADER_ONLY)
 local RESP, CONTENT_LENGTH = C.PG_SIDE_RESP, "content-length"
@@ -141,7 +142,7 @@ local function commit(s, body, ...)
   if band(flags, SENT) ~= 0 then
     return
   end
-  if body and s.http_minor == 0 then
+  if body and s.http_minor == 0 and band(flags, UNBUFFERED) == 0 then
     if band(flags, BUFFERING) ~= 0 then
       return
     end

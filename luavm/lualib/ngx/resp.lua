@@ -3,6 +3,7 @@
 local P = ...
 
 local ffi = require "ffi"
+local bor = require "bit".bor
 
 local C = ffi.C
 local ffi_string = ffi.string
@@ -79,9 +80,9 @@ package.loaded["ngx.resp"] = {
     set_status(status, reason)
   end,
 
-  -- nginx would leave out its checks of If-Match and the like, which are not
-  -- made here for answers of scripts
+  -- If-Match, If-Modified-Since and the like do not count
   bypass_if_checks = function()
-    slot_of_request()
+    local s = slot_of_request()
+    s.flags = bor(s.flags, C.PG_F_UNCONDITIONAL)
   end,
 }
