@@ -19,13 +19,14 @@ const (
 	PhaseTimer
 	PhaseSSLCert
 	PhaseSSLClientHello
+	PhaseServerRewrite
 	phaseCount
 )
 
 var phaseNames = [phaseCount]string{
 	"init", "init_worker", "set", "rewrite", "access", "content", "balancer",
 	"header_filter", "body_filter", "log", "timer",
-	"ssl_cert", "ssl_client_hello",
+	"ssl_cert", "ssl_client_hello", "server_rewrite",
 }
 
 // String is the phase's name in Lua.

@@ -41,6 +41,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		filter exchange.Filter
 		runs   bool
 	}{
+		{exchange.ServerRewrite, lua.At(exchange.ServerRewrite), lua.Has(exchange.ServerRewrite)},
 		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},

@@ -22,6 +22,7 @@ type Gateway struct {
 // once: match after a rewrite, the answer's steps once per piece of body.
 const (
 	stepMatch uint8 = iota
+	stepServerRewrite
 	stepRewrite
 	stepAccess
 	stepContent
@@ -72,6 +73,8 @@ func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
 	switch ex.Place.Step {
 	case stepMatch:
 		return g.match(ex)
+	case stepServerRewrite:
+		return g.request(ex, exchange.ServerRewrite, stepRewrite)
 	case stepRewrite:
 		return g.request(ex, exchange.Rewrite, stepAccess)
 	case stepAccess:
@@ -128,7 +131,11 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 	ex.BodyLimit = r.BodyLimit
 	ex.Record.Route = r.Name
 	ex.Place.Filter = 0
-	ex.Place.Step = stepRewrite
+	ex.Place.Step = stepServerRewrite
+	if ex.Place.Chosen {
+		ex.Place.Chosen = false
+		ex.Place.Step = stepRewrite
+	}
 	return true
 }
 
@@ -163,9 +170,15 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 			if ex.Restarts++; ex.Restarts > maxRestarts {
 				return g.fail(ex, 500, "restarts")
 			}
+			ex.Place.Moved, ex.Place.Chosen = false, stage <= exchange.Rewrite
 			ex.Place.Step = stepMatch
 			return true
 		}
+	}
+	if ex.Place.Moved {
+		ex.Place.Moved, ex.Place.Chosen = false, true
+		ex.Place.Step = stepMatch
+		return true
 	}
 	if next == stepBody && ex.Route.Group == nil {
 		return g.fail(ex, 404, "no_content")

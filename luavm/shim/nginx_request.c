@@ -19,7 +19,9 @@ static const int contexts[] = {
     [PG_PHASE_ACCESS] = 0x4,        [PG_PHASE_CONTENT] = 0x8,
     [PG_PHASE_LOG] = 0x10,          [PG_PHASE_HEADER_FILTER] = 0x20,
     [PG_PHASE_BODY_FILTER] = 0x40,  [PG_PHASE_TIMER] = 0x80,
-    [PG_PHASE_INIT_WORKER] = 0x100, [PG_PHASE_BALANCER] = 0x200};
+    [PG_PHASE_INIT_WORKER] = 0x100, [PG_PHASE_BALANCER] = 0x200,
+    [PG_PHASE_SSL_CERT] = 0x400,    [PG_PHASE_SSL_CLIENT_HELLO] = 0x4000,
+    [PG_PHASE_SERVER_REWRITE] = 0x8000};
 
 int ngx_http_lua_ffi_get_phase(ngx_http_request_t *r, char **err) {
   if (r && r->phase < sizeof contexts / sizeof *contexts &&

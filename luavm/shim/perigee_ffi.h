@@ -50,7 +50,8 @@ enum {                       /* stages, as ngx.get_phase() names them */
   PG_PHASE_REWRITE = 3, PG_PHASE_ACCESS = 4, PG_PHASE_CONTENT = 5,
   PG_PHASE_BALANCER = 6, PG_PHASE_HEADER_FILTER = 7,
   PG_PHASE_BODY_FILTER = 8, PG_PHASE_LOG = 9, PG_PHASE_TIMER = 10,
-  PG_PHASE_SSL_CERT = 11, PG_PHASE_SSL_CLIENT_HELLO = 12
+  PG_PHASE_SSL_CERT = 11, PG_PHASE_SSL_CLIENT_HELLO = 12,
+  PG_PHASE_SERVER_REWRITE = 13
 };
 
 enum {                       /* ops: what a script can wait for */

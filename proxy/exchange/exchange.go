@@ -175,6 +175,8 @@ type Place struct {
 	Source Source
 	Left   int64 // body bytes that a promised Content-Length still needs
 
+	Moved     bool // a server_rewrite script has set the path
+	Chosen    bool // the next match is the last word: server_rewrite does not run again
 	HeadDone  bool // the header filters have run, the framing is settled
 	HeadSent  bool
 	Plain     bool          // response filters are passed over: one of them has failed

@@ -7,7 +7,8 @@ type Stage uint8
 // The stages in their order. Body runs once per chunk; Header, Body and Log run
 // over the route's filters backwards.
 const (
-	Rewrite Stage = iota
+	ServerRewrite Stage = iota // what it makes of the path decides the route
+	Rewrite
 	Access
 	Content
 	Balancer
@@ -17,7 +18,7 @@ const (
 	StageCount
 )
 
-var stageNames = [StageCount]string{"rewrite", "access", "content", "balancer", "header_filter", "body_filter", "log"}
+var stageNames = [StageCount]string{"server_rewrite", "rewrite", "access", "content", "balancer", "header_filter", "body_filter", "log"}
 
 // String returns nginx's name of the stage.
 func (s Stage) String() string {

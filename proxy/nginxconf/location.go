@@ -98,6 +98,9 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	}
 	r := route{name: name, hosts: s.hosts, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, catch: s.catch}
 	r.typ = s.defaultType()
+	if strings.HasPrefix(d.arg(0), "@") {
+		delete(r.lua, "server_rewrite") // a named location is entered behind it
+	}
 	switch {
 	case s.respond != nil:
 		r.respond = s.respond

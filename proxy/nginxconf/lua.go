@@ -19,7 +19,7 @@ func luaStage(name string) (string, bool) {
 		return "", false
 	}
 	switch stage {
-	case "rewrite", "access", "content", "header_filter", "body_filter", "log":
+	case "server_rewrite", "rewrite", "access", "content", "header_filter", "body_filter", "log":
 		return stage, true
 	}
 	return "", false

@@ -340,7 +340,7 @@ func (r *route) yaml() *yaml.Node {
 	transform.text("charset", r.charset)
 	m.add("transform", transform.node)
 	scripts := newMapping()
-	for _, stage := range []string{"rewrite", "access", "content", "header_filter", "body_filter", "log"} {
+	for _, stage := range []string{"server_rewrite", "rewrite", "access", "content", "header_filter", "body_filter", "log"} {
 		scripts.script(stage, r.lua[stage])
 	}
 	if len(scripts.node.Content) > 0 {

@@ -27,6 +27,7 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 		case luavm.EditURI:
 			ex.Path = append(ex.Path[:0], e.Value...)
 			ex.Rewritten = true
+			ex.Place.Moved = stage == exchange.ServerRewrite
 			restart = restart || e.Aux == 1
 		case luavm.EditArgs:
 			ex.SetQuery(e.Value)

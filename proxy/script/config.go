@@ -13,7 +13,11 @@ import (
 
 // Config is a route's lua block: one script for each stage that wants one.
 type Config struct {
-	// Rewrite runs first, before access; the place to change the URI. nginx:
+	// ServerRewrite runs first. If it sets the path, without a jump, the request
+	// is matched again by that, and its new route's server_rewrite does not run.
+	// nginx: server_rewrite_by_lua.
+	ServerRewrite *Source `yaml:"server_rewrite,omitempty"`
+	// Rewrite runs then, before access; the place to change the URI. nginx:
 	// rewrite_by_lua.
 	Rewrite *Source `yaml:"rewrite,omitempty"`
 	// Access decides whether the request may go on. nginx: access_by_lua.
@@ -55,7 +59,7 @@ func (c *Config) Sources() iter.Seq2[string, *Source] {
 			key    string
 			source *Source
 		}{
-			{"rewrite", c.Rewrite}, {"access", c.Access}, {"content", c.Content},
+			{"server_rewrite", c.ServerRewrite}, {"rewrite", c.Rewrite}, {"access", c.Access}, {"content", c.Content},
 			{"header_filter", c.HeaderFilter}, {"body_filter", c.BodyFilter}, {"log", c.Log},
 		} {
 			if s.source != nil && !yield(s.key, s.source) {

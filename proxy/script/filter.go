@@ -42,7 +42,8 @@ type Report struct {
 }
 
 var phases = [exchange.StageCount]luavm.Phase{
-	exchange.Rewrite: luavm.PhaseRewrite, exchange.Access: luavm.PhaseAccess,
+	exchange.ServerRewrite: luavm.PhaseServerRewrite,
+	exchange.Rewrite:       luavm.PhaseRewrite, exchange.Access: luavm.PhaseAccess,
 	exchange.Content: luavm.PhaseContent, exchange.Balancer: luavm.PhaseBalancer,
 	exchange.Header: luavm.PhaseHeaderFilter, exchange.Body: luavm.PhaseBodyFilter,
 	exchange.Log: luavm.PhaseLog,

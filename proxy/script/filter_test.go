@@ -150,3 +150,48 @@ func TestScriptsReadTheLog(t *testing.T) {
 		t.Error("the log itself lacks what was captured")
 	}
 }
+
+func TestServerRewriteDecidesTheRoute(t *testing.T) {
+	g := proxytest.Start(t, `
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "off"}
+access_log: {format: "off"}
+lua: {shared_dicts: {d: 64KiB}}
+routes:
+  - name: all
+    match: {paths: ["/"]}
+    lua:
+      server_rewrite: |
+        ngx.ctx.phase = ngx.get_phase()
+        ngx.ctx.n = (ngx.ctx.n or 0) + 1
+        if ngx.var.arg_to then ngx.req.set_uri(ngx.var.arg_to, ngx.var.arg_jump == "1") end
+        if ngx.var.arg_say then ngx.say("early") end
+        if ngx.var.arg_exit then ngx.exit(503) end
+        if ngx.var.arg_sleep then ngx.sleep(0.001) end
+      content: ngx.say("all ", ngx.var.uri, " ", ngx.ctx.phase, " ", ngx.ctx.n, " ", tostring(ngx.req.is_internal()))
+  - name: other
+    match: {paths: ["= /other"]}
+    lua:
+      server_rewrite: ngx.ctx.n = 100
+      content: ngx.say("other ", ngx.ctx.phase, " ", ngx.ctx.n)
+`)
+	for _, c := range []struct {
+		name, path string
+		status     int
+		want       string
+	}{
+		{"stays", "/a", 200, "all /a server_rewrite 1 false\n"},
+		{"waits", "/a?sleep=1", 200, "all /a server_rewrite 1 false\n"},
+		{"moves", "/a?to=/other", 200, "other server_rewrite 1\n"},
+		{"jumps", "/a?to=/other&jump=1", 200, "other server_rewrite 1\n"},
+		{"moves to itself", "/a?to=/b", 200, "all /b server_rewrite 1 true\n"},
+		{"answers", "/a?say=1", 200, "early\n"},
+		{"exits", "/a?exit=1", 503, "503 Service Unavailable\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if a := g.Get(c.path); a.StatusCode != c.status || a.Body != c.want {
+				t.Errorf("%d %q, want %d %q", a.StatusCode, a.Body, c.status, c.want)
+			}
+		})
+	}
+}

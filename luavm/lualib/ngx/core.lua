@@ -54,6 +54,7 @@ local phases = {
   [C.PG_PHASE_BODY_FILTER] = "body_filter", [C.PG_PHASE_LOG] = "log",
   [C.PG_PHASE_TIMER] = "timer", [C.PG_PHASE_SSL_CERT] = "ssl_cert",
   [C.PG_PHASE_SSL_CLIENT_HELLO] = "ssl_client_hello",
+  [C.PG_PHASE_SERVER_REWRITE] = "server_rewrite",
 }
 
 function ngx.get_phase()
