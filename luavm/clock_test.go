@@ -20,7 +20,9 @@ func (c *leapClock) Now() time.Time {
 	return c.now
 }
 
-func (c *leapClock) AfterFunc(d time.Duration, f func()) func() bool {
+func (c *leapClock) Running(int) {}
+
+func (c *leapClock) After(d time.Duration, _ Reason, f func()) func() bool {
 	c.mu.Lock()
 	c.now = c.now.Add(d)
 	c.mu.Unlock()

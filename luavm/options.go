@@ -44,10 +44,22 @@ type Module struct {
 type Clock interface {
 	// Now is the time, in whole milliseconds.
 	Now() time.Time
-	// AfterFunc calls f, on any goroutine, once d has passed by this clock.
-	// stop tells whether it kept f from being called.
-	AfterFunc(d time.Duration, f func()) (stop func() bool)
+	// After calls f, on any goroutine, once d has passed by this clock. stop
+	// tells whether it kept f from being called.
+	After(d time.Duration, why Reason, f func()) (stop func() bool)
+	// Running is told 1 before Lua runs in a VM, and -1 behind it.
+	Running(n int)
 }
+
+// A Reason says who waits for a Clock.
+type Reason uint8
+
+// The reasons.
+const (
+	ForTimer   Reason = iota // a timer of ngx.timer
+	ForSleep                 // a handler that wants nothing else
+	ForTimeout               // a handler that wants something else to come first
+)
 
 // Options describe a pool of VMs. The zero value of a field means the default
 // named there.

@@ -71,7 +71,11 @@ func (op *Op) wait(seconds float64) (whole bool) {
 func (op *Op) waitBy(clock Clock, seconds float64) (whole bool) {
 	over := make(chan struct{})
 	if seconds >= 0 {
-		stop := clock.AfterFunc(inDuration(seconds), func() { close(over) })
+		why := ForTimeout
+		if op.Kind == OpSleep {
+			why = ForSleep
+		}
+		stop := clock.After(inDuration(seconds), why, func() { close(over) })
 		defer stop()
 	}
 	var late <-chan time.Time

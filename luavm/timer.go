@@ -71,7 +71,7 @@ func (p *Pool) now() time.Time {
 
 func (p *Pool) afterFunc(d time.Duration, f func()) (stop func() bool) {
 	if p.options.Clock != nil {
-		return p.options.Clock.AfterFunc(d, f)
+		return p.options.Clock.After(d, ForTimer, f)
 	}
 	return time.AfterFunc(d, f).Stop
 }

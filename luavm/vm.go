@@ -157,8 +157,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 	run := shim.NewRun()
 	defer vm.state.FreeRun(run)
 	run.SetPhase(uint32(phase))
-	vm.readClock()
-	status := vm.state.Resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
+	status := vm.resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
 	vm.settle()
 	vm.heed()
 	lines := vm.takeLines()
@@ -178,11 +177,16 @@ func (vm *VM) once(src Source, phase Phase) error {
 	return vm.failure(status, src.Name)
 }
 
-// readClock makes Lua's time that of a clock which is not the machine's.
-func (vm *VM) readClock() {
-	if clock := vm.pool.options.Clock; clock != nil {
-		vm.state.VM().Fixed = inSeconds(clock.Now())
+// resume enters Lua, by the clock that the host gives.
+func (vm *VM) resume(call shim.Call, in *shim.Inputs) shim.Status {
+	clock := vm.pool.options.Clock
+	if clock == nil {
+		return vm.state.Resume(call, in)
 	}
+	clock.Running(1)
+	defer clock.Running(-1)
+	vm.state.VM().Fixed = inSeconds(clock.Now())
+	return vm.state.Resume(call, in)
 }
 
 func inSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -6,36 +6,43 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"perigee/luavm"
 )
 
-// clock is the time of a spec file and its gateways. It stands still, and jumps:
-// when a step of the spec waits and nothing in the process has run for a moment,
-// then what the next timer waits for is all there is to happen, and the clock
-// goes there.
+// clock is the time of a spec file and its gateways. It stands still, and jumps
+// to the next timer when nothing else is left to happen:
 //
 //	machine   |----|----|----|----|----|----|
 //	clock     0         sleep(10)--> 10
 //
-// A time-out of a connection (bound) is not taken for the next thing to happen
-// as easily as a sleep: the bytes it waits for may be on their way.
+// Who waits for something of a step of the spec is an actor: the step's own
+// sleep, a request that is being answered, a gateway that is being closed. When
+// as many sleep as there are actors (in the spec, in a gateway's script, in a
+// stub), each actor has come as far as it can without time. Where fewer do, the
+// bytes that an actor waits for may be on their way: only after a longer silence
+// a time-out is taken for what comes next. In both cases nothing in the process
+// may have run for a moment.
 type clock struct {
-	stirs atomic.Int64 // grows with everything that happens
-	busy  atomic.Int32 // Lua of specs that runs
+	stirs   atomic.Int64 // grows with everything that happens
+	running atomic.Int32 // VMs in which Lua runs
 
-	mu      sync.Mutex
-	at      time.Time
-	timers  timerHeap
-	serial  int
-	waiting int // steps of specs that wait: only then time may jump
-	wake    chan struct{}
-	done    chan struct{}
+	mu     sync.Mutex
+	at     time.Time
+	timers timerHeap
+	serial int
+	count  [luavm.ForTimeout + 1]int // of timers, by their reason
+	actors int
+	wake   chan struct{}
+	done   chan struct{}
 }
 
-// How long nothing must have run before the clock jumps.
+// How often the process must be seen at rest before the clock jumps. Looks are
+// counted, not timed: a machine that is busy with others stretches time.
 const (
-	quietSleep = 2 * time.Millisecond
-	quietBound = 60 * time.Millisecond
-	sample     = 250 * time.Microsecond
+	sample      = 250 * time.Microsecond
+	restShort   = 6
+	restTimeout = 240
 )
 
 func newClock() *clock {
@@ -54,21 +61,16 @@ func (c *clock) Now() time.Time {
 	return c.at
 }
 
-// AfterFunc implements luavm.Clock.
-func (c *clock) AfterFunc(d time.Duration, f func()) (stop func() bool) {
-	return c.add(d, f, false)
-}
+// Running implements luavm.Clock.
+func (c *clock) Running(n int) { c.running.Add(int32(n)) }
 
-// bound is AfterFunc for a time-out.
-func (c *clock) bound(d time.Duration, f func()) (stop func() bool) {
-	return c.add(d, f, true)
-}
-
-func (c *clock) add(d time.Duration, f func(), bound bool) func() bool {
+// After implements luavm.Clock.
+func (c *clock) After(d time.Duration, why luavm.Reason, f func()) (stop func() bool) {
 	c.mu.Lock()
 	c.serial++
-	t := &timer{due: c.at.Add(max(d, 0)), serial: c.serial, call: f, bound: bound}
+	t := &timer{due: c.at.Add(max(d, 0)), serial: c.serial, call: f, why: why}
 	heap.Push(&c.timers, t)
+	c.count[why]++
 	c.mu.Unlock()
 	c.stir()
 	return func() bool {
@@ -78,6 +80,7 @@ func (c *clock) add(d time.Duration, f func(), bound bool) func() bool {
 			return false
 		}
 		heap.Remove(&c.timers, t.index)
+		c.count[why]--
 		return true
 	}
 }
@@ -91,43 +94,47 @@ func (c *clock) stir() {
 	}
 }
 
-// hold says that a step waits; the clock may jump until release is called.
-func (c *clock) hold() (release func()) {
+// act adds an actor until leave is called.
+func (c *clock) act() (leave func()) {
 	c.mu.Lock()
-	c.waiting++
+	c.actors++
 	c.mu.Unlock()
 	c.stir()
 	return func() {
 		c.mu.Lock()
-		c.waiting--
+		c.actors--
 		c.mu.Unlock()
 	}
 }
 
-func (c *clock) close() { close(c.done) }
+// close ends the clock; what waits for it waits for ever.
+func (c *clock) close() {
+	close(c.done)
+	c.stir()
+}
 
-// when says how a timer stands to the present.
-type when uint8
-
-const (
-	later   when = iota
-	awaited      // nothing else is waited for: the clock may jump to it
-	due
-)
-
-// next is the timer that is due first.
-func (c *clock) next() (*timer, when) {
+// next is the timer that is due first, and how long the process must have been
+// at rest before it: 0 looks if its time has come, none (-1) if it must wait for
+// something else to happen.
+func (c *clock) next() (t *timer, looks int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case len(c.timers) == 0:
-		return nil, later
-	case !c.timers[0].due.After(c.at):
-		return c.timers[0], due
-	case c.waiting > 0:
-		return c.timers[0], awaited
+	if len(c.timers) == 0 {
+		return nil, -1
 	}
-	return c.timers[0], later
+	t = c.timers[0]
+	sleepers := c.count[luavm.ForSleep]
+	switch {
+	case !t.due.After(c.at):
+		return t, 0
+	case c.actors == 0:
+		return t, -1
+	case sleepers >= c.actors && t.why != luavm.ForTimeout:
+		return t, restShort
+	case sleepers+c.count[luavm.ForTimeout] > 0:
+		return t, restTimeout
+	}
+	return t, -1
 }
 
 // run fires timers.
@@ -135,14 +142,14 @@ func (c *clock) run() {
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
 	for {
-		t, is := c.next()
-		if is == due || is == awaited && c.quiet(t) {
+		t, looks := c.next()
+		if looks == 0 || looks > 0 && c.rests(looks) {
 			c.fire(t)
 			continue
 		}
 		wait := time.Hour // until something happens
-		if is == awaited {
-			wait = sample // it was not quiet
+		if looks > 0 {
+			wait = sample
 		}
 		again.Reset(wait)
 		select {
@@ -162,6 +169,7 @@ func (c *clock) fire(t *timer) {
 		return
 	}
 	heap.Pop(&c.timers)
+	c.count[t.why]--
 	if t.due.After(c.at) {
 		c.at = t.due
 	}
@@ -169,23 +177,24 @@ func (c *clock) fire(t *timer) {
 	t.call()
 }
 
-// quiet tells whether nothing has run for as long as a jump to t asks.
-func (c *clock) quiet(t *timer) bool {
-	need := quietSleep
-	if t.bound {
-		need = quietBound
-	}
+// rests tells whether the process has been seen at rest so often while nothing
+// happened. Looks at which something runs do not count: gateways have tickers.
+func (c *clock) rests(looks int) bool {
 	stirs := c.stirs.Load()
-	for began := time.Now(); time.Since(began) < need; time.Sleep(sample) {
-		if c.stirs.Load() != stirs || c.busy.Load() > 0 || running() {
+	for looks > 0 {
+		if c.stirs.Load() != stirs || c.running.Load() > 0 {
 			return false
 		}
+		if !othersRun() {
+			looks--
+		}
+		time.Sleep(sample)
 	}
 	return c.stirs.Load() == stirs
 }
 
-// running tells whether another goroutine runs or could.
-func running() bool {
+// othersRun tells whether another goroutine than the caller's runs or could.
+func othersRun() bool {
 	s := samples.Get().(*[]metrics.Sample)
 	defer samples.Put(s)
 	metrics.Read(*s)
@@ -203,7 +212,7 @@ type timer struct {
 	due    time.Time // by the clock
 	serial int
 	call   func()
-	bound  bool
+	why    luavm.Reason
 	index  int // in the heap; negative: not there
 }
 

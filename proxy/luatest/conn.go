@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"perigee/luavm"
 )
 
 // Connections between a spec, its gateways and its stubs are real ones on
@@ -178,7 +180,7 @@ func (t *timed) set(which int, at time.Time, set func(time.Time) error) error {
 		return set(at)
 	}
 	epoch := s.epoch
-	s.stop = t.clock.bound(left, func() {
+	s.stop = t.clock.After(left, luavm.ForTimeout, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if s.epoch == epoch {

@@ -43,7 +43,7 @@ func (h *host) exchange(op *luavm.Op, command *table) (any, error) {
 	}
 	// The second handler tells the spec what the first has left.
 	e.in.Data = nil
-	out := h.vm.enter(func() luavm.Outcome { return slot.Start(h.vm.observe, luavm.PhaseLog, &e.in) })
+	out := slot.Start(h.vm.observe, luavm.PhaseLog, &e.in)
 	if out.Kind == luavm.Failed {
 		return nil, out.Err
 	}
@@ -120,7 +120,7 @@ func (e *madeUp) run(phase luavm.Phase) (any, error) {
 	if phase == luavm.PhaseBodyFilter {
 		e.slot.BeginChunk(true)
 	}
-	out := vm.enter(func() luavm.Outcome { return e.slot.Start(vm.exchange, phase, &e.in) })
+	out := e.slot.Start(vm.exchange, phase, &e.in)
 	chunk := e.in.Data
 	e.in.Data = nil
 	d := driven{perform: e.perform, resuming: e.resuming, in: &e.in}

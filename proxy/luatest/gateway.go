@@ -267,7 +267,7 @@ const closeLimit = 2 * time.Second
 
 // close ends the gateway and counts what has run in it.
 func (g *gateway) close() {
-	defer g.host.clock.hold()() // timers that end with it may sleep
+	defer g.host.clock.act()() // timers that end with it may sleep
 	g.mu.Lock()
 	conns := g.conns
 	g.conns = nil

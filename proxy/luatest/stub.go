@@ -65,7 +65,7 @@ func (h *host) answer(s *stub, c net.Conn, r *bufio.Reader, request *table) (ans
 			cancel()
 		}
 	}()
-	answer, err = h.vm.call(ctx, h.vm.answer, newTable("stub", newTable("id", s.id, "request", request)))
+	answer, err = h.vm.call(ctx, h.vm.answer, newTable("stub", newTable("id", s.id, "request", request)), nil)
 	gone = errors.Is(ctx.Err(), context.Canceled)
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	<-watched

@@ -85,24 +85,23 @@ var errTimeout = errors.New("the test took longer than -timeout allows")
 func (vm *specVM) do(verb string, argument any) (any, error) {
 	ctx, cancel := vm.bounded()
 	defer cancel()
-	return vm.call(ctx, vm.step, newTable(verb, argument))
+	return vm.call(ctx, vm.step, newTable(verb, argument), vm.clock)
 }
 
 func (vm *specVM) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), vm.timeout)
 }
 
-// call runs a handler with a command for it, and returns what it answered.
-func (vm *specVM) call(ctx context.Context, script *luavm.Script, command *table) (any, error) {
+// call runs a handler with a command for it, and returns what it answered. actor
+// is the clock that its waits are actors of, nil for none.
+func (vm *specVM) call(ctx context.Context, script *luavm.Script, command *table, actor *clock) (any, error) {
 	slot, err := vm.pool.Pin(0)
 	if err != nil {
 		return nil, err
 	}
 	defer slot.Release()
-	out := vm.enter(func() luavm.Outcome {
-		return slot.Start(script, luavm.PhaseTimer, &luavm.Input{Data: encode(nil, command)})
-	})
-	out, err = vm.drive(ctx, slot, out, driven{perform: vm.perform, in: &luavm.Input{}})
+	out := slot.Start(script, luavm.PhaseTimer, &luavm.Input{Data: encode(nil, command)})
+	out, err = vm.drive(ctx, slot, out, driven{perform: vm.perform, in: &luavm.Input{}, clock: actor})
 	switch {
 	case err != nil:
 		return nil, err
@@ -114,13 +113,6 @@ func (vm *specVM) call(ctx context.Context, script *luavm.Script, command *table
 	return decode(slot.Output())
 }
 
-// enter runs Lua; time does not pass meanwhile.
-func (vm *specVM) enter(run func() luavm.Outcome) luavm.Outcome {
-	vm.clock.busy.Add(1)
-	defer vm.clock.busy.Add(-1)
-	return run()
-}
-
 // driven is what a handler's driver does for it.
 type driven struct {
 	in *luavm.Input // lent again each time it goes on
@@ -128,19 +120,28 @@ type driven struct {
 	perform func(op *luavm.Op)
 	// resuming is called before a thread goes on, nil if nobody cares.
 	resuming func(op *luavm.Op)
+	// clock has an actor for each op; nil: somebody else is the actor already.
+	clock *clock
+}
+
+func (d *driven) act() (leave func()) {
+	if d.clock == nil {
+		return func() {}
+	}
+	return d.clock.act()
 }
 
 // drive brings a handler to its end, performing what its threads wait for. The
 // error is errTimeout: then the handler has been given up.
 func (vm *specVM) drive(ctx context.Context, slot *luavm.Slot, out luavm.Outcome, d driven) (luavm.Outcome, error) {
 	back := make(chan *luavm.Op)
-	away := map[*luavm.Op]bool{}
+	away := map[*luavm.Op]func(){}
 	end := luavm.Outcome{Kind: luavm.Gone}
 	for {
 		switch out.Kind {
 		case luavm.Wait:
 			for op := out.Op; op != nil; op = op.Next() {
-				away[op] = true
+				away[op] = d.act()
 				go func() {
 					d.perform(op)
 					back <- op
@@ -153,33 +154,25 @@ func (vm *specVM) drive(ctx context.Context, slot *luavm.Slot, out luavm.Outcome
 		if len(away) == 0 {
 			return end, nil
 		}
-		op := vm.await(ctx, back)
-		if op == nil {
+		var op *luavm.Op
+		select {
+		case op = <-back:
+		case <-ctx.Done():
 			for op := range away {
 				op.Cancel()
 			}
 			for range away {
-				<-back
+				away[<-back]()
 			}
 			return luavm.Outcome{}, errTimeout
 		}
+		leave := away[op]
 		delete(away, op)
 		if d.resuming != nil {
 			d.resuming(op)
 		}
-		out = vm.enter(func() luavm.Outcome { return slot.Resume(op, d.in) })
-	}
-}
-
-// await waits for an op to come back, while time may pass; nil: ctx has ended.
-func (vm *specVM) await(ctx context.Context, back <-chan *luavm.Op) *luavm.Op {
-	release := vm.clock.hold()
-	defer release()
-	select {
-	case op := <-back:
-		return op
-	case <-ctx.Done():
-		return nil
+		out = slot.Resume(op, d.in)
+		leave()
 	}
 }
 
