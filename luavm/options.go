@@ -1,6 +1,8 @@
 package luavm
 
 import (
+	"context"
+	"net"
 	"strings"
 	"time"
 
@@ -96,6 +98,11 @@ type Options struct {
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
+
+	// Dial connects scripts' sockets (tcp, udp, unix, unixgram) in place of the
+	// network; nil: the network. Names are its to resolve. What it gives must
+	// have a descriptor.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	Clock   Clock  // nil: the machine's
 	Capture uint32 // bytes of log lines kept for ngx.errlog.get_logs; 0: none

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -80,7 +81,14 @@ func connectSocket(op *Op, c *shim.Sock) {
 	defer cancel()
 	op.OnCancel(cancel)
 	settings := op.w.slot.sockets
-	to, err := settings.find(ctx, string(op.Data), int(op.Int), c.Flags&shim.SockDatagram != 0)
+	find, connect := settings.find, dial
+	if instead := op.VM().pool.options.Dial; instead != nil {
+		find = unresolved
+		connect = func(ctx context.Context, to target, _ string) (net.Conn, error) {
+			return instead(ctx, to.network, to.address)
+		}
+	}
+	to, err := find(ctx, string(op.Data), int(op.Int), c.Flags&shim.SockDatagram != 0)
 	if err != nil {
 		op.Result, op.Reply = sockUnresolved, append(op.Reply[:0], err.Error()...)
 		return
@@ -88,7 +96,7 @@ func connectSocket(op *Op, c *shim.Sock) {
 	op.Reply = append(op.Reply[:0], to.text...)
 	ctx, stop := context.WithTimeout(ctx, op.bounded())
 	defer stop()
-	nc, err := dial(ctx, to, string(op.Data2))
+	nc, err := connect(ctx, to, string(op.Data2))
 	if err != nil {
 		op.Result = outcome(err)
 		if ctx.Err() == context.DeadlineExceeded {
@@ -131,6 +139,19 @@ func (s *SocketSettings) find(ctx context.Context, host string, port int, datagr
 		return target{}, err
 	}
 	at := netip.AddrPortFrom(ip.Unmap(), uint16(port)).String()
+	return target{network, at, at}, nil
+}
+
+// unresolved is find that leaves a name as it is.
+func unresolved(_ context.Context, host string, port int, datagram bool) (target, error) {
+	if _, ok := cutPrefixFold(host, "unix:"); ok {
+		return (*SocketSettings)(nil).find(context.Background(), host, port, datagram)
+	}
+	network := "tcp"
+	if datagram {
+		network = "udp"
+	}
+	at := net.JoinHostPort(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), strconv.Itoa(port))
 	return target{network, at, at}, nil
 }
 

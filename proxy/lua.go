@@ -36,6 +36,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		Prefix:   filepath.Clean(file.Root()) + "/",
 		LogLevel: luaLevel(file.Log.Level),
 		Clock:    state.Clock,
+		Dial:     state.Dial,
 		Log: func(s *luavm.Slot, level int, line []byte) {
 			var rec *observe.Record
 			if s != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -28,6 +29,8 @@ type State struct {
 	Listen func(address string) (net.Listener, error)
 	// Clock is what scripts take the time from; nil: the machine's.
 	Clock luavm.Clock
+	// Dial connects scripts' sockets; nil: the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	access     atomic.Pointer[observe.AccessLog]
 	accessConf config.AccessLog

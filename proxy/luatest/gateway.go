@@ -3,6 +3,7 @@ package luatest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -87,7 +88,8 @@ func (h *host) openGateway(_ *luavm.Op, command *table) (any, error) {
 	if command.text("clock") != "real" {
 		g.state.Clock = h.clock
 	}
-	g.state.Upstreams.SetDial(g.dial)
+	g.state.Upstreams.SetDial(g.dialUpstream)
+	g.state.Dial = g.dialSocket
 	if g.stubs, err = findStubs(file, command.sub("upstreams")); err == nil {
 		g.server, err = proxy.NewServer(g.state)
 	}
@@ -210,17 +212,48 @@ func (g *gateway) listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// dial implements upstream.Dial: a connection to the stub for an address.
-func (g *gateway) dial(ctx context.Context, address string) (net.Conn, error) {
+// dialUpstream implements upstream.Dial. Deadlines are the clock's.
+func (g *gateway) dialUpstream(ctx context.Context, address string) (net.Conn, error) {
+	near, err := g.dial(ctx, "tcp", address)
+	tcp, ours := near.(*net.TCPConn)
+	if err != nil || !ours || g.stubOf(address) == nil {
+		return near, err
+	}
+	remote, err := addressOf(address)
+	if err != nil {
+		remote = near.RemoteAddr()
+	}
+	return &timed{TCPConn: tcp, clock: g.host.clock, remote: remote}, nil
+}
+
+// dialSocket implements luavm.Options.Dial. Who asks is a script: what it cannot
+// have is logged, for it may not say.
+func (g *gateway) dialSocket(ctx context.Context, network, address string) (net.Conn, error) {
+	nc, err := g.dial(ctx, network, address)
+	if errors.Is(err, errNoStub) {
+		g.opener.Print(observe.LevelError, nil, err.Error())
+	}
+	return nc, err
+}
+
+func (g *gateway) stubOf(address string) *stub {
 	g.mu.Lock()
-	s := g.stubs[address]
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	return g.stubs[address]
+}
+
+// errNoStub is the refusal of a connection that would leave the process.
+var errNoStub = errors.New("no stub stands for it among perigee.gateway's upstreams")
+
+// dial makes a connection to the stub for an address.
+func (g *gateway) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	s := g.stubOf(address)
 	if s == nil && g.network {
 		var d net.Dialer
-		return d.DialContext(ctx, "tcp", address)
+		return d.DialContext(ctx, network, address)
 	}
-	if s == nil {
-		return nil, fmt.Errorf("no stub stands for %s (perigee.gateway's upstreams): %w", address, syscall.ECONNREFUSED)
+	if s == nil || network != "tcp" {
+		return nil, fmt.Errorf("connecting to %s (%s): %w: %w", address, network, errNoStub, syscall.ECONNREFUSED)
 	}
 	if s.refuses {
 		return nil, fmt.Errorf("the stub for %s refuses: %w", address, syscall.ECONNREFUSED)
@@ -233,15 +266,15 @@ func (g *gateway) dial(ctx context.Context, address string) (net.Conn, error) {
 		_, _ = near.Close(), far.Close()
 		return nil, net.ErrClosed
 	}
-	remote, err := addressOf(address)
-	if err != nil {
-		remote = near.RemoteAddr()
-	}
 	g.running.Go(func() {
 		defer g.drop(far)
+		if s.speaks {
+			g.host.speak(s, far)
+			return
+		}
 		g.host.serve(s, far)
 	})
-	return &timed{TCPConn: near, clock: g.host.clock, remote: remote}, nil
+	return near, nil
 }
 
 // hold keeps a connection to close with the gateway; false: it is closed.

@@ -24,6 +24,7 @@ type host struct {
 
 	mu       sync.Mutex
 	gateways map[int]*gateway
+	spoken   map[int]*spoken
 	serial   int
 	log      bytes.Buffer // what the spec's VM logged during this test
 	ended    string       // what gateways logged that were closed during it
@@ -31,7 +32,7 @@ type host struct {
 }
 
 func newHost(s *suite, spec string) (*host, error) {
-	h := &host{suite: s, spec: spec, gateways: map[int]*gateway{}}
+	h := &host{suite: s, spec: spec, gateways: map[int]*gateway{}, spoken: map[int]*spoken{}}
 	if s.Config != "" {
 		var err error
 		if h.config, err = config.Load(s.Config); err != nil {
@@ -143,6 +144,8 @@ var verbs = map[string]func(h *host, op *luavm.Op, command *table) (any, error){
 	"raw":      (*host).raw,
 	"log":      (*host).gatewayLog,
 	"exchange": (*host).exchange,
+	"receive":  (*host).receive,
+	"send":     (*host).send,
 }
 
 // ask performs an op of a spec and returns {ok = value} or {error = text}.

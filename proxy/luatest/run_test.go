@@ -241,7 +241,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("a missing path: %v", err)
 	}
 	files, err := find([]string{"testdata/words_spec.lua", "testdata"})
-	if err != nil || len(files) != 6 || files[0] != "testdata/words_spec.lua" {
+	if err != nil || len(files) != 7 || files[0] != "testdata/words_spec.lua" {
 		t.Errorf("%q, %v", files, err)
 	}
 }

@@ -19,10 +19,11 @@ type stub struct {
 	id      int
 	name    string // what it stands for
 	refuses bool   // connections
+	speaks  bool   // by a function of its own, not HTTP
 }
 
 func readStub(name string, t *table) *stub {
-	return &stub{id: t.integer("id"), name: name, refuses: t.is("refuse")}
+	return &stub{id: t.integer("id"), name: name, refuses: t.is("refuse"), speaks: t.is("speaks")}
 }
 
 // serve answers the requests of a connection, one after the other.

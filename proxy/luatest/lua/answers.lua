@@ -2,4 +2,5 @@
 
 return {
   stub = require "perigee.spec.upstream".answer,
+  speak = require "perigee.spec.server".speak,
 }

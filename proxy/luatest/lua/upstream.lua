@@ -116,6 +116,10 @@ function upstream.answer(asked)
   return wired(answer)
 end
 
+function upstream.find(id)
+  return stubs[id]
+end
+
 -- The newest request that came, or nil.
 function stub.last(self)
   return self.requests[#self.requests]
@@ -128,7 +132,9 @@ end
 
 -- What the host is told about the stub.
 function stub.reference(self)
-  return {id = self.id, refuse = self.refuse}
+  return {
+    id = self.id, refuse = self.refuse, speaks = self.speak ~= nil or nil,
+  }
 end
 
 -- Answers that are none: the connection ends without a word.

@@ -7,5 +7,7 @@ return {
   end,
   gateway = require "perigee.spec.gateway",
   upstream = require "perigee.spec.upstream",
+  server = require "perigee.spec.server".new,
+  redis = require "perigee.spec.server".redis,
   exchange = require "perigee.spec.exchange",
 }
