@@ -134,6 +134,10 @@ func (s *Slot) BeginChunk(last bool) {
 	}
 }
 
+// HandContext makes the first ngx.ctx of the slot's scripts the table that Lua
+// keeps under key, as OpCapture names it; 0: a new one.
+func (s *Slot) HandContext(key uint32) { s.c.CtxKey = key }
+
 // EndChunk is what the body_filter left: the chunk to send (data itself when
 // the script did not replace it), and whether it is the last.
 func (s *Slot) EndChunk(data []byte) (chunk []byte, last bool) {

@@ -25,6 +25,7 @@ const (
 	OpSendHeaders OpKind = 6
 	OpSemaphore   OpKind = 7  // until it is woken, Seconds at most
 	OpAbort       OpKind = 8  // until the client is gone
+	OpCapture     OpKind = 40 // Data: subrequests, Data2: the request's fields; the host performs it
 	OpSpec        OpKind = 56 // Data: what a spec asks its host for; Perform does not know it
 
 	OpHost OpKind = 64

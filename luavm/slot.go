@@ -1,6 +1,8 @@
 package luavm
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"perigee/luavm/shim"
@@ -60,12 +62,13 @@ type Slot struct {
 	c     *shim.Slot
 	vm    *VM
 	runs  []*run
-	ops   []*waiter // by shim.Thread.Index
-	next  *Slot     // in the VM's free list
-	waits int       // ops that are out
-	until time.Time // the end of all waits of a handler that drive runs
-	used  bool      // some handler ran since Pin
-	begun float64   // by Options.Clock: when it was pinned
+	grow  sync.Mutex // guards ops against Cancel
+	ops   []*waiter  // by shim.Thread.Index
+	next  *Slot      // in the VM's free list
+	waits int        // ops that are out
+	until time.Time  // the end of all waits of a handler that drive runs
+	used  bool       // some handler ran since Pin
+	begun float64    // by Options.Clock: when it was pinned
 
 	sockets *SocketSettings // see UseSockets
 }
@@ -114,9 +117,13 @@ func (s *Slot) Resume(op *Op, in *Input) Outcome {
 // Waits tells whether ops of the slot are out.
 func (s *Slot) Waits() bool { return s.waits > 0 }
 
-// Cancel cuts short all ops of the slot that are out. They still complete.
+// Cancel cuts short all ops of the slot that are out. They still complete. It
+// may be called from any thread until Release.
 func (s *Slot) Cancel() {
-	for _, w := range s.ops {
+	s.grow.Lock()
+	ops := slices.Clone(s.ops)
+	s.grow.Unlock()
+	for _, w := range ops {
 		if w != nil {
 			w.interrupt(false, ResultAborted)
 		}
@@ -136,14 +143,7 @@ func (s *Slot) idleRun() *run {
 
 // hand makes the op of a thread that began to wait.
 func (s *Slot) hand(r *run, t *shim.Thread) *Op {
-	for int(t.Index) >= len(s.ops) {
-		s.ops = append(s.ops, nil)
-	}
-	w := s.ops[t.Index]
-	if w == nil {
-		w = &waiter{slot: s, signal: make(chan struct{}, 1)}
-		s.ops[t.Index] = w
-	}
+	w := s.waiter(int(t.Index))
 	op := &w.op
 	*op = Op{
 		Kind: OpKind(t.Op), Seconds: t.OpNum, Number2: t.OpNum2, Int: t.OpInt, Int2: t.OpInt2,
@@ -154,6 +154,20 @@ func (s *Slot) hand(r *run, t *shim.Thread) *Op {
 	s.waits++
 	s.vm.suspended.Add(1)
 	return op
+}
+
+// waiter is the one of the thread with that index, made when it first waits.
+func (s *Slot) waiter(index int) *waiter {
+	if index < len(s.ops) && s.ops[index] != nil {
+		return s.ops[index]
+	}
+	s.grow.Lock()
+	defer s.grow.Unlock()
+	for index >= len(s.ops) {
+		s.ops = append(s.ops, nil)
+	}
+	s.ops[index] = &waiter{slot: s, signal: make(chan struct{}, 1)}
+	return s.ops[index]
 }
 
 // copied takes a string of Lua over into buf and forgets it.

@@ -385,7 +385,7 @@ func (s *Slot) reset() {
 	clear(c.Vars[:])
 	c.ArenaLen, c.LogLen, c.LogDone, c.OutLen, c.ExtraN = 0, 0, 0, 0, 0
 	c.Flags, c.Status, c.ExitCode, c.HasExit = 0, 0, 0, 0
-	c.ChunkLast, c.ChunkSet = 0, 0
+	c.ChunkLast, c.ChunkSet, c.CtxKey = 0, 0, 0
 }
 
 // close frees the state and all seats; no slot is pinned and no lock held.

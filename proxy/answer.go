@@ -197,6 +197,12 @@ func (g *Gateway) cut(ex *exchange.Exchange, why observe.Abort) {
 	if !ex.Place.HeadSent {
 		ex.Record.Status = 499
 	}
+	switch why {
+	case observe.AbortClientGone:
+		ex.Fatal = 499
+	case observe.AbortInternal:
+		ex.Fatal = 500
+	}
 	ex.Down.Close()
 	ex.Place.Step = stepEnd
 }
@@ -313,10 +319,7 @@ func (g *Gateway) leave(ex *exchange.Exchange) {
 		return // a performer still writes to an op of a thread that was killed
 	}
 	ex.Place.Away = true
-	if ex.Lua != nil {
-		ex.Lua.Release()
-		ex.Lua = nil
-	}
+	ex.LeaveSeat()
 	ex.Snapshot.Leave(ex.Record.Shard)
 }
 

@@ -37,6 +37,11 @@ func (g *Gateway) fail(ex *exchange.Exchange, status int, why string) bool {
 
 // localError makes the plain answer for a status.
 func localError(ex *exchange.Exchange, status int) {
+	ex.Place.Stock, ex.Scripted = true, false
+	if ex.Parent != nil {
+		ex.Out = ex.Out[:0]
+		return
+	}
 	if ex.Place.Status != 0 {
 		status = ex.Place.Status // the error is a redirect
 	}
@@ -60,7 +65,7 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 		pages = ex.Route.ErrorPages
 	}
 	page, ok := pages[status]
-	if !ok || ex.Place.ErrorPage != 0 {
+	if !ok || ex.Place.ErrorPage != 0 || ex.Parent != nil {
 		return false
 	}
 	ex.Place.ErrorPage = status
@@ -108,6 +113,7 @@ func redirectPage(ex *exchange.Exchange, page exchange.ErrorPage) {
 // hangup closes the connection without an answer.
 func (g *Gateway) hangup(ex *exchange.Exchange) bool {
 	ex.Record.Status = ex.Resp.StatusCode()
+	ex.Fatal = ex.Record.Status
 	ex.Down.Close()
 	ex.Place.Step = stepEnd
 	return true

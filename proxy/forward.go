@@ -291,6 +291,7 @@ func idempotent(ex *exchange.Exchange) bool {
 func (g *Gateway) clientGone(ex *exchange.Exchange) bool {
 	ex.Record.Status = 499
 	ex.Record.Abort = observe.AbortClientGone
+	ex.Fatal = 499
 	ex.Resp.SetStatusCode(499)
 	ex.Down.Close()
 	ex.Place.Step = stepEnd

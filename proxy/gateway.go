@@ -122,7 +122,7 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 		}
 		return g.fail(ex, 404, "no_route")
 	}
-	if ex.Route == nil {
+	if ex.Route == nil && ex.Parent == nil {
 		snap.evaluate(ex)
 	} else {
 		ex.Stale = true
@@ -232,7 +232,7 @@ func (g *Gateway) end(ex *exchange.Exchange) bool {
 
 // log runs the log filters and lets go of everything.
 func (g *Gateway) log(ex *exchange.Exchange) bool {
-	if ex.Route != nil {
+	if ex.Route != nil && ex.Parent == nil {
 		steps := ex.Route.Steps[exchange.Log]
 		for ex.Place.Answer < len(steps) {
 			if steps[ex.Place.Answer].Step(ex, exchange.Log) == exchange.Wait {
@@ -242,13 +242,12 @@ func (g *Gateway) log(ex *exchange.Exchange) bool {
 		}
 	}
 	snap := ex.Snapshot.(*Snapshot)
-	snap.observe(ex)
-	if ex.Lua != nil {
-		ex.Lua.Release()
-		ex.Lua = nil
+	if ex.Parent == nil {
+		snap.observe(ex)
+		g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)
 	}
+	ex.LeaveSeat()
 	ex.Place.Step = stepDone
-	g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)
 	if !ex.Place.Away {
 		snap.Leave(ex.Record.Shard)
 	}

@@ -47,7 +47,8 @@ func NewServer(state *State) (*Server, error) {
 	s := &Server{gateway: &Gateway{state: state}, state: state, listeners: map[string]*listener{}}
 	driver, err := serve.New(serve.Options{
 		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
-		Recovered: s.recovered, Trusted: s.trusted,
+		Subrequests: s.gateway.Subrequests,
+		Recovered:   s.recovered, Trusted: s.trusted,
 		Opened: func(name string) {
 			m := state.Metrics.Listener(name)
 			m.Open.Add(1)

@@ -37,7 +37,7 @@ func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome)
 		return s.jump(ex)
 	}
 	origin := route.Outside
-	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 {
+	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 || ex.Parent != nil {
 		origin = route.Inside
 	}
 	result := s.table.Match(asked{ex}, origin, ex.Groups[:0])

@@ -172,6 +172,7 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int32_t peer_tries;        /* balancer: attempts so far, this one included */
   int32_t peer_most;         /* and how many there may be */
   int32_t peer_status;       /* how the last attempt ended; 0: none was made */
+  uint32_t ctx_key;          /* not 0: ngx.ctx begins as P.handed[ctx_key] */
   uint32_t extra_n, extra_cap; pg_str *extra;  /* name,value pairs: set vars */
   const struct pg_socket_conf *sockets;   /* NULL: the defaults */
 } pg_slot;

@@ -63,6 +63,7 @@ type Slot struct {
 	PeerTries          int32
 	PeerMost           int32
 	PeerStatus         int32
+	CtxKey             uint32
 	ExtraN, ExtraCap   uint32
 	Extra              unsafe.Pointer
 	Sockets            *SocketConf

@@ -210,6 +210,10 @@ type Limits struct {
 	// BodyBytes is the largest request body; larger ones are answered 413. 0
 	// means no limit. Default 10MiB. nginx: client_max_body_size (1MiB there).
 	BodyBytes unit.Size `yaml:"body_bytes"`
+	// SubrequestBytes is the largest body of an answer that a script captures
+	// (ngx.location.capture); of a larger one the script gets the beginning, as
+	// truncated. 0 means no limit. Default 32MiB.
+	SubrequestBytes unit.Size `yaml:"subrequest_bytes"`
 	// HeaderTimeout is the time to receive a whole request head. Default 10s.
 	// nginx: client_header_timeout.
 	HeaderTimeout unit.Duration `yaml:"header_timeout"`
@@ -229,7 +233,8 @@ func (l *Limits) SetDefaults() {
 	*l = Limits{
 		Connections: 100000, Inflight: 20000,
 		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB,
-		HeaderTimeout: unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
+		SubrequestBytes: 32 * unit.MiB,
+		HeaderTimeout:   unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
 		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
 	}
 }

@@ -129,6 +129,18 @@ type Exchange struct {
 	// Vars are variables set by scripts and by the configuration.
 	Vars []Var
 
+	// Parent is the exchange whose script made this one, a subrequest, and waits
+	// for its end; nil: a client made it. Level is how many are above it.
+	Parent *Exchange
+	Level  int
+	// SharesVars says that what becomes of Vars becomes of the parent's too.
+	SharesVars bool
+	// Context is what Lua calls the table that becomes this subrequest's ngx.ctx.
+	Context uint32
+	// Fatal is the status for which the parent must end too, without an answer:
+	// what nginx answers by terminating a request ends all that belongs to it.
+	Fatal int
+
 	// Record is what metrics, log and trace will read.
 	Record observe.Record
 
@@ -150,11 +162,14 @@ type Exchange struct {
 	ops           [maxOps]luavm.Op
 	posted, fresh uint16
 	scripts       scriptOps
-	mu            sync.Mutex // guards done, scripts.done and cancel
+	mu            sync.Mutex // guards done, scripts.done, families and cancel
 	done          uint16
+	families      []family
 	cancel        upstream.Canceler
 	wake          chan struct{}
 	aborted       atomic.Bool
+	killed        atomic.Bool
+	seat          sync.Mutex // guards Lua against Kill
 }
 
 // Snapshot is a configuration as an exchange holds on to it.
@@ -182,6 +197,7 @@ type Place struct {
 	Plain     bool          // response filters are passed over: one of them has failed
 	Finished  bool          // the last piece of the answer has been sent
 	Lost      bool          // the client takes no more, though a script goes on
+	Stock     bool          // the answer is the gateway's own for a status
 	Away      bool          // the snapshot was left: nothing of it is needed any more
 	Skipped   bool          // nothing was there to write
 	Unsent    bool          // OpReceiveHead sends UpHead and Body first
@@ -303,6 +319,9 @@ func Release(ex *Exchange) {
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false
+	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
+	clear(ex.families)
+	ex.families = ex.families[:0]
 	for i := range ex.LuaRuns {
 		ex.LuaRuns[i].Reset()
 	}
@@ -310,6 +329,7 @@ func Release(ex *Exchange) {
 	ex.Record.Reset()
 	ex.done, ex.cancel = 0, upstream.Canceler{}
 	ex.aborted.Store(false)
+	ex.killed.Store(false)
 	pool.Put(ex)
 }
 
@@ -343,8 +363,52 @@ func (ex *Exchange) Abort() {
 	ex.aborted.Store(true)
 	ex.mu.Lock()
 	cancel := ex.cancel
+	for _, f := range ex.families {
+		for _, child := range f.children {
+			child.Abort()
+		}
+	}
 	ex.mu.Unlock()
 	cancel.Cancel()
+}
+
+// Kill makes the exchange end as soon as it can, its scripts without being
+// asked: whatever it waits for is cut short. It may be called from any thread
+// while the exchange is not released.
+func (ex *Exchange) Kill() {
+	ex.killed.Store(true)
+	ex.Abort()
+	ex.mu.Lock()
+	for _, f := range ex.families {
+		f.kill()
+	}
+	ex.mu.Unlock()
+	ex.seat.Lock()
+	if ex.Lua != nil {
+		ex.Lua.Cancel()
+	}
+	ex.seat.Unlock()
+}
+
+// Killed tells whether the exchange is to end without running more scripts than
+// those of its log stage.
+func (ex *Exchange) Killed() bool { return ex.killed.Load() }
+
+// SetSeat gives the exchange its seat in a VM.
+func (ex *Exchange) SetSeat(slot *luavm.Slot) {
+	ex.seat.Lock()
+	ex.Lua = slot
+	ex.seat.Unlock()
+}
+
+// LeaveSeat gives the seat back, if there is one.
+func (ex *Exchange) LeaveSeat() {
+	slot := ex.Lua
+	if slot == nil {
+		return
+	}
+	ex.SetSeat(nil)
+	slot.Release()
 }
 
 // EditsBody tells whether filters of the route may change the answer's body.

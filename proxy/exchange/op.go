@@ -61,6 +61,17 @@ func (ex *Exchange) Next() *luavm.Op {
 	return &ex.ops[best]
 }
 
+// NextOf is Next for ops of one kind.
+func (ex *Exchange) NextOf(kind luavm.OpKind) *luavm.Op {
+	for i := range ex.ops {
+		if ex.fresh&(1<<i) != 0 && ex.ops[i].Kind == kind {
+			ex.fresh &^= 1 << i
+			return &ex.ops[i]
+		}
+	}
+	return ex.scripts.nextOf(kind)
+}
+
 // Fresh tells how many posted ops have not been started.
 func (ex *Exchange) Fresh() int {
 	n := 0

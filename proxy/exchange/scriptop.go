@@ -68,8 +68,20 @@ func (s *scriptOps) next() *luavm.Op {
 	if len(s.fresh) == 0 {
 		return nil
 	}
-	op := s.fresh[0]
-	n := copy(s.fresh, s.fresh[1:])
-	s.fresh = s.fresh[:n]
+	return s.take(0)
+}
+
+func (s *scriptOps) nextOf(kind luavm.OpKind) *luavm.Op {
+	for i, op := range s.fresh {
+		if op.Kind == kind {
+			return s.take(i)
+		}
+	}
+	return nil
+}
+
+func (s *scriptOps) take(i int) *luavm.Op {
+	op := s.fresh[i]
+	s.fresh = append(s.fresh[:i], s.fresh[i+1:]...)
 	return op
 }

@@ -152,6 +152,8 @@ func exitHeader(ex *exchange.Exchange, out luavm.Outcome) exchange.Verdict {
 // exit carries out ngx.exit.
 func exit(ex *exchange.Exchange, stage exchange.Stage, status int) exchange.Verdict {
 	switch {
+	case status == failure && ex.Parent != nil && !ex.Place.HeadSent:
+		return fail(ex, 500) // a subrequest's end, not the client's
 	case status == failure || status == declined && stage == exchange.Content:
 		return hangup(ex, 500)
 	case status == 408 || status == 444 || status == 499:

@@ -52,6 +52,9 @@ func fillRequest(ex *exchange.Exchange) error {
 	if ex.Conn.TLS {
 		s.SetFlags(luavm.FlagTLS)
 	}
+	if ex.Parent != nil {
+		s.SetFlags(luavm.FlagSubrequest | luavm.FlagInternal)
+	}
 	fillNumbers(ex)
 	if ex.HeadEdited {
 		ex.HeadText = ex.Req.AppendBytes(ex.HeadText[:0])

@@ -125,11 +125,14 @@ func (f *Filter) Name() string { return "lua" }
 
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
+	if stage < exchange.Balancer && ex.Killed() {
+		return hangup(ex, 499)
+	}
 	if ex.LuaRuns[stage].Running {
 		return f.goOn(ex, stage)
 	}
 	if ex.Lua == nil {
-		slot, err := f.pool.Pin(ex.Conn.ID)
+		slot, err := f.seat(ex)
 		if err != nil && ex.Place.Away {
 			// A tunnel outlived the VMs of its configuration: its end is
 			// recorded without the script.
@@ -139,7 +142,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 			return f.unseated(ex, stage, err)
 		}
 		slot.Owner = ex
-		ex.Lua = slot
+		ex.SetSeat(slot)
 		ex.Stale = true
 	}
 	if ex.Stale {
@@ -165,6 +168,18 @@ func (f *Filter) unseated(ex *exchange.Exchange, stage exchange.Stage, err error
 	return fail(ex, 503)
 }
 
+// seat gives the exchange a seat in a VM: a subrequest's is its parent's.
+func (f *Filter) seat(ex *exchange.Exchange) (*luavm.Slot, error) {
+	if ex.Parent == nil {
+		return f.pool.Pin(ex.Conn.ID)
+	}
+	slot, err := ex.Parent.Lua.Beside()
+	if err == nil {
+		slot.HandContext(ex.Context)
+	}
+	return slot, err
+}
+
 // goOn resumes every thread of the script whose op is complete.
 func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	run := &ex.LuaRuns[stage]
@@ -177,9 +192,17 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		return hangup(ex, 408) // whoever sends no more does not listen, says nginx
 	}
 	for {
+		if stage < exchange.Balancer && ex.Killed() {
+			return hangup(ex, 499)
+		}
 		op := due(ex, stage)
 		if op == nil {
 			return f.waiting(ex, stage)
+		}
+		if op.Kind == luavm.OpCapture {
+			if status := captured(ex, op); status != 0 {
+				return hangup(ex, status)
+			}
 		}
 		if f.late(ex, stage) {
 			return f.failed(ex, stage, &luavm.ScriptError{
@@ -320,6 +343,9 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 	default:
 		op.Until = f.until(ex, stage)
 		ex.PostScript(op, stage)
+		if ex.Killed() {
+			op.Cancel() // which may have come before the op was out
+		}
 	}
 }
 

@@ -184,7 +184,8 @@ func (c *conn) serveOne() bool {
 	if !c.enter(ex) {
 		ex.Abort()
 	}
-	c.drive(ex)
+	c.server.opt.Begin(ex)
+	c.server.drive(ex)
 	c.mu.Lock()
 	c.ex = nil
 	c.mu.Unlock()

@@ -15,22 +15,57 @@ import (
 var errGone = errors.New("client has closed the connection")
 
 // drive moves an exchange to its end, performing its ops.
-func (c *conn) drive(ex *exchange.Exchange) {
-	c.server.opt.Begin(ex)
-	for !c.server.opt.Advance(ex) {
-		inPlace := false
-		for op := ex.Next(); op != nil; op = ex.Next() {
-			if inPlace = !besides(ex, op); !inPlace {
-				go c.performBeside(ex, op)
-				continue
-			}
-			c.perform(ex, op)
+func (s *Server) drive(ex *exchange.Exchange) {
+	for !s.advance(ex) {
+		s.await(ex)
+	}
+}
+
+// advance moves an exchange as far as it gets without waiting for anything that
+// takes time; true: it has finished.
+func (s *Server) advance(ex *exchange.Exchange) (finished bool) {
+	for !s.opt.Advance(ex) {
+		if !s.performQuick(ex) {
+			return false
+		}
+	}
+	return true
+}
+
+// performQuick performs an op that takes no time; false: there is none.
+func (s *Server) performQuick(ex *exchange.Exchange) bool {
+	for op := ex.NextOf(luavm.OpCapture); op != nil; op = ex.NextOf(luavm.OpCapture) {
+		if s.subrequests(ex, op) {
 			ex.Performed(op)
+			return true
 		}
-		if !inPlace {
-			// Every completion since the last look leaves a token here.
-			<-ex.Completions()
+	}
+	if ex.Parent == nil {
+		return false
+	}
+	op := ex.NextOf(exchange.OpWrite) // to memory
+	if op == nil {
+		return false
+	}
+	s.perform(ex, op)
+	ex.Performed(op)
+	return true
+}
+
+// await performs what an exchange waits for and returns when an op is complete.
+func (s *Server) await(ex *exchange.Exchange) {
+	inPlace := false
+	for op := ex.Next(); op != nil; op = ex.Next() {
+		if inPlace = !besides(ex, op); !inPlace {
+			go s.performBeside(ex, op)
+			continue
 		}
+		s.perform(ex, op)
+		ex.Performed(op)
+	}
+	if !inPlace {
+		// Every completion since the last look leaves a token here.
+		<-ex.Completions()
 	}
 }
 
@@ -46,11 +81,11 @@ func besides(ex *exchange.Exchange, op *luavm.Op) bool {
 
 // performBeside performs an op on a goroutine of its own, because the exchange
 // waits for others too.
-func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
+func (s *Server) performBeside(ex *exchange.Exchange, op *luavm.Op) {
 	var fault upstream.Canceler
 	defer func() {
 		if v := recover(); v != nil {
-			c.server.opt.Recovered(v)
+			s.opt.Recovered(v)
 			op.Err = errors.New("panic while an op was performed")
 		}
 		ex.Complete(op)
@@ -60,7 +95,7 @@ func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
 	if op.Kind == exchange.OpPump {
 		up = ex.Up.Canceler()
 	}
-	c.perform(ex, op)
+	s.perform(ex, op)
 	// Whoever waits for the endpoint's answer to a body that never becomes
 	// whole must be told, once the reason can be read.
 	var why *wire.Error
@@ -69,24 +104,24 @@ func (c *conn) performBeside(ex *exchange.Exchange, op *luavm.Op) {
 	}
 }
 
-func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
+func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	switch op.Kind {
 	case exchange.OpReadBody:
-		op.Err = c.readWholeBody(ex)
+		op.Err = readWholeBody(ex)
 	case exchange.OpConnect:
 		op.Err = connect(ex, op.Int == 1)
 	case exchange.OpSend:
 		op.Err = ex.Up.Write(ex.UpHead, nil, nil)
 	case exchange.OpPump:
-		op.Err = c.pump(ex)
+		op.Err = ex.Down.(*conn).pump(ex)
 	case exchange.OpReceiveHead:
 		op.Err = receiveHead(ex)
 	case exchange.OpReceiveBody:
 		ex.Chunk, op.Err = ex.Up.NextBody()
 	case exchange.OpWrite:
-		op.Err = c.Write(ex, ex.Send)
+		op.Err = ex.Down.Write(ex, ex.Send)
 	case exchange.OpTunnel:
-		op.Err = c.tunnel(ex)
+		op.Err = tunnel(ex)
 	case exchange.OpLookup:
 		ex.Lookup.Run(int(op.Int))
 	case exchange.OpReadFile:
@@ -100,10 +135,11 @@ func (c *conn) perform(ex *exchange.Exchange, op *luavm.Op) {
 var errBodyTooLarge = &wire.Error{Status: 413, Reason: "body_bytes", Text: "request body is larger than limits.body_bytes"}
 
 // readWholeBody reads the request body into ex.Body.
-func (c *conn) readWholeBody(ex *exchange.Exchange) error {
-	size := c.BodySize()
+func readWholeBody(ex *exchange.Exchange) error {
+	down := ex.Down
+	size := down.BodySize()
 	if ex.BodyLimit > 0 && size > ex.BodyLimit {
-		c.Close()
+		down.Close()
 		return errBodyTooLarge
 	}
 	body := ex.Body[:0]
@@ -116,14 +152,14 @@ func (c *conn) readWholeBody(ex *exchange.Exchange) error {
 			// follows the bytes that really come.
 			body = append(body, 0)[:len(body)]
 		}
-		n, err := c.ReadBody(body[len(body):cap(body)])
+		n, err := down.ReadBody(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		ex.Body = body
 		if ex.BodyLimit > 0 && int64(len(body)) > ex.BodyLimit {
-			c.Close()
+			down.Close()
 			return errBodyTooLarge
 		}
-		if err == io.EOF || err == nil && c.body.done.Load() {
+		if err == io.EOF || err == nil && down.BodyDone() {
 			ex.BodyRead = true
 			return nil
 		}
@@ -216,13 +252,13 @@ func receiveHead(ex *exchange.Exchange) error {
 	}
 }
 
-func (c *conn) tunnel(ex *exchange.Exchange) error {
+func tunnel(ex *exchange.Exchange) error {
 	t, err := ex.Up.Hijack()
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	sent, received, err := c.Tunnel(t.Conn, t.Buffered)
+	sent, received, err := ex.Down.Tunnel(t.Conn, t.Buffered)
 	ex.Record.ResponseBodyBytes += sent
 	ex.Record.BytesIn += received
 	return err

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"perigee/luavm"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -23,6 +24,9 @@ type Options struct {
 	// Advance moves the exchange until it is finished (true) or waits for ops
 	// (false). At true it waits for none.
 	Advance func(ex *exchange.Exchange) bool
+	// Subrequests makes the exchanges that a script's op waits for; none: the op
+	// is complete.
+	Subrequests func(op *luavm.Op) []*exchange.Exchange
 	// Refused counts a request that never became an exchange.
 	Refused func(conn *exchange.Conn, why *wire.Error)
 	// Recovered is told of a panic on a connection's goroutine.

@@ -56,6 +56,16 @@ func IsToken(b []byte) bool {
 	return len(b) > 0
 }
 
+// IsValue reports whether b may be a field's value (RFC 9110 §5.5).
+func IsValue(b []byte) bool {
+	for _, c := range b {
+		if class[c]&classValue == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // TrimOWS returns b without leading and trailing SP and HTAB (OWS of RFC 9110
 // §5.6.3), and nothing else: other white space is no white space to HTTP.
 func TrimOWS(b []byte) []byte {

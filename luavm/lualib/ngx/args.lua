@@ -147,6 +147,8 @@ local function encode(t)
   return concat(parts, "&", 1, n)
 end
 
+P.encode_args = encode
+
 -- called by an API function, not in a tail call
 local function encode_checked(t)
   local ok, text = pcall(encode, t)

@@ -64,6 +64,11 @@ end
 -- ngx.ctx. An entry belongs to the exchange that has the slot: vm.c clears it
 -- when the exchange has ended.
 local contexts = P.contexts
+-- What scripts gave for the ngx.ctx of subrequests, by pg_slot.ctx_key. Who
+-- gave it holds on to it until the subrequest has ended.
+local handed = setmetatable({}, {__mode = "v"})
+
+P.handed = handed
 local INIT = C.PG_PHASE_INIT
 
 function P.getters.ctx()
@@ -74,7 +79,9 @@ function P.getters.ctx()
   local id = slot.id
   local ctx = contexts[id]
   if not ctx then
-    ctx = {}
+    local key = slot.ctx_key
+    slot.ctx_key = 0
+    ctx = key ~= 0 and handed[key] or {}
     contexts[id] = ctx
   end
   return ctx

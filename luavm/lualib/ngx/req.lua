@@ -173,6 +173,8 @@ local methods = {
   [0x4000] = "PATCH", [0x8000] = "TRACE",
 }
 
+P.methods = methods
+
 function req.set_method(method)
   local s = slot_of_request()
   if type(method) ~= "number" then
