@@ -112,7 +112,7 @@ type Options struct {
 	Drain         time.Duration // how long they may take after SetExiting; 30 s
 
 	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
-	// Log takes one line of ngx.log or print, as "file:line: text". s is the
+	// Log takes one line of ngx.log or print, as "[lua] file:line: text". s is the
 	// exchange's slot, nil outside of exchanges. line is valid during the
 	// call. It may be called from several threads at once; no VM is locked.
 	Log func(s *Slot, level int, line []byte)

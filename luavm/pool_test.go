@@ -232,7 +232,7 @@ ngx.log(ngx.DEBUG, "dropped")`,
 	s := pinned(t, p)
 	s.Start(scripts[0], PhaseAccess, nil)
 	want := []line{
-		{s, LevelErr, "script0:1: a1niltrueT"}, {s, LevelInfo, "script0:2: named(): 1.5"}, {s, LevelNotice, "script0:4: p2"},
+		{s, LevelErr, "[lua] script0:1: a1niltrueT"}, {s, LevelInfo, "[lua] script0:2: named(): 1.5"}, {s, LevelNotice, "[lua] script0:4: p2"},
 	}
 	for i := range want {
 		if i >= len(got) || got[i] != want[i] {

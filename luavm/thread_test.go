@@ -38,6 +38,25 @@ t[1] = tostring(ngx.thread.kill(co)) ngx.sleep(0.001)`, "1"},
 local co = ngx.thread.spawn(function() end)
 t = {coroutine.status(co)} ngx.thread.wait(co) t[2] = coroutine.status(co)
 t[3] = select(2, ngx.thread.wait(co))`, "zombie dead already waited or killed"},
+	{"running while it waits", `
+local co = ngx.thread.spawn(ngx.sleep, 0.001) t = {coroutine.status(co)} ngx.thread.wait(co)`, "running"},
+	{"normal while what it resumed waits", `
+local co, inner co = ngx.thread.spawn(function()
+  inner = coroutine.create(function() ngx.sleep(0.001) coroutine.yield() end) coroutine.resume(inner) ngx.sleep(0.001) end)
+t = {coroutine.status(co), coroutine.status(inner), select(2, coroutine.resume(inner)), select(2, coroutine.resume(co))}
+ngx.thread.wait(co) t[5] = coroutine.status(inner)`,
+		"normal running cannot resume running coroutine cannot resume normal coroutine suspended"},
+	{"parents are running to their children", `
+local me = coroutine.running() ngx.thread.spawn(function() t = {coroutine.status(me)} end) t[2] = coroutine.status(me)`, "running running"},
+	{"threads are not resumed by scripts", `
+local co = ngx.thread.spawn(function() coroutine.yield() return 1 end)
+t = {select(2, coroutine.resume(co))} ngx.thread.wait(co) t[2] = select(2, coroutine.resume(co))
+co = ngx.thread.spawn(function() end) t[3] = select(2, coroutine.resume(co))`,
+		"cannot resume running coroutine cannot resume dead coroutine cannot resume zombie coroutine"},
+	{"error's own argument, then the message with its place", `
+t = {select(2, ngx.thread.wait(ngx.thread.spawn(function() ngx.sleep(0) error("boom") end)))}`, "boom script0:2: boom"},
+	{"other errors with their place", `
+t = {select(2, ngx.thread.wait(ngx.thread.spawn(function() local t = {} local x = t.x.y end)))}`, "script0:2: attempt to index field 'x' (a nil value)"},
 	{"yield lets others run", `
 t = {} ngx.thread.spawn(function() for i = 1, 3 do t[#t + 1] = "c" .. i coroutine.yield() end end)
 for i = 1, 3 do t[#t + 1] = "p" .. i coroutine.yield() end`, "c1 p1 c2 p2 c3 p3"},
@@ -119,11 +138,21 @@ func TestThreadDeathIsLogged(t *testing.T) {
 	var lines []string
 	p, scripts := testPool(t, Options{LogLevel: LevelErr, Log: func(_ *Slot, _ int, line []byte) {
 		lines = append(lines, string(line))
-	}}, `ngx.thread.spawn(function() error("boom") end)`)
+	}}, "local function f() error('boom') end\nngx.thread.spawn(function()\n local function g() f() end g() end)")
 	s := pinned(t, p)
 	s.drive(s.Start(scripts[0], PhaseContent, nil))
-	if len(lines) != 1 || !strings.Contains(lines[0], "lua user thread aborted: runtime error: ") || !strings.Contains(lines[0], "stack traceback:") {
-		t.Errorf("%q", lines)
+	const want = `lua user thread aborted: runtime error: script0:1: boom
+stack traceback:
+coroutine 0:
+	[C]: in function 'error'
+	script0:1: in function 'f'
+	script0:3: in function 'g'
+	script0:3: in function <script0:2>
+coroutine 1:
+	[C]: in function 'spawn'
+	script0:2: in function <script0:1>`
+	if got := strings.Join(lines, "|"); got != want {
+		t.Errorf("%s", got)
 	}
 }
 

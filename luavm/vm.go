@@ -123,7 +123,18 @@ func (vm *VM) boot() error {
 		}
 		vm.refs[i] = ref
 	}
+	if !o.Fresh {
+		vm.tidy()
+	}
 	return nil
+}
+
+// tidy drops what booting has left behind: garbage, and LuaJIT's own buffer for
+// text, which each collection halves.
+func (vm *VM) tidy() {
+	for range 10 {
+		vm.state.Collect()
+	}
 }
 
 // compile makes a function of src in this VM.

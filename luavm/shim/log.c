@@ -1,7 +1,7 @@
 //go:build cgo && luajit
 
 /*
- * ngx.log's last step: text of the arguments behind "file:line: name(): ".
+ * ngx.log's last step: text of the arguments behind "[lua] file:line: name(): ".
  * A C function, because asking for the caller's line from Lua would abort the
  * trace of every script that logs; a trace goes on behind a C function.
  */
@@ -19,6 +19,7 @@ static void add_place(lua_State *L, luaL_Buffer *b, int *had) {
   lua_Debug ar;
   char line[24];
   *had = 0;
+  luaL_addstring(b, "[lua] ");
   if (!lua_getstack(L, 1, &ar) || !lua_getinfo(L, "Snl", &ar)) return;
   *had = 1;
   luaL_addstring(b, base_name(ar.short_src));

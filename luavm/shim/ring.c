@@ -133,7 +133,7 @@ void pg_capture(pg_state *v, int level, const char *p, size_t n) {
   len += snprintf(line + len, AROUND - (size_t)len, " [%s] %d#0: ",
                   level_names[level < 0 || level > 8 ? 8 : level], getpid());
   if (s->connection)
-    len += snprintf(line + len, AROUND - (size_t)len, "*%llu [lua] ",
+    len += snprintf(line + len, AROUND - (size_t)len, "*%llu ",
                     (unsigned long long)s->connection);
   memcpy(line + len, p, n);
   len += (int)n;

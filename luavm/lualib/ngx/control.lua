@@ -12,7 +12,7 @@ local C = ffi.C
 local vm, ngx = P.vm, P.ngx
 local wait = P.wait
 local slot_within, is_sent = P.slot_within, P.is_sent
-local log_line = P.log_line
+local log = P.core.log
 
 local HEADER_FILTER, BALANCER = C.PG_PHASE_HEADER_FILTER, C.PG_PHASE_BALANCER
 local WAITING = P.WAITING_PHASES
@@ -35,8 +35,9 @@ function ngx.exit(code)
     and code ~= 444
   then
     if code ~= s.status and vm.log_level >= ERR then
-      log_line(ERR, format("attempt to set status %d via ngx.exit after "
-        .. "sending out the response status %d", code, s.status))
+      local line = format("attempt to set status %d via ngx.exit after "
+        .. "sending out the response status %d", code, s.status)
+      log(vm, ERR, line, #line)
     end
     code = 200
   end

@@ -11,7 +11,7 @@
 
 local P = ...
 
-local error, type = error, type
+local error, type, setmetatable = error, type, setmetatable
 local std = coroutine
 local create, resume, status = std.create, std.resume, std.status
 local yield, running = std.yield, std.running
@@ -19,14 +19,37 @@ local yield, running = std.yield, std.running
 local WAIT, dead = P.WAIT, P.dead
 local MAX_DEAD = 8
 
+-- What a coroutine is that Lua calls suspended or dead, because it waits for
+-- the host, or is a light thread: running, normal, zombie.
+local held = setmetatable({}, {__mode = "k"})
+
+P.held = held
+
 local passed
 -- what resume returned, once it is not WAIT; nothing stays nothing, not nil
 function passed(co, ok, ...)
   if ok and (...) == WAIT then
+    local me = running()
+    local was = held[me]
+    if not held[co] then
+      held[co] = "running"
+    end
+    held[me] = "normal"
     yield(WAIT)
+    held[me] = was
+    held[co] = nil
     return passed(co, resume(co))
   end
   return ok, ...
+end
+
+-- resume, but for a coroutine that waits or is a light thread
+local function try(co, ...)
+  local state = held[co]
+  if state then
+    return false, "cannot resume " .. state .. " coroutine"
+  end
+  return resume(co, ...)
 end
 
 local function check(co, name)
@@ -36,7 +59,9 @@ local function check(co, name)
 end
 
 local function explained(co, ok, ...)
-  if not ok and (...) == "cannot resume running coroutine" then
+  if not ok and (...) == "cannot resume running coroutine"
+    and not held[co]
+  then
     return false, "cannot resume " .. status(co) .. " coroutine"
   end
   return ok, ...
@@ -82,20 +107,24 @@ _G.coroutine = {
 
   resume = function(co, ...)
     check(co, "resume")
-    return explained(co, passed(co, resume(co, ...)))
+    return explained(co, passed(co, try(co, ...)))
   end,
 
   status = function(co)
     check(co, "status")
-    -- a light thread that has ended is a zombie until it was waited for
-    return P.thread_status(co) or status(co)
+    local s = status(co)
+    local state = held[co]
+    if state and (s == "suspended" or s == "dead" and state == "zombie") then
+      return state
+    end
+    return s
   end,
 
   wrap = function(f)
     check_body(f, "wrap")
     local co = create(f)
     return function(...)
-      return unwrapped(co, explained(co, passed(co, resume(co, ...))))
+      return unwrapped(co, explained(co, passed(co, try(co, ...))))
     end
   end,
 }

@@ -7,18 +7,22 @@
 local P = ...
 
 local error, type, unpack, select = error, type, unpack, select
-local xpcall, setmetatable, tostring = xpcall, setmetatable, tostring
+local xpcall, setmetatable = xpcall, setmetatable
+local gsub, find, match, sub = string.gsub, string.find, string.match,
+  string.sub
+local concat = table.concat
 local std = coroutine
 local create, running, yield = std.create, std.running, std.yield
-local traceback = debug.traceback
+local traceback, getinfo, getlocal = debug.traceback, debug.getinfo,
+  debug.getlocal
 local ffi = require "ffi"
 local C = ffi.C
 
 local vm, core, adopt = P.vm, P.core, P.adopt
 local slot_within, WAITING, WAIT = P.slot_within, P.WAITING_PHASES, P.WAIT
 local ready, kill = core.ready, core.kill
-local log_line = P.log_line
-local ERR = 4
+local log, held = core.log, P.held
+local ERR, MAX_PARENTS = 4, 8
 
 -- by coroutine; co is where the thread's function runs
 local records = setmetatable({}, {__mode = "k"})
@@ -27,28 +31,60 @@ local thread = {}
 
 P.ngx.thread = thread
 
--- "zombie" or "dead" for a thread that has ended; nil: ask Lua
-function P.thread_status(co)
-  local r = records[co]
-  if r and r.state ~= "alive" then
-    return r.state
+-- The frames of a coroutine without those of lualib: a function of ours that
+-- waits stands there as what it is in OpenResty.
+local function frames(text)
+  text = gsub(text, "^\n?stack traceback:", "")
+  local ours = find(text, "\n\t[C]: in function 'xpcall'", 1, true)
+  if ours then
+    text = sub(text, 1, ours - 1)
   end
+  local waits, at = match(text, "^\n\t%[C%]: in function 'yield'()"), 1
+  local api
+  while waits do
+    local name
+    at = waits
+    name, waits = match(text, "^\n\tperigee:[^\n]* in function '([^'\n]*)'()",
+      at)
+    api = name or api
+  end
+  if api then
+    return "\n\t[C]: in function '" .. api .. "'" .. sub(text, at)
+  end
+  return text
 end
 
+-- OpenResty hands on what error() was called with, and behind it the message
+-- with its place; so do we.
 local function explain(message)
-  return {message = message, trace = traceback("", 2)}
+  local failure = {message = message, frames = frames(traceback("", 2))}
+  if type(message) == "string" and getinfo(2, "f").func == error then
+    local _, given = getlocal(2, 1)
+    if type(given) == "string" and given ~= message then
+      failure.given = given
+    end
+  end
+  return failure
 end
 
-local function log_death(failure)
+local function log_death(r, failure)
   if vm.log_level < ERR then
     return
   end
   local message = failure.message
   if type(message) ~= "string" and type(message) ~= "number" then
-    message = tostring(message)
+    message = "unknown reason"
   end
-  log_line(ERR, "lua user thread aborted: runtime error: " .. message
-    .. (failure.trace or ""))
+  local line = {"lua user thread aborted: runtime error: ", message,
+    "\nstack traceback:\ncoroutine 0:", failure.frames or ""}
+  local depth, co = 0, r.parent
+  while co and depth < MAX_PARENTS do
+    depth = depth + 1
+    line[#line + 1] = "\ncoroutine " .. depth .. ":" .. frames(traceback(co))
+    co = records[co] and records[co].parent
+  end
+  line = concat(line)
+  log(vm, ERR, line, #line)
 end
 
 -- The end of a thread: who waits for it goes on at once.
@@ -58,8 +94,11 @@ local function finish(r, ok, ...)
     if type(failure) ~= "table" then
       failure = {message = failure} -- the handler itself had no memory
     end
-    log_death(failure)
+    log_death(r, failure)
     r.n, r[1], r[2] = 2, false, failure.message
+    if failure.given then
+      r.n, r[2], r[3] = 3, failure.given, failure.message
+    end
   else
     r.n = select("#", ...) + 1
     r[1] = true
@@ -69,6 +108,7 @@ local function finish(r, ok, ...)
   end
   r.call, r.args = nil, nil
   r.state = "zombie"
+  held[r.co] = "zombie"
   local waiter = r.waiter
   if waiter then
     waiter.done = r
@@ -86,10 +126,11 @@ local function start(f, hidden, ...)
   local co = create(body)
   local parent = running()
   local r = {
-    state = "alive", parent = parent, call = f,
+    state = "alive", co = co, parent = parent, call = f,
     args = {n = select("#", ...), ...},
   }
   records[co] = r
+  held[co], held[parent] = "running", held[parent] or "running"
   r.thread = ffi.cast("pg_thread *", adopt(co, hidden))
   return co, r
 end
@@ -129,7 +170,7 @@ local function record_of(co, i)
 end
 
 local function take(r)
-  r.state = "dead"
+  r.state, held[r.co] = "dead", "dead"
   r.waiter = nil
   return unpack(r, 1, r.n)
 end
@@ -178,7 +219,7 @@ function thread.kill(co)
     return nil, "killer not parent"
   end
   if r.state == "zombie" then
-    r.state = "dead"
+    r.state, held[co] = "dead", "dead"
     return nil, "already terminated"
   end
   if r.state == "dead" then
@@ -187,7 +228,7 @@ function thread.kill(co)
   if r.thread.op == C.PG_OP_CAPTURE then
     return nil, "pending subrequests"
   end
-  r.state = "dead"
+  r.state, held[co] = "dead", "dead"
   kill(vm, r.thread)
   return 1
 end

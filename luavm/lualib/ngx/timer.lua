@@ -112,8 +112,9 @@ local function refuse(f)
 end
 
 -- The handler of all timers. It ends in a tail call, so that a traceback shows
--- the script's function alone.
-function P.timer_handler()
+-- the script's function alone. "..." keeps traces from beginning here: see
+-- ngx/slot.lua.
+function P.timer_handler(...)
   local data = cast("const uint32_t *", vm.slot["in"][C.PG_IN_DATA].p)
   local id, premature = data[0], data[1] ~= 0
   if id == 0 then
