@@ -12,7 +12,7 @@ import (
 //go:embed init.lua
 var initText []byte
 
-//go:embed *.lua ngx resty
+//go:embed *.lua ngx perigee resty
 var files embed.FS
 
 // A File is one Lua file, named without its ending: "ngx/core".

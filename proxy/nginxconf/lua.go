@@ -62,8 +62,7 @@ func (m *importer) source(d *directive) *lua {
 	case !strings.HasSuffix(d.name, "_file"):
 		return notEmpty(d.args[0])
 	case strings.Contains(d.args[0], "$"):
-		m.leave(d, "the file %q depends on the request", d.args[0])
-		return nil
+		return &lua{text: `return require "perigee.file" (` + luaText(d.args[0]) + ")"}
 	}
 	return &lua{file: escape(d.args[0])}
 }
