@@ -98,6 +98,9 @@ type Options struct {
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
+	// InitWorkerMayBreak logs an InitWorker that does not compile, instead of
+	// not starting.
+	InitWorkerMayBreak bool
 
 	// Dial connects scripts' sockets (tcp, udp, unix, unixgram) in place of the
 	// network; nil: the network. Names are its to resolve. What it gives must

@@ -215,7 +215,7 @@ func (p *Pool) welcome(vm *VM) {
 // forgive logs an error raised in init_worker; others it returns.
 func (p *Pool) forgive(err error) error {
 	var raised *ScriptError
-	if !errors.As(err, &raised) || raised.Kind == ErrSyntax {
+	if !errors.As(err, &raised) || raised.Kind == ErrSyntax && !p.options.InitWorkerMayBreak {
 		return err
 	}
 	p.options.Log(nil, LevelErr, []byte("init_worker_by_lua error: "+raised.Message+"\n"+raised.Traceback))

@@ -60,8 +60,12 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 	if c.Init != nil {
 		o.Init = script.Lua(c.Init, "init", "init_by_lua")
 	}
-	if c.InitWorker != nil {
-		o.InitWorker = script.Lua(c.InitWorker, "init_worker", "init_worker_by_lua")
+	if w := c.InitWorker; w != nil {
+		o.InitWorker = script.Lua(w, "init_worker", "init_worker_by_lua")
+		o.InitWorkerMayBreak = c.BrokenScripts == script.AnswerBroken
+		if w.Missing != "" {
+			state.problem("init_worker_by_lua error: " + w.Missing)
+		}
 	}
 	return luavm.NewPool(o)
 }

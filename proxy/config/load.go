@@ -151,7 +151,7 @@ func (c *checker) readScripts() {
 		}
 		source.Path = absolute(c.root, source.File)
 		text, err := readRegular(source.Path)
-		if err != nil && c.Lua.BrokenScripts == script.AnswerBroken && strings.HasPrefix(p.path, "routes") {
+		if err != nil && c.Lua.BrokenScripts == script.AnswerBroken && (strings.HasPrefix(p.path, "routes") || p.path == "lua.init_worker") {
 			source.Missing = fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err))
 			return
 		}

@@ -34,9 +34,17 @@ func (c *compiler) close() {
 	}
 }
 
-// broken reports a script that nginx would start with and then answer 500 or
-// 404 for: the configuration must be taken with it.
-func (m *importer) broken(d *directive, script *lua) {
+// outcome is what comes of a script that cannot run.
+type outcome struct{ missing, broken string }
+
+var (
+	answered = outcome{"requests that come to it are answered 404", "requests that come to it are answered 500"}
+	logged   = outcome{"that is logged at the start", "that is logged at the start"}
+)
+
+// broken reports a script that nginx would start with all the same: the
+// configuration must be taken with it.
+func (m *importer) broken(d *directive, script *lua, then outcome) {
 	text := script.text
 	if script.file != "" {
 		path := d.args[0]
@@ -46,7 +54,7 @@ func (m *importer) broken(d *directive, script *lua) {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			m.out.broken = true
-			m.leave(d, "the file %q cannot be read; requests that come to it are answered 404", d.args[0])
+			m.leave(d, "the file %q cannot be read; %s", d.args[0], then.missing)
 			return
 		}
 		text = string(data)
@@ -58,7 +66,7 @@ func (m *importer) broken(d *directive, script *lua) {
 			message = why.Message
 		}
 		m.out.broken = true
-		m.leave(d, "it does not compile (%s); requests that come to it are answered 500", message)
+		m.leave(d, "it does not compile (%s); %s", message, then.broken)
 	}
 }
 

@@ -192,7 +192,9 @@ func (m *importer) once(d *directive, s *scope) {
 	case "init_by_lua", "init_by_lua_block", "init_by_lua_file":
 		o.init = m.source(d)
 	case "init_worker_by_lua", "init_worker_by_lua_block", "init_worker_by_lua_file":
-		o.initWorker = m.source(d)
+		if o.initWorker = m.source(d); o.initWorker != nil {
+			m.broken(d, o.initWorker, logged)
+		}
 	case "error_log":
 		m.errorLog(d)
 	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone":

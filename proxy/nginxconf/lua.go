@@ -31,7 +31,7 @@ func (m *importer) script(d *directive, stage string) *lua {
 	if script == nil {
 		return nil
 	}
-	m.broken(d, script)
+	m.broken(d, script, answered)
 	if catches.MatchString(script.text) {
 		script.name = fmt.Sprintf("%s_by_lua(%s:%d)", stage, d.file, d.line)
 	}

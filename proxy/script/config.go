@@ -113,7 +113,7 @@ type Settings struct {
 	// BrokenScripts says what becomes of a route's script that does not compile
 	// or whose file cannot be read: refuse (default) the whole configuration,
 	// or answer, as nginx does, each request that comes to it with 500, or 404
-	// where the file is missing.
+	// where the file is missing. An init_worker that cannot run is logged then.
 	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
 	// Timers bounds ngx.timer.
 	Timers Timers `yaml:"timers"`
