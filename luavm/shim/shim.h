@@ -80,6 +80,7 @@ typedef struct pg_state {
   size_t run_limit;          /* by how much one resume may make it grow; 0 */
   size_t run_top;            /* so it must stay below this; 0: no bound */
   int starved;               /* the last run met the limit */
+  int short_of;              /* a hook is to raise "not enough memory" */
 
   /* watchdog.c; the picture is there */
   volatile uint64_t call;    /* odd while inside Lua */
@@ -116,6 +117,9 @@ const pg_socket_api *pg_sockets(void);
 
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);
+
+/* ---- memory.c ---- */
+void *pg_counted(void *state, void *p, size_t old, size_t want);
 
 /* ---- state.c ---- */
 typedef struct pg_job {      /* arguments of a protected call */
@@ -195,6 +199,7 @@ int pg_watch_start(int64_t tick_ns, int64_t grace_ns);
 int pg_watch_add(pg_state *);
 void pg_watch_remove(pg_state *);
 void pg_watch_restart(pg_state *);
+void pg_watch_memory(pg_state *);
 double pg_watch_now(int64_t mono_ns);
 pg_state *pg_inside(void);        /* what this thread runs now, or NULL */
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);

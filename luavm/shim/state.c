@@ -25,25 +25,6 @@ double pg_wall(void) {
 
 void pg_nothing(void) {}
 
-/* ---- memory ---- */
-
-/* LuaJIT's own allocator with a count and a ceiling. */
-static void *counted(void *ud, void *p, size_t old, size_t want) {
-  pg_state *v = ud;
-  void *q;
-  if (want > old && ((v->limit && v->used + (want - old) > v->limit) ||
-                     (v->run_top && v->used + (want - old) > v->run_top))) {
-    v->starved = 1;
-    return NULL;
-  }
-  q = v->alloc(v->alloc_ud, p, old, want);
-  if (q || want == 0) {
-    v->used += want - old;
-    if (v->used > v->peak) v->peak = v->used;
-  }
-  return q;
-}
-
 static int on_panic(lua_State *L) {
   const char *m = lua_tostring(L, -1);
   fprintf(stderr, "BUG: unprotected Lua error: %s\n", m ? m : "(no message)");
@@ -131,7 +112,7 @@ pg_state *pg_open(lua_State *L, size_t limit) {
             (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
   v->limit = limit;
   v->alloc = lua_getallocf(L, &v->alloc_ud);
-  lua_setallocf(L, counted, v);
+  lua_setallocf(L, pg_counted, v);
   return v;
 }
 

@@ -131,6 +131,9 @@ static void relieve(pg_state *v) {
   v->run_top = 0;
   if (limit) v->limit = limit + HEAD_ROOM;   /* __gc functions may allocate */
   if (lua_cpcall(v->L, pg_do_collect, NULL)) lua_settop(v->L, 0);
+  /* what finalizers let go of is garbage of the next collection only */
+  if (v->used > limit / 2 && lua_cpcall(v->L, pg_do_collect, NULL))
+    lua_settop(v->L, 0);
   v->limit = limit;
 }
 

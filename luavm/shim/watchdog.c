@@ -102,8 +102,14 @@ static int can_jump;
 
 pg_state *pg_inside(void) { return inside; }
 
-static void over_budget(lua_State *L, lua_Debug *ar) {
+static void on_count(lua_State *L, lua_Debug *ar) {
   (void)ar;
+  if (inside && inside->short_of) {
+    inside->short_of = 0;                /* pcall may catch it, and free some */
+    if (!inside->hooked) lua_sethook(L, NULL, 0, 0);
+    lua_pushliteral(L, "not enough memory");
+    lua_error(L);
+  }
   if (!inside || !inside->hooked) { lua_sethook(L, NULL, 0, 0); return; }
   luaL_where(L, 0);                      /* in a hook, level 0 is the script */
   lua_pushliteral(L, "execution time limit exceeded");
@@ -148,7 +154,7 @@ static void on_kill(int sig, siginfo_t *info, void *uc) {
   if (v && (v->call & 1) && v->call == v->kill_call) {
     if (v->kill_stage == 1) {
       v->hooked = 1;
-      lua_sethook(v->L, over_budget, LUA_MASKCOUNT, 1);
+      lua_sethook(v->L, on_count, LUA_MASKCOUNT, 1);
       if (v->matching && can_jump) jump_out(v, uc);
     } else if (v->kill_stage == 2) {
       jump_out(v, uc);
@@ -158,9 +164,17 @@ static void on_kill(int sig, siginfo_t *info, void *uc) {
 }
 
 static void unhook(pg_state *v) {
-  if (!v->hooked) return;
-  v->hooked = 0;
+  if (!v->hooked && !v->short_of) return;
+  v->hooked = v->short_of = 0;
   lua_sethook(v->L, NULL, 0, 0);
+}
+
+/* The script in v has come near its limit of memory: see memory.c. */
+void pg_watch_memory(pg_state *v) {
+  if (v != inside || v->short_of || !(v->call & 1)) return;
+  v->starved = 1;
+  v->short_of = 1;
+  lua_sethook(v->L, on_count, LUA_MASKCOUNT, 1);
 }
 
 /* Reporting an error is a call of its own for the watchdog. */

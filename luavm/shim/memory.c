@@ -1,0 +1,62 @@
+//go:build cgo && luajit
+
+/*
+ * The memory of a state: LuaJIT's own allocator with a count and two ceilings.
+ *
+ *   0 ............................ soft ........ hard (lua.memory_limit)
+ *                                    |             |
+ *      every allocation is granted   |  granted,   |  refused: LuaJIT raises
+ *                                    |  and a hook |  "not enough memory"
+ *                                    |  raises it  |  where it stands
+ *                                    |  soon after |
+ *
+ * Why two. An allocator that refuses makes LuaJIT raise the error from where
+ * it asked, which may be the middle of recording or assembling a trace, of a
+ * table's growth on a trace, of a step of its collector. LuaJIT's releases of
+ * 2023 do not survive all of these: heaps were found broken by the collections
+ * that followed. So what comes in small pieces, which is what all of those ask
+ * for, gets its memory, and a count hook of one instruction raises the error
+ * at the script's next instruction, a place where errors are ordinary. Only
+ * what asks for more than the strip between the ceilings at once (a string of
+ * a gigabyte) is refused on the spot; that is asked for by library functions.
+ *
+ * Where compiled loops do not look at hooks (stock LuaJIT) they go on to the
+ * hard ceiling.
+ *
+ * The same pair bounds what one resume may add to the heap (lua.request_memory).
+ */
+#include "shim.h"
+
+enum { STRIP_MAX = 4 << 20 };
+
+static size_t strip(size_t limit) {
+  size_t n = limit / 16;
+  return n < STRIP_MAX ? n : STRIP_MAX;
+}
+
+/* Whether `after` bytes are beyond a ceiling; soft ones are noted only. */
+static int beyond(pg_state *v, size_t after, size_t limit, size_t whole) {
+  if (!limit) return 0;
+  if (after > limit) return 1;
+  if (after > limit - strip(whole)) pg_watch_memory(v);
+  return 0;
+}
+
+void *pg_counted(void *ud, void *p, size_t old, size_t want) {
+  pg_state *v = ud;
+  void *q;
+  if (want > old) {
+    size_t after = v->used + (want - old);
+    if (beyond(v, after, v->limit, v->limit) ||
+        beyond(v, after, v->run_top, v->run_limit)) {
+      v->starved = 1;
+      return NULL;
+    }
+  }
+  q = v->alloc(v->alloc_ud, p, old, want);
+  if (q || want == 0) {
+    v->used += want - old;
+    if (v->used > v->peak) v->peak = v->used;
+  }
+  return q;
+}
