@@ -29,6 +29,7 @@ const (
 	FlagDiscarded  Flags = 1 << 20 // ngx.req.discard_body was called
 
 	FlagUnconditional Flags = 1 << 23 // ngx.resp.bypass_if_checks was called
+	FlagRaw           Flags = 1 << 26 // ngx.req.socket(true): it writes to the connection itself
 )
 
 // Flags is what is set now.

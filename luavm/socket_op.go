@@ -25,6 +25,30 @@ const (
 	OpSockQueue     OpKind = 20
 )
 
+// Ops on the client's own connection, which its host performs: it reads into
+// Room, once, or sends all of Unsent, within Timeout. Result is the count (0:
+// the end) or a SocketOutcome. PG_OP_REQ_*.
+const (
+	OpReqRead    OpKind = 48 // of the request's body
+	OpReqReadRaw OpKind = 49
+	OpReqWrite   OpKind = 50
+)
+
+// SocketAborted is the outcome of a read that the client has ended too early.
+const SocketAborted int32 = sockAborted
+
+// SocketOutcome is a failure as ops of sockets report it.
+func SocketOutcome(err error) int32 { return outcome(err) }
+
+// Room is where an OpReqRead or OpReqReadRaw puts what it read.
+func (op *Op) Room() []byte { return shim.SockAt(op.Number2).Room() }
+
+// Unsent is what an OpReqWrite sends.
+func (op *Op) Unsent() []byte { return shim.SockAt(op.Number2).Unsent() }
+
+// Timeout is how long a script's read or write may wait.
+func (op *Op) Timeout() time.Duration { return op.bounded() }
+
 // performSocket does what a script's socket waits for. Result is a count,
 // -errno or one of the sock outcomes.
 func performSocket(op *Op) {

@@ -228,7 +228,8 @@ enum {                       /* pg_slot.flags written by the request API */
   PG_F_DISCARDED = 1048576,  /* ngx.req.discard_body was called */
   PG_F_REASON = 2097152,     /* ngx.resp.set_status gave a reason */
   PG_F_TYPELESS = 4194304,   /* Content-Type was taken away */
-  PG_F_UNCONDITIONAL = 8388608   /* If-Match and its like do not count */
+  PG_F_UNCONDITIONAL = 8388608,  /* If-Match and its like do not count */
+  PG_F_RAW = 67108864        /* ngx.req.socket(true): the connection is its */
 };
 
 enum { PG_SIDE_REQ = 0, PG_SIDE_RESP = 1 };
@@ -432,6 +433,11 @@ enum {                       /* ops of sockets; op_num2: the pg_sock's address *
   PG_OP_SOCK_READ = 18,      /* into buf from fill to cap; res: bytes, 0: end */
   PG_OP_SOCK_WRITE = 19,     /* out from out_pos to out_len, all of it */
   PG_OP_SOCK_QUEUE = 20      /* a turn in a pool, op_num: s; res: PG_RES_* */
+};
+
+enum {                       /* the same, by the host: the client's connection */
+  PG_OP_REQ_READ = 48,       /* of the request's body */
+  PG_OP_REQ_READ_RAW = 49, PG_OP_REQ_WRITE = 50
 };
 
 enum {                       /* pg_sock.flags */

@@ -99,7 +99,9 @@ static void drop(pg_sock *s) {
    use. with_go: Go has the op, and with it the socket's memory. */
 void pg_sock_orphan(const pg_thread *t, int with_go) {
   pg_sock *s = (pg_sock *)(uintptr_t)t->op_num2;
-  if (t->op < PG_OP_SOCK_CONNECT || t->op > PG_OP_SOCK_QUEUE) return;
+  if ((t->op < PG_OP_SOCK_CONNECT || t->op > PG_OP_SOCK_QUEUE) &&
+      (t->op < PG_OP_REQ_READ || t->op > PG_OP_REQ_WRITE))
+    return;
   if (!with_go) s->ops--;
   pg_socket_shut((pg_socket *)s);
 }

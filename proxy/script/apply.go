@@ -118,6 +118,10 @@ func began(ex *exchange.Exchange) bool {
 	return ex.Place.HeadDone || len(ex.Out) > 0 || ex.Lua.Flags()&luavm.FlagCommitted != 0
 }
 
+// hasRaw tells whether the script speaks on the connection itself: what it sent
+// is all that the client gets.
+func hasRaw(ex *exchange.Exchange) bool { return ex.Lua.Flags()&luavm.FlagRaw != 0 }
+
 // respond ends the request stages with the script's own answer.
 func respond(ex *exchange.Exchange) exchange.Verdict {
 	ex.Scripted = true

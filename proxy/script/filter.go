@@ -307,6 +307,9 @@ func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.
 	if restart {
 		return exchange.Restart
 	}
+	if hasRaw(ex) && stage < exchange.Header {
+		return exchange.Hangup
+	}
 	switch stage {
 	case exchange.Header:
 		return exitHeader(ex, out)
@@ -405,5 +408,8 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 	}
 	ex.LuaRuns[stage].Reset()
 	drop(ex)
+	if hasRaw(ex) {
+		return exchange.Hangup
+	}
 	return fail(ex, 500)
 }

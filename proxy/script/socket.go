@@ -74,8 +74,8 @@ func (s *Socket) Check(path string) (problems []unit.Problem) {
 	if n := s.PoolSize; n != nil && (*n < 1 || *n > 1<<20) {
 		report("pool_size", fmt.Sprintf("%d connections cannot be kept", *n), "write 1 to 1048576")
 	}
-	if n := s.BufferSize; n != nil && (*n < 64 || *n > unit.MiB) {
-		report("buffer_size", fmt.Sprintf("size %q is no size of a buffer", *n), "write 64 bytes to 1MiB")
+	if n := s.BufferSize; n != nil && (*n < 1 || *n > unit.MiB) {
+		report("buffer_size", fmt.Sprintf("size %q is no size of a buffer", *n), "write 1 byte to 1MiB")
 	}
 	if _, err := servers(s.Resolver); err != nil {
 		report("resolver", err.Error(), "write system, none, or addresses such as 10.0.0.2 or 10.0.0.2:53")

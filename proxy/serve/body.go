@@ -183,10 +183,19 @@ func (c *conn) sayContinue() error {
 	if !c.body.expect {
 		return nil
 	}
-	c.body.expect = false
 	if c.r < c.w {
+		c.body.expect = false
 		return nil
 	}
+	return c.askForBody()
+}
+
+// askForBody sends the 100 (Continue) that the client waits for.
+func (c *conn) askForBody() error {
+	if !c.body.expect {
+		return nil
+	}
+	c.body.expect = false
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if c.began {

@@ -26,6 +26,23 @@ local REQ, DATA_IN = C.PG_SIDE_REQ, C.PG_IN_DATA
 
 local out = ffi.new("pg_str")
 
+-- Who reads the body of a slot's exchange just now: a thread in read_body, or
+-- a socket with bytes left to read.
+local readers = {}
+
+function P.body_reader(s, u)
+  readers[s.id] = {gen = s.gen, socket = u}
+end
+
+function P.reads_body(s)
+  local r = readers[s.id]
+  if not r or r.gen ~= s.gen then
+    return false
+  end
+  local u = r.socket
+  return not u or P.socket.unfinished(u)
+end
+
 local function no_arguments(n)
   if n ~= 0 then
     error("expecting 0 arguments but seen " .. n, 3)
@@ -39,8 +56,10 @@ function req.read_body(...)
     return
   end
   local t = vm.thread
+  P.body_reader(s, nil)
   P.wait(C.PG_OP_READ_BODY)
   s = vm.slot
+  readers[s.id] = nil
   if t.res >= 300 then
     -- too large, too slow: the answer is the driver's, not the script's
     return P.leave(s, t.res)

@@ -30,7 +30,8 @@ local COMMITTED, BODY_SEEN, HEADER_ONLY, BUFFERING, EOF = C.PG_F_COMMITTED,
   C.PG_F_BODY_SEEN, C.PG_F_HEADER_ONLY, C.PG_F_BUFFERING, C.PG_F_EOF
 local UNBUFFERED = C.PG_F_UNBUFFERED
 local SENT = bor(COMMITTED, C.PG_F_HEADERS_SENT)
-local SPECIAL = bor(EOF, HEADER_ONLY)
+local RAW = C.PG_F_RAW
+local SPECIAL = bor(EOF, HEADER_ONLY, RAW)
 local RESP, CONTENT_LENGTH = C.PG_SIDE_RESP, "content-length"
 local FILTER_ERROR = "nginx output filter error"
 
@@ -194,6 +195,9 @@ local function written(s, before, ...)
 end
 
 local function refused(flags)
+  if band(flags, RAW) ~= 0 then
+    return nil, "raw request socket acquired"
+  end
   if band(flags, HEADER_ONLY) ~= 0 then
     return nil, "header only"
   end
@@ -281,8 +285,8 @@ function ngx.eof(...)
     error("no argument is expected", 2)
   end
   local s = P.slot_of_request()
-  if band(s.flags, EOF) ~= 0 then
-    return nil, "seen eof"
+  if band(s.flags, bor(EOF, RAW)) ~= 0 then
+    return refused(band(s.flags, bor(EOF, RAW)))
   end
   P.within(s, HANDLER, 2)
   commit(s, false)
@@ -292,6 +296,9 @@ end
 
 function ngx.send_headers()
   local s = slot_within(HANDLER)
+  if band(s.flags, RAW) ~= 0 then
+    return refused(RAW)
+  end
   if band(s.flags, SENT) ~= 0 then
     return 1
   end

@@ -291,4 +291,11 @@ local function receiveuntil(...)
   end
 end
 
+-- Whether more can come from u.
+function K.unfinished(u)
+  local s = u.s
+  return s ~= nil and band(s.flags, OPEN) ~= 0
+    and band(s.flags, bor(SHUT, EOF)) == 0
+end
+
 K.receive, K.receiveany, K.receiveuntil = receive, receiveany, receiveuntil
