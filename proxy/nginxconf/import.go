@@ -48,7 +48,11 @@ func Import(path, prefix string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	m := &importer{out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB", bodyBytes: "1MiB"}, names: make(map[string]bool)}
+	conf, err := filepath.Rel(prefix, root)
+	if err != nil {
+		conf = root
+	}
+	m := &importer{conf: conf, out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB", bodyBytes: "1MiB"}, names: make(map[string]bool)}
 	defer m.compiler.close()
 	m.main(list)
 	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
@@ -63,7 +67,8 @@ type importer struct {
 	names    map[string]bool   // of routes
 	named    map[string]string // routes of named locations
 	sets     map[string][]string
-	servers  int // that are served
+	servers  int    // that are served
+	conf     string // folder of the main file, from prefix: certificates' paths start there
 	compiler compiler
 }
 

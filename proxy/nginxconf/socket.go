@@ -2,6 +2,7 @@ package nginxconf
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -122,7 +123,11 @@ func (m *importer) sslValue(d *directive, key string) string {
 		}
 		return m.known(d, strings.Split(d.arg(0), ":"), script.KnownCipher)
 	}
-	return escape(d.arg(0))
+	path := d.arg(0)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(m.conf, path)
+	}
+	return escape(path)
 }
 
 // known are the names that perigee knows too; the others are left out.
