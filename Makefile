@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e k6 image clean
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags
 
 e2e: deps-test ## run the tests that start the real binary
 	$(GO) test $(TAGS) -count=1 -v ./cmd/...
+
+soak: deps-test ## run all of the Lua runtime at once for T=30m (RACE=1: under the race detector)
+	SOAK=$(or $(T),30m) SOAK_RACE=$(RACE) $(GO) test $(TAGS) -run TestSoak -v -timeout 0 ./cmd/perigee
 
 k6: build ## load bin/perigee with SCENARIO=smoke or steady
 	@.ci/k6.sh $(or $(SCENARIO),smoke)
