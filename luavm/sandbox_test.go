@@ -62,6 +62,12 @@ var escapes = []struct{ name, text string }{
 	{"write to string by rawset", `rawset(string, "rep", print) return true`},
 	{"write to a module", `require("cjson").encode = print return true`},
 	{"write to math", `math.random = function() return 4 end return true`},
+	{"inside of a socket", `local s = ngx.socket.tcp() for k, v in pairs(s) do return v end return s.s or s[1] or rawget(s, "s")`},
+	{"inside of a datagram socket", `local s = ngx.socket.udp() return next(s) or s.s or s[1]`},
+	{"metatable of a socket", `return getmetatable(ngx.socket.tcp())`},
+	{"method of a socket on a table", `return ngx.socket.tcp().receive({s = {}}, 1)`},
+	{"write to a socket", `local s = ngx.socket.tcp() s.receive = print return true`},
+	{"inside of a semaphore", `local s = require "ngx.semaphore".new() return s.sem or next(s)`},
 	{"clear a dictionary", `require "table.clear"(ngx.shared.d) return ngx.shared.d.get == nil`},
 	{"sort ngx.shared", `table.sort(ngx.shared.d) return true`},
 	{"insert into table", `table.insert(string, 1) return string[1]`},
@@ -104,7 +110,10 @@ assert(("x"):rep(3) == "xxx" and string.rep("y", 2) == "yy" and math.random() < 
 assert(require "cjson".encode({1}) == "[1]" and ngx.re.match("ab", "b")[0] == "b")
 assert(ngx.get_phase() == "content" and ngx.req.get_method)
 ngx.ctx.x = 1 assert(ngx.ctx.x == 1) ngx.status = 201 assert(ngx.status == 201)
-ngx.sleep(0.001)`)
+ngx.sleep(0.001)
+local sock = ngx.socket.tcp() sock:settimeout(100)
+local ok, err = sock:connect("127.0.0.1", 1) assert(not ok and err == "connection refused", err)
+local sem = require "ngx.semaphore".new(1) assert(sem:wait(0) and sem:count() == 0) sem:post(1) assert(sem:count() == 1)`)
 	p, scripts := strictPool(t, texts...)
 	for i, sc := range scripts {
 		name := "the API still works"

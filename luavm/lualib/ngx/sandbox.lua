@@ -168,6 +168,64 @@ local function table_view(seen)
   return frozen(t, seen)
 end
 
+-- Objects of the API that hold pointers (sockets, semaphores, TLS sessions)
+-- are shells here: what is inside is known to this file alone.
+local inside = setmetatable({}, {__mode = "k"})
+local forwards = {}
+local shell_mt = {__metatable = false, __newindex = refuse}
+local enclose
+
+local function forward(name)
+  return function(shell, ...)
+    local object = inside[shell]
+    if not object then
+      error("calling '" .. name .. "' on bad self", 2)
+    end
+    local first = ...
+    if inside[first] then                -- a session that is shown again
+      return enclose(object[name](object, inside[first], select(2, ...)))
+    end
+    return enclose(object[name](object, ...))
+  end
+end
+
+function shell_mt.__index(shell, name)
+  if type(inside[shell][name]) ~= "function" then
+    return nil
+  end
+  local f = forwards[name]
+  if not f then
+    f = forward(name)
+    forwards[name] = f
+  end
+  return f
+end
+
+-- The results of a call, the first in a shell when it is an object.
+function enclose(first, ...)
+  local kind = type(first)
+  if kind ~= "cdata" and not (kind == "table" and getmetatable(first)) then
+    return first, ...
+  end
+  local shell = setmetatable({}, shell_mt)
+  inside[shell] = first
+  return shell, ...
+end
+
+local function enclosing(make)
+  return function(...)
+    return enclose(make(...))
+  end
+end
+
+local function each_enclosing(t)
+  local copy = {}
+  for k, v in pairs(t) do
+    copy[k] = type(v) == "function" and enclosing(v) or v
+  end
+  return copy
+end
+
 local function ngx_view(seen)
   local copy = {}
   for k, v in pairs(ngx) do
@@ -175,6 +233,10 @@ local function ngx_view(seen)
       copy[k] = protect(v, seen)
     end
   end
+  copy.socket = frozen(each_enclosing(ngx.socket), seen)
+  local req = without(ngx.req)
+  req.socket = enclosing(req.socket)
+  copy.req = frozen(req, seen)
   local view = setmetatable({}, {
     __index = function(_, key)
       local v = copy[key]
@@ -217,6 +279,9 @@ local function build()
   for name in next, safe do
     local module = package.loaded[name] or package.preload[name]
       and require(name)
+    if name == "ngx.semaphore" and module then
+      module = each_enclosing(module)
+    end
     loaded[name] = module and protect(module, seen)
   end
   loaded.ngx = S.ngx
