@@ -57,6 +57,7 @@
 //	proxy/upstream   endpoints, their connections, round robin
 //	proxy/observe    record, metrics, access log, process log
 //	proxy/admin      the admin listener
+//	proxy/luatest    Lua specs against gateways in memory: perigee test
 //	proxy/wire       HTTP/1.1 framing, strict, for both directions
 //	proxy/disk       files below a directory, and never outside
 //	proxy/unit       scalar types of the configuration

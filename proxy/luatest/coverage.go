@@ -51,7 +51,7 @@ type StageCoverage struct {
 }
 
 // stages in the order in which they run.
-var stages = []string{"rewrite", "access", "content", "balancer", "header_filter", "body_filter", "log"}
+var stages = []string{"ssl_certificate", "set", "rewrite", "access", "content", "balancer", "header_filter", "body_filter", "log"}
 
 func (c *coverage) sum() (sum Coverage) {
 	count := map[string]*StageCoverage{}

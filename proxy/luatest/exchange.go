@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"perigee/luavm"
 )
@@ -57,6 +58,8 @@ type madeUp struct {
 	command *table
 	in      luavm.Input
 	output  strings.Builder
+	giveUp  func()
+	refused atomic.Uint32 // an op that cannot be performed here
 }
 
 func (e *madeUp) fill() error {
@@ -123,8 +126,12 @@ func (e *madeUp) run(phase luavm.Phase) (any, error) {
 	out := e.slot.Start(vm.exchange, phase, &e.in)
 	chunk := e.in.Data
 	e.in.Data = nil
+	e.giveUp = cancel
 	d := driven{perform: e.perform, resuming: e.resuming, in: &e.in}
 	out, err := vm.drive(ctx, e.slot, out, d)
+	if kind := e.refused.Load(); kind != 0 {
+		return nil, fmt.Errorf("the function waits for something that only a gateway has (op %d, such as a subrequest): stub it, or use perigee.gateway", kind)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +161,15 @@ func (e *madeUp) takeOutput() {
 func (e *madeUp) perform(op *luavm.Op) {
 	switch op.Kind {
 	case luavm.OpReadBody, luavm.OpDiscardBody, luavm.OpFlush, luavm.OpEOF, luavm.OpSendHeaders:
-	default:
-		e.host.vm.perform(op)
+		return
 	}
+	defer func() {
+		if recover() != nil { // luavm knows no such op
+			e.refused.Store(uint32(op.Kind))
+			e.giveUp()
+		}
+	}()
+	e.host.vm.perform(op)
 }
 
 func (e *madeUp) resuming(op *luavm.Op) {

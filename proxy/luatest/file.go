@@ -35,14 +35,11 @@ type test struct {
 func (s *suite) runFile(path string) {
 	f := &file{path: path}
 	code, err := os.ReadFile(path)
-	if err == nil {
-		f.code = string(code)
-		f.host, err = newHost(s, path)
-	}
 	if err != nil {
 		s.add(Result{File: path, Status: Errored, Message: err.Error()})
 		return
 	}
+	f.code, f.host = string(code), newHost(s, path)
 	defer f.host.close()
 	options, err := f.host.vmOptions()
 	if err == nil {

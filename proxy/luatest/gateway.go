@@ -122,8 +122,8 @@ func (h *host) readConfig(command *table) (file *config.File, name string, err e
 	}
 	path := command.text("file")
 	switch {
-	case path == "" && h.config != nil:
-		return h.config, h.config.Name(), nil
+	case path == "" && h.suite.config != nil:
+		return h.suite.config, h.suite.config.Name(), nil
 	case path == "":
 		return nil, "", fmt.Errorf("perigee.gateway needs a configuration: give it config = TEXT or file = PATH, or the command -c FILE")
 	case !filepath.IsAbs(path):

@@ -10,17 +10,15 @@ import (
 	"time"
 
 	"perigee/luavm"
-	"perigee/proxy/config"
 )
 
 // host is what the specs of one file are given: gateways, connections, a clock.
 type host struct {
-	suite  *suite
-	spec   string // path of the spec file
-	vm     *specVM
-	clock  *clock
-	pairs  pairs
-	config *config.File // of Options.Config; nil: none
+	suite *suite
+	spec  string // path of the spec file
+	vm    *specVM
+	clock *clock
+	pairs pairs
 
 	mu       sync.Mutex
 	gateways map[int]*gateway
@@ -31,16 +29,8 @@ type host struct {
 	problems []string     // what went wrong beside the test: in its stubs
 }
 
-func newHost(s *suite, spec string) (*host, error) {
-	h := &host{suite: s, spec: spec, gateways: map[int]*gateway{}, spoken: map[int]*spoken{}}
-	if s.Config != "" {
-		var err error
-		if h.config, err = config.Load(s.Config); err != nil {
-			return nil, err
-		}
-	}
-	h.clock = newClock()
-	return h, nil
+func newHost(s *suite, spec string) *host {
+	return &host{suite: s, spec: spec, clock: newClock(), gateways: map[int]*gateway{}, spoken: map[int]*spoken{}}
 }
 
 // close ends what the file has left open.
@@ -68,14 +58,14 @@ func (h *host) vmOptions() (vmOptions, error) {
 	o.LogLevel = luavm.LevelInfo
 	o.Log = h.logLine
 	o.Path = luaPath(h.spec, "")
-	if h.config == nil {
+	if h.suite.config == nil {
 		o.Prefix = filepath.Dir(h.spec) + "/"
 		return o, nil
 	}
-	o.Prefix = filepath.Clean(h.config.Root()) + "/"
-	o.Path, o.CPath = luaPath(h.spec, h.config.Lua.Path), h.config.Lua.CPath
+	o.Prefix = filepath.Clean(h.suite.config.Root()) + "/"
+	o.Path, o.CPath = luaPath(h.spec, h.suite.config.Lua.Path), h.suite.config.Lua.CPath
 	dicts := luavm.NewDicts()
-	for name, size := range h.config.Lua.SharedDicts {
+	for name, size := range h.suite.config.Lua.SharedDicts {
 		d, err := dicts.Declare(name, int64(size))
 		if err != nil {
 			return o, err

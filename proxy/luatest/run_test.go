@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestPlain(t *testing.T) {
 		"--- PASS: d passes (TIME)\n",
 		"--- FAIL: d fails\n    SPEC:4: Expected objects to be equal.\n    Passed in:\n    (number) 2\n    Expected:\n    (number) 1\n",
 		"    SPEC:5: no\n    stack traceback:\n    \t[C]: in function 'error'\n    \tSPEC:5: in function <SPEC:5>\n",
-		"    logged:\n      [error] a_spec.lua:5: seen\n",
+		"    logged:\n      [error] [lua] a_spec.lua:5: seen\n",
 		"--- PENDING: d waits: pending\n",
 		"FAIL  SPEC  4 tests  TIME\n",
 		"1 passed, 1 failed, 1 errors, 1 pending in TIME\n",
@@ -243,5 +244,68 @@ func TestFind(t *testing.T) {
 	files, err := find([]string{"testdata/words_spec.lua", "testdata"})
 	if err != nil || len(files) != 7 || files[0] != "testdata/words_spec.lua" {
 		t.Errorf("%q, %v", files, err)
+	}
+}
+
+// TestConfig: -c gives specs a configuration to serve, modules and dictionaries.
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"perigee.yaml": `
+listeners: [{address: ":8080"}]
+lua: {path: "scripts/?.lua;;", shared_dicts: {seen: 64KiB}}
+routes:
+  - name: a
+    lua: {content: "ngx.say(require('greeting').text, ngx.shared.seen:incr('n', 1, 0))"}
+`,
+		"scripts/greeting.lua": `return {text = "hi "}`,
+		"specs/a_spec.lua": `
+it("is served", function()
+	local gw = perigee.gateway()
+	assert.matches("^hi 1", gw:get("/").body)
+	assert.matches("^hi 2", gw:get("/").body)
+end)
+it("gives the spec what scripts have", function()
+	assert.are.equal("hi ", require("greeting").text)
+	assert.are.equal(5, (ngx.shared.seen:incr("n", 5, 0)))
+	assert.matches("/$", ngx.config.prefix())
+end)`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, out := run(t, Options{Paths: []string{dir}, Config: filepath.Join(dir, "perigee.yaml")})
+	if !s.OK() || len(s.Results) != 2 {
+		t.Errorf("%s", out)
+	}
+	if _, err := Run(Options{Paths: []string{dir}, Config: filepath.Join(dir, "missing.yaml")}); err == nil {
+		t.Error("a missing configuration is no error")
+	}
+}
+
+// TestLeavesNothing: whatever specs open is gone with them.
+func TestLeavesNothing(t *testing.T) {
+	again := func() int {
+		run(t, Options{Paths: []string{"testdata/gateway_spec.lua", "testdata/socket_spec.lua", "testdata/time_spec.lua"}})
+		n := 0
+		for range 100 { // what ends beside gets a moment
+			if n = runtime.NumGoroutine(); n < 10 {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		return n
+	}
+	first := again()
+	for range 3 {
+		again()
+	}
+	if last := again(); last > first+2 {
+		t.Errorf("%d goroutines after the first run, %d after the last", first, last)
 	}
 }

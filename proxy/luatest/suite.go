@@ -3,11 +3,14 @@ package luatest
 import (
 	"io"
 	"time"
+
+	"perigee/proxy/config"
 )
 
 // suite is one run of everything.
 type suite struct {
 	*Options
+	config   *config.File // of Options.Config; nil: none
 	summary  Summary
 	coverage coverage
 	reporter reporter
@@ -32,6 +35,11 @@ func Run(options Options) (*Summary, error) {
 		return nil, err
 	}
 	s := &suite{Options: &options, coverage: newCoverage()}
+	if options.Config != "" {
+		if s.config, err = config.Load(options.Config); err != nil {
+			return nil, err
+		}
+	}
 	s.reporter = &plain{out: options.Out, verbose: options.Verbose}
 	if options.TAP {
 		s.reporter = &tap{out: options.Out}

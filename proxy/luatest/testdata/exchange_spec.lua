@@ -70,6 +70,17 @@ describe("a function that fails", function()
     end, "no")
   end)
 
+  it("may use threads, and what they wait for", function()
+    local seen = perigee.exchange({phase = "content"}, function()
+      local t = ngx.thread.spawn(function()
+        ngx.sleep(1)
+        return "slept"
+      end)
+      ngx.say(select(2, ngx.thread.wait(t)))
+    end)
+    assert.are.equal("slept\n", seen.body)
+  end)
+
   it("may be stubbed where it calls out", function()
     stub(ngx.req, "get_headers").returns({["x-api-key"] = "demo-key"})
     local set = spy.on(ngx.req, "set_header")
