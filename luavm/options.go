@@ -98,6 +98,7 @@ type Options struct {
 
 	Init       Source // runs once in each VM, before any script; Text empty: none
 	InitWorker Source // then, once the VM has its worker id
+	ExitWorker Source // before a VM that ran InitWorker is closed
 	// InitWorkerMayBreak logs an InitWorker that does not compile, instead of
 	// not starting.
 	InitWorkerMayBreak bool

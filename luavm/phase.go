@@ -20,6 +20,7 @@ const (
 	PhaseSSLCert
 	PhaseSSLClientHello
 	PhaseServerRewrite
+	PhaseExitWorker
 	phaseCount
 )
 
@@ -27,6 +28,7 @@ var phaseNames = [phaseCount]string{
 	"init", "init_worker", "set", "rewrite", "access", "content", "balancer",
 	"header_filter", "body_filter", "log", "timer",
 	"ssl_cert", "ssl_client_hello", "server_rewrite",
+	"exit_worker",
 }
 
 // String is the phase's name in Lua.

@@ -93,6 +93,9 @@ func (p *Pool) Add(src Source) (*Script, error) {
 // nothing behind. One that init_worker raises is logged and no reason not to
 // start, as in nginx.
 func (p *Pool) Start() error {
+	if err := p.checkExit(); err != nil {
+		return err
+	}
 	p.checker.Close()
 	p.checker = nil
 	p.timer = &Script{pool: p, source: Source{Name: "ngx.timer"}, index: len(p.scripts)}
@@ -311,6 +314,7 @@ func (p *Pool) dispose(vm *VM) {
 	delete(p.alive, vm)
 	p.gone.add(vm)
 	p.mu.Unlock()
+	vm.leave()
 	vm.close()
 }
 

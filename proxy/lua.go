@@ -60,6 +60,9 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 	if c.Init != nil {
 		o.Init = script.Lua(c.Init, "init", "init_by_lua")
 	}
+	if c.ExitWorker != nil {
+		o.ExitWorker = script.Lua(c.ExitWorker, "exit_worker", "exit_worker_by_lua")
+	}
 	if w := c.InitWorker; w != nil {
 		o.InitWorker = script.Lua(w, "init_worker", "init_worker_by_lua")
 		o.InitWorkerMayBreak = c.BrokenScripts == script.AnswerBroken

@@ -21,7 +21,7 @@ static const int contexts[] = {
     [PG_PHASE_BODY_FILTER] = 0x40,  [PG_PHASE_TIMER] = 0x80,
     [PG_PHASE_INIT_WORKER] = 0x100, [PG_PHASE_BALANCER] = 0x200,
     [PG_PHASE_SSL_CERT] = 0x400,    [PG_PHASE_SSL_CLIENT_HELLO] = 0x4000,
-    [PG_PHASE_SERVER_REWRITE] = 0x8000};
+    [PG_PHASE_SERVER_REWRITE] = 0x8000, [PG_PHASE_EXIT_WORKER] = 0x2000};
 
 int ngx_http_lua_ffi_get_phase(ngx_http_request_t *r, char **err) {
   if (r && r->phase < sizeof contexts / sizeof *contexts &&
@@ -43,7 +43,7 @@ int ngx_http_lua_ffi_get_ctx_ref(ngx_http_request_t *r, int *in_ssl_phase,
 
 static int without_request(const pg_slot *r) {
   return !r || r->phase == PG_PHASE_INIT || r->phase == PG_PHASE_TIMER ||
-         r->phase == PG_PHASE_INIT_WORKER;
+         r->phase == PG_PHASE_INIT_WORKER || r->phase == PG_PHASE_EXIT_WORKER;
 }
 
 int ngx_http_lua_ffi_get_resp_status(ngx_http_request_t *r) {

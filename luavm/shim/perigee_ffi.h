@@ -51,7 +51,7 @@ enum {                       /* stages, as ngx.get_phase() names them */
   PG_PHASE_BALANCER = 6, PG_PHASE_HEADER_FILTER = 7,
   PG_PHASE_BODY_FILTER = 8, PG_PHASE_LOG = 9, PG_PHASE_TIMER = 10,
   PG_PHASE_SSL_CERT = 11, PG_PHASE_SSL_CLIENT_HELLO = 12,
-  PG_PHASE_SERVER_REWRITE = 13
+  PG_PHASE_SERVER_REWRITE = 13, PG_PHASE_EXIT_WORKER = 14
 };
 
 enum {                       /* ops: what a script can wait for */

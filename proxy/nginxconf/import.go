@@ -200,6 +200,8 @@ func (m *importer) once(d *directive, s *scope) {
 		if o.initWorker = m.source(d); o.initWorker != nil {
 			m.broken(d, o.initWorker, logged)
 		}
+	case "exit_worker_by_lua", "exit_worker_by_lua_block", "exit_worker_by_lua_file":
+		o.exitWorker = m.source(d)
 	case "error_log":
 		m.errorLog(d)
 	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone":

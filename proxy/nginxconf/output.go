@@ -28,6 +28,7 @@ type output struct {
 	fresh                     bool // lua_code_cache off
 	sockets                   sockets
 	init, initWorker          *lua
+	exitWorker                *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
 	listeners                 []string
 	upstreams                 []upstream
@@ -279,6 +280,7 @@ func (o *output) lua() *yaml.Node {
 	}
 	l.script("init", o.init)
 	l.script("init_worker", o.initWorker)
+	l.script("exit_worker", o.exitWorker)
 	return l.node
 }
 

@@ -153,6 +153,10 @@ type Settings struct {
 	// InitWorker runs once in every VM after init and may start timers. nginx:
 	// init_worker_by_lua.
 	InitWorker *Source `yaml:"init_worker,omitempty"`
+	// ExitWorker runs once in every VM when its time is over: at the process's
+	// end, and when a reload has replaced it and its last exchange has ended.
+	// nginx: exit_worker_by_lua.
+	ExitWorker *Source `yaml:"exit_worker,omitempty"`
 }
 
 // Timers is how many timers of ngx.timer each VM may have.
@@ -236,8 +240,11 @@ func (s *Settings) Sources() iter.Seq2[string, *Source] {
 		if s.Init != nil && !yield("init", s.Init) {
 			return
 		}
-		if s.InitWorker != nil {
-			yield("init_worker", s.InitWorker)
+		if s.InitWorker != nil && !yield("init_worker", s.InitWorker) {
+			return
+		}
+		if s.ExitWorker != nil {
+			yield("exit_worker", s.ExitWorker)
 		}
 	}
 }

@@ -55,6 +55,7 @@ local phases = {
   [C.PG_PHASE_TIMER] = "timer", [C.PG_PHASE_SSL_CERT] = "ssl_cert",
   [C.PG_PHASE_SSL_CLIENT_HELLO] = "ssl_client_hello",
   [C.PG_PHASE_SERVER_REWRITE] = "server_rewrite",
+  [C.PG_PHASE_EXIT_WORKER] = "exit_worker",
 }
 
 function ngx.get_phase()
@@ -141,12 +142,14 @@ end
 -- Handlers of all exchanges share one global table, as in OpenResty, which
 -- warns of each new variable made after init: it is a race between requests.
 local WARN = 5
-local INIT_WORKER = C.PG_PHASE_INIT_WORKER
+local INIT_WORKER, EXIT_WORKER = C.PG_PHASE_INIT_WORKER, C.PG_PHASE_EXIT_WORKER
 
 local function written(t, key, value)
   rawset(t, key, value)
   local phase = vm.slot.phase
-  if phase == INIT or phase == INIT_WORKER or vm.log_level < WARN then
+  if phase == INIT or phase == INIT_WORKER or phase == EXIT_WORKER
+    or vm.log_level < WARN
+  then
     return
   end
   log_line(WARN, "writing a global Lua variable ('", tostring(key),

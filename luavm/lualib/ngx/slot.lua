@@ -47,6 +47,7 @@ local names = {
   [C.PG_PHASE_SSL_CERT] = "ssl_certificate_by_lua*",
   [C.PG_PHASE_SSL_CLIENT_HELLO] = "ssl_client_hello_by_lua*",
   [C.PG_PHASE_SERVER_REWRITE] = "server_rewrite_by_lua*",
+  [C.PG_PHASE_EXIT_WORKER] = "exit_worker_by_lua*",
 }
 
 P.REWRITE_PHASE = mask(C.PG_PHASE_REWRITE, C.PG_PHASE_SERVER_REWRITE)
@@ -60,8 +61,8 @@ P.WAITING_PHASES = mask(C.PG_PHASE_SERVER_REWRITE, C.PG_PHASE_REWRITE,
   C.PG_PHASE_SSL_CLIENT_HELLO)
 
 local NO_REQUEST = mask(C.PG_PHASE_INIT)
-local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_TIMER,
-  C.PG_PHASE_SSL_CERT, C.PG_PHASE_SSL_CLIENT_HELLO)
+local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_EXIT_WORKER,
+  C.PG_PHASE_TIMER, C.PG_PHASE_SSL_CERT, C.PG_PHASE_SSL_CLIENT_HELLO)
 local WITHOUT = bor(NO_REQUEST, FAKE_REQUEST)
 
 -- The slot of the request, or an error in the name of the API function that
