@@ -54,25 +54,45 @@ func Explain(file *config.File, q Question) (string, error) {
 		return "", err
 	}
 	defer exchange.Release(ex)
-	rules := make([]route.Rule, 0, len(file.Routes))
-	for i := range file.Routes {
-		rules = append(rules, rule(&file.Routes[i]))
-	}
-	result, steps := route.NewTable(rules).Explain(asked{ex}, route.Outside)
+	found := newTables(file)
+	ex.Conn.Listener = file.Listeners[0].Address
+	result, steps := found.serve.Explain(asked{ex}, route.Outside)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (host %s, path %s)\n", q.Method, q.URL, ex.Host, ex.Path)
+	explainBefore(&b, file, found, ex)
 	for _, s := range steps {
 		explainStep(&b, s)
 	}
 	switch result.Outcome {
 	case route.Found:
-		explainRoute(&b, file, &file.Routes[result.Rule])
+		explainRoute(&b, file, &file.Routes[found.serving[result.Rule]])
 	case route.WrongMethod:
 		b.WriteString("answer: 405, only another method finds a route\n")
 	default:
 		b.WriteString("answer: 404, no route\n")
 	}
 	return b.String(), nil
+}
+
+// explainBefore writes whose steps come before the route is looked for.
+func explainBefore(b *strings.Builder, file *config.File, found tables, ex *exchange.Exchange) {
+	if found.before == nil {
+		return
+	}
+	if result := found.before.Match(asked{ex}, route.Inside, nil); result.Outcome == route.Found {
+		r := &file.Routes[found.early[result.Rule]]
+		fmt.Fprintf(b, "before: %s, which may answer or change the request\n", r.Name)
+		explainRewrite(b, r)
+	}
+}
+
+func explainRewrite(b *strings.Builder, r *config.Route) {
+	if r.Transform != nil {
+		b.WriteString("  rewrite: transform\n")
+	}
+	if n := len(r.Rewrite); n > 0 {
+		fmt.Fprintf(b, "  rewrite: %d steps, which may answer or change the request\n", n)
+	}
 }
 
 // explainStep writes one candidate: whether it serves, where it was found, why.
@@ -129,9 +149,7 @@ func (q Question) exchange() (*exchange.Exchange, error) {
 
 func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	fmt.Fprintf(b, "route: %s\n", r.Name)
-	if r.Transform != nil {
-		b.WriteString("  rewrite: transform\n")
-	}
+	explainRewrite(b, r)
 	if r.Lua != nil {
 		for key, s := range r.Lua.Sources() {
 			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))

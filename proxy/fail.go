@@ -97,7 +97,10 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 	}
 	ex.Stale = true
 	ex.Tried.Reset()
-	ex.Place.Step = stepMatch
+	ex.Place.Step = stepBefore
+	if ex.Jump != "" {
+		ex.Place.Step = stepMatch
+	}
 	return true
 }
 
@@ -123,7 +126,7 @@ func (g *Gateway) hangup(ex *exchange.Exchange) bool {
 // 9110 §15.5.6).
 func (g *Gateway) failMethod(ex *exchange.Exchange) bool {
 	more := g.fail(ex, 405, "method")
-	allowed := ex.Snapshot.(*Snapshot).table.Allowed(asked{ex}, route.Outside)
+	allowed := ex.Snapshot.(*Snapshot).tables.serve.Allowed(asked{ex}, route.Outside)
 	ex.Resp.Set("Allow", strings.Join(allowed, ", "))
 	return more
 }

@@ -5,6 +5,7 @@ import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/respond"
+	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
 	"perigee/proxy/static"
 	"perigee/proxy/transform"
@@ -20,6 +21,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		lua     *script.Filter
 		respond *respond.Filter
 		files   *static.Filter
+		steps   *rewrite.Filter
 		err     error
 	)
 	if c.Transform != nil {
@@ -36,6 +38,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 			return err
 		}
 	}
+	steps = newRewrite(c, lua)
 	for _, f := range []struct {
 		stage  exchange.Stage
 		filter exchange.Filter
@@ -43,6 +46,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}{
 		{exchange.ServerRewrite, lua.At(exchange.ServerRewrite), lua.Has(exchange.ServerRewrite)},
 		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
+		{exchange.Rewrite, steps, steps != nil},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
@@ -71,6 +75,23 @@ func (b *builder) scripts() script.Report {
 	}
 	report.AnswerBroken = b.snapshot.File.Lua.BrokenScripts == script.AnswerBroken
 	return report
+}
+
+// newRewrite makes the filter of a route's rewrite steps; the scripts of lua.set
+// that no step names come first.
+func newRewrite(c *config.Route, lua *script.Filter) *rewrite.Filter {
+	var steps rewrite.Steps
+	if c.Lua != nil {
+		for _, name := range c.Lua.Variables() {
+			if !c.Rewrite.Runs(name) {
+				steps = append(steps, rewrite.Step{Lua: name})
+			}
+		}
+	}
+	if steps = append(steps, c.Rewrite...); len(steps) == 0 {
+		return nil
+	}
+	return rewrite.New(steps, lua.Set)
 }
 
 func newRespond(c *respond.Config) *respond.Filter { return respond.New(*c) }

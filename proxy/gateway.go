@@ -21,7 +21,9 @@ type Gateway struct {
 // The steps of an exchange, in their usual order. Several are entered more than
 // once: match after a rewrite, the answer's steps once per piece of body.
 const (
-	stepMatch uint8 = iota
+	stepBefore uint8 = iota
+	stepEarly        // steps that come before the route is known
+	stepMatch
 	stepServerRewrite
 	stepRewrite
 	stepAccess
@@ -56,7 +58,7 @@ func (g *Gateway) Begin(ex *exchange.Exchange) {
 		ex.Down.Close()
 		g.fail(ex, 400, "uri")
 	default:
-		ex.Place.Step = stepMatch
+		ex.Place.Step = stepBefore
 	}
 }
 
@@ -71,6 +73,10 @@ func (g *Gateway) Advance(ex *exchange.Exchange) (finished bool) {
 
 func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
 	switch ex.Place.Step {
+	case stepBefore:
+		return g.before(ex)
+	case stepEarly:
+		return g.request(ex, exchange.Rewrite, stepMatch)
 	case stepMatch:
 		return g.match(ex)
 	case stepServerRewrite:
@@ -109,6 +115,28 @@ func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
 	return false
 }
 
+// before finds what is done before the route is looked for.
+func (g *Gateway) before(ex *exchange.Exchange) bool {
+	snap := ex.Snapshot.(*Snapshot)
+	ex.Place.Step = stepMatch
+	r := snap.matchBefore(ex)
+	if r == nil {
+		return true
+	}
+	snap.evaluate(ex)
+	g.enterRoute(ex, r, stepEarly)
+	return true
+}
+
+func (g *Gateway) enterRoute(ex *exchange.Exchange, r *exchange.Route, step uint8) {
+	ex.Route = r
+	ex.BodyLimit = r.BodyLimit
+	ex.Record.Route = r.Name
+	ex.Stale = true
+	ex.Place.Filter = 0
+	ex.Place.Step = step
+}
+
 // match finds the route and lays out its filters.
 func (g *Gateway) match(ex *exchange.Exchange) bool {
 	snap := ex.Snapshot.(*Snapshot)
@@ -122,16 +150,8 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 		}
 		return g.fail(ex, 404, "no_route")
 	}
-	if ex.Route == nil && ex.Parent == nil {
-		snap.evaluate(ex)
-	} else {
-		ex.Stale = true
-	}
-	ex.Route = r
-	ex.BodyLimit = r.BodyLimit
-	ex.Record.Route = r.Name
-	ex.Place.Filter = 0
-	ex.Place.Step = stepServerRewrite
+	snap.evaluate(ex)
+	g.enterRoute(ex, r, stepServerRewrite)
 	if ex.Place.Chosen {
 		ex.Place.Chosen = false
 		ex.Place.Step = stepRewrite
@@ -170,7 +190,7 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 			if ex.Restarts++; ex.Restarts > maxRestarts {
 				return g.fail(ex, 500, "restarts")
 			}
-			ex.Place.Moved, ex.Place.Chosen = false, stage <= exchange.Rewrite
+			ex.Place.Moved, ex.Place.Chosen = false, stage <= exchange.Rewrite && ex.Place.Step != stepEarly
 			ex.Place.Step = stepMatch
 			return true
 		}

@@ -46,7 +46,7 @@ var layers = []layer{
 	{
 		packages: []string{
 			"proxy/ai", "proxy/auth", "proxy/cache", "proxy/limit",
-			"proxy/respond", "proxy/script", "proxy/static", "proxy/transform",
+			"proxy/respond", "proxy/rewrite", "proxy/script", "proxy/static", "proxy/transform",
 		},
 		private: "features are blind to each other: what a later stage needs of an earlier one is a named field of the exchange",
 	},

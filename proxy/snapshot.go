@@ -10,7 +10,6 @@ import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
-	"perigee/proxy/route"
 	"perigee/proxy/script"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
@@ -25,7 +24,7 @@ import (
 //	                                              A.close: groups, VMs
 type Snapshot struct {
 	File          *config.File
-	table         *route.Table
+	tables        tables
 	routes        []*exchange.Route
 	errorPages    map[int]exchange.ErrorPage
 	inflightLimit int64
@@ -149,16 +148,14 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	if err := b.handshakes(); err != nil {
 		return nil, err
 	}
-	rules := make([]route.Rule, 0, len(file.Routes))
 	for i := range file.Routes {
 		r, err := b.route(&file.Routes[i])
 		if err != nil {
 			return nil, placed(file, fmt.Sprintf("routes[%d]", i), err)
 		}
 		s.routes = append(s.routes, r)
-		rules = append(rules, rule(&file.Routes[i]))
 	}
-	s.table = route.NewTable(rules)
+	s.tables = newTables(file)
 	if err := s.pool.Start(); err != nil {
 		return nil, err
 	}

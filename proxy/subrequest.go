@@ -103,7 +103,7 @@ func (g *Gateway) subrequest(ex, child *exchange.Exchange, c *script.Capture, i 
 		Method: child.Req.Method(), Path: child.Path, Query: child.Query,
 		Shard: shard,
 	}
-	child.Place.Step = stepMatch
+	child.Place.Step = stepBefore
 	return giveVariables(ex, child, s)
 }
 
@@ -182,6 +182,7 @@ func replaced(by []script.Pair, name []byte) bool {
 func giveVariables(ex, child *exchange.Exchange, s *script.Subrequest) *subrequestError {
 	if s.Share || s.Copy {
 		child.Vars = append(child.Vars[:0], ex.Vars...)
+		child.Place.Named = true
 	} else {
 		child.Snapshot.(*Snapshot).evaluate(child)
 	}

@@ -11,6 +11,8 @@ import (
 // is an interface value without an allocation.
 type asked struct{ ex *exchange.Exchange }
 
+func (a asked) Listener() string { return a.ex.Conn.Listener }
+
 func (a asked) Host() []byte   { return a.ex.Host }
 func (a asked) Path() []byte   { return a.ex.Path }
 func (a asked) Method() []byte { return a.ex.Req.Method() }
@@ -40,21 +42,28 @@ func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome)
 	if ex.Restarts > 0 || ex.Place.ErrorPage != 0 || ex.Parent != nil {
 		origin = route.Inside
 	}
-	result := s.table.Match(asked{ex}, origin, ex.Groups[:0])
+	result := s.tables.serve.Match(asked{ex}, origin, ex.Groups[:0])
 	if result.Outcome != route.Found {
 		return nil, result.Outcome
 	}
 	ex.Groups = result.Captures
-	ex.Captures = ex.Captures[:0]
-	for i := 2; i+1 < len(result.Captures); i += 2 {
-		var group []byte
-		if from := result.Captures[i]; from >= 0 {
-			// A copy: a script may replace the path while it still wants $1.
-			group = append(group, ex.Path[from:result.Captures[i+1]]...)
-		}
-		ex.Captures = append(ex.Captures, group)
+	ex.SetCaptures(ex.Path, result.Captures)
+	return s.routes[s.tables.serving[result.Rule]], route.Found
+}
+
+// matchBefore finds the route whose steps come before that of the request; nil:
+// there is none.
+func (s *Snapshot) matchBefore(ex *exchange.Exchange) *exchange.Route {
+	if s.tables.before == nil {
+		return nil
 	}
-	return s.routes[result.Rule], route.Found
+	result := s.tables.before.Match(asked{ex}, route.Inside, ex.Groups[:0])
+	if result.Outcome != route.Found {
+		return nil
+	}
+	ex.Groups = result.Captures
+	ex.SetCaptures(ex.Path, result.Captures)
+	return s.routes[s.tables.early[result.Rule]]
 }
 
 // jump takes the exchange to the route that a filter named.
@@ -72,6 +81,10 @@ func (s *Snapshot) jump(ex *exchange.Exchange) (*exchange.Route, route.Outcome) 
 
 // evaluate gives the configuration's variables their values, once per exchange.
 func (s *Snapshot) evaluate(ex *exchange.Exchange) {
+	if ex.Place.Named {
+		return
+	}
+	ex.Place.Named = true
 	for _, v := range s.variables {
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], v.value)
 		ex.Vars = append(ex.Vars, exchange.Var{Name: v.name, Value: string(ex.Scratch)})
@@ -84,20 +97,15 @@ type variable struct {
 	value unit.Template
 }
 
-// variables are those of a configuration, each behind those it is made of.
+// variables are those of a configuration, each behind those it is made of, then
+// those that only routes set.
 func variables(file *config.File) []variable {
 	var list []variable
 	for _, name := range file.VariableOrder() {
 		list = append(list, variable{name, file.Variables[name]})
 	}
-	return list
-}
-
-// rule is what the routing table needs to know of a configured route.
-func rule(c *config.Route) route.Rule {
-	return route.Rule{
-		Name: c.Name, Hosts: c.Match.Hosts, Paths: c.Match.Paths, Methods: c.Match.Methods,
-		Headers: route.Predicates(c.Match.Headers), Query: route.Predicates(c.Match.Query),
-		Priority: c.Priority, Internal: c.Internal,
+	for _, name := range file.SetVariables() {
+		list = append(list, variable{name: name})
 	}
+	return list
 }

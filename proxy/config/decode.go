@@ -91,6 +91,9 @@ func (d *decoder) value(node *yaml.Node, path string, dst reflect.Value, opts op
 // unit decodes a type of package unit.
 func (d *decoder) unit(node *yaml.Node, path string, dst yaml.Unmarshaler) {
 	_, template := dst.(*unit.Template)
+	if _, condition := dst.(*unit.Condition); condition {
+		template = true // its texts are
+	}
 	expanded := *node
 	if node.Kind == yaml.ScalarNode {
 		text, ok := d.expanded(node, path, template)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"perigee/proxy/respond"
+	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
 	"perigee/proxy/static"
 	"perigee/proxy/transform"
@@ -272,6 +273,13 @@ type Route struct {
 	DefaultType *string `yaml:"default_type,omitempty"`
 	// ErrorPages replaces the top-level error_pages for this route.
 	ErrorPages map[int]ErrorPage `yaml:"error_pages,omitempty"`
+	// Before makes a route one that does not serve: its rewrite steps are done for
+	// every request that it matches, before the request's route is looked for.
+	// nginx: the rewrite directives of a server.
+	Before bool `yaml:"before,omitempty"`
+	// Rewrite changes the request before anything else is done with it: a list of
+	// steps. nginx: set, if, rewrite, return, break.
+	Rewrite rewrite.Steps `yaml:"rewrite,omitempty"`
 	// Transform edits headers.
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Lua holds the route's scripts.
@@ -296,6 +304,9 @@ type Route struct {
 // fits: one of hosts, one of paths, one of methods, all of headers, all of
 // query. Package route says which of several fitting routes serves.
 type Match struct {
+	// Listeners are addresses of listeners, as they are written there. Default:
+	// every listener. nginx: the listen of a server.
+	Listeners []string `yaml:"listeners,omitempty"`
 	// Hosts are names, wildcards or expressions. Default: every host. nginx:
 	// server_name.
 	Hosts []unit.HostPattern `yaml:"hosts,omitempty"`

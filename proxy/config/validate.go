@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -43,9 +44,10 @@ func within(path, outer string) bool {
 func (c *checker) problems(path string, problems []unit.Problem) {
 	for _, p := range problems {
 		at := path
-		if p.Path != "" {
-			at += "." + p.Path
+		if p.Path != "" && p.Path[0] != '[' {
+			at += "."
 		}
+		at += p.Path
 		c.report(at, p.Message, p.Hint)
 	}
 }
@@ -121,11 +123,18 @@ func (c *checker) numbers() {
 	}
 }
 
-func (c *checker) variables() {
-	for _, name := range sortedKeys(c.Variables) {
+// names checks that variables can be written in texts.
+func (c *checker) names(path string, names []string) {
+	for _, name := range names {
 		if !variablePattern.MatchString(name) {
-			c.report(unit.Join("variables", name), fmt.Sprintf("variable name %q cannot be written after a dollar", name), "use lower-case letters, digits and _, not starting with a digit")
+			c.report(unit.Join(path, name), fmt.Sprintf("variable name %q cannot be written after a dollar", name), "use lower-case letters, digits and _, not starting with a digit")
 		}
+	}
+}
+
+func (c *checker) variables() {
+	c.names("variables", sortedKeys(c.Variables))
+	for _, name := range sortedKeys(c.Variables) {
 		if c.reaches(name, name, make(map[string]bool)) {
 			c.report(unit.Join("variables", name), fmt.Sprintf("variable %q is made of itself", name), "write $$ for a dollar, or use another name")
 		}
@@ -252,8 +261,15 @@ func (f *File) Templates(visit func(path string, t unit.Template)) {
 		if p.value.Kind() != reflect.Struct {
 			return
 		}
-		if t, ok := p.value.Interface().(unit.Template); ok && !t.IsZero() {
-			visit(p.path, t)
+		switch t := p.value.Interface().(type) {
+		case unit.Template:
+			if !t.IsZero() {
+				visit(p.path, t)
+			}
+		case unit.Condition:
+			for _, part := range t.Templates() {
+				visit(p.path, part)
+			}
 		}
 	})
 }
@@ -281,15 +297,33 @@ func (f *File) VariableOrder() []string {
 	return order
 }
 
+// SetVariables are the variables that only routes set, sorted.
+func (f *File) SetVariables() []string {
+	var names []string
+	for i := range f.Routes {
+		r := &f.Routes[i]
+		names = append(names, r.Rewrite.Variables()...)
+		if r.Lua != nil {
+			names = append(names, r.Lua.Variables()...)
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
+		_, ours := f.Variables[name]
+		return ours
+	})
+}
+
 // CheckVariables reports templates with a variable that the configuration's
 // variables do not name and that known does not know: at run time it would be
 // empty without a word. Captures ($1 to $9) are always known.
 func (f *File) CheckVariables(known func(name string) bool) Errors {
 	c := &checker{File: f}
+	set := f.SetVariables()
 	f.Templates(func(path string, t unit.Template) {
 		for _, part := range t.Parts() {
 			name := part.Variable
-			if _, ours := f.Variables[name]; name == "" || ours || name[0] >= '0' && name[0] <= '9' || known(name) {
+			if _, ours := f.Variables[name]; name == "" || ours || slices.Contains(set, name) || name[0] >= '0' && name[0] <= '9' || known(name) {
 				continue
 			}
 			hint := "$$ is a dollar"

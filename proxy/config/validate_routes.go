@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"perigee/proxy/script"
 	"perigee/proxy/unit"
 )
 
@@ -28,7 +29,9 @@ func (c *checker) routes() {
 		}
 		c.match(path+".match", r.Match)
 		c.errorPages(path+".error_pages", r.ErrorPages)
-		c.purpose(path, r)
+		if c.purpose(path, r); r.Before {
+			c.early(path, r)
+		}
 		c.routeParts(path, r)
 	}
 }
@@ -45,7 +48,7 @@ func (c *checker) purpose(path string, r *Route) {
 			serving = append(serving, s.name)
 		}
 	}
-	early := r.Lua != nil && (r.Lua.Rewrite != nil || r.Lua.Access != nil)
+	early := r.Lua != nil && (r.Lua.Rewrite != nil || r.Lua.Access != nil) || len(r.Rewrite) > 0 || r.Before
 	switch {
 	case len(serving) > 1:
 		c.report(path, "a route is served by one thing, not by "+strings.Join(serving, " and "), "keep one of them")
@@ -74,8 +77,35 @@ func (c *checker) purpose(path string, r *Route) {
 	}
 }
 
+// early checks that a route which does not serve has only what it may have.
+func (c *checker) early(path string, r *Route) {
+	scripts := r.Lua
+	if scripts == nil {
+		scripts = &script.Config{}
+	}
+	for _, s := range [...]struct {
+		key string
+		set bool
+	}{
+		{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal},
+		{"lua.server_rewrite", scripts.ServerRewrite != nil}, {"lua.rewrite", scripts.Rewrite != nil},
+		{"lua.access", scripts.Access != nil}, {"lua.content", scripts.Content != nil},
+	} {
+		if s.set {
+			c.report(path+"."+s.key, "a route with before: true does not serve", "keep rewrite and what edits answers")
+		}
+	}
+	if len(r.Rewrite) == 0 {
+		c.report(path, "nothing is done before the route", "add rewrite, or remove before")
+	}
+}
+
 // routeParts runs the features' own checks.
 func (c *checker) routeParts(path string, r *Route) {
+	c.problems(path+".rewrite", r.Rewrite.Check(func(name string) bool {
+		return r.Lua != nil && r.Lua.Set[name] != nil
+	}))
+	c.names(path+".rewrite", r.Rewrite.Variables())
 	if r.Lua != nil {
 		c.problems(path+".lua", r.Lua.Check())
 	}
@@ -119,6 +149,11 @@ func (c *checker) static(path string, r *Route) {
 
 // match checks methods and names of predicates; patterns have parsed already.
 func (c *checker) match(path string, m Match) {
+	for i, address := range m.Listeners {
+		if !slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Address == address }) {
+			c.report(item(path+".listeners", i), fmt.Sprintf("there is no listener with address %q", address), "write an address of listeners as it is written there")
+		}
+	}
 	for i, method := range m.Methods {
 		at := item(path+".methods", i)
 		switch upper := strings.ToUpper(method); {

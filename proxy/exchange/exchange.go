@@ -192,6 +192,7 @@ type Place struct {
 
 	Moved     bool // a server_rewrite script has set the path
 	Chosen    bool // the next match is the last word: server_rewrite does not run again
+	Named     bool // variables of the configuration have their values
 	HeadDone  bool // the header filters have run, the framing is settled
 	HeadSent  bool
 	Plain     bool          // response filters are passed over: one of them has failed

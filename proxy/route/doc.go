@@ -5,8 +5,8 @@
 //
 // # Order
 //
-// A rule fits a request when its host, one of its paths, its methods and all
-// its predicates do. Of several that fit, one serves:
+// A rule fits a request when its listener, its host, one of its paths, its
+// methods and all its predicates do. Of several that fit, one serves:
 //
 //  1. The highest Priority (0 unless it is set).
 //  2. The host: an exact name, then the longest wildcard, then the expressions

@@ -13,6 +13,8 @@ import (
 // double slashes resolved, starting with a slash. Host is the name that the
 // request is for; case, port and a final dot do not matter.
 type Request interface {
+	// Listener names the listener that the request came by.
+	Listener() string
 	Host() []byte
 	Path() []byte
 	Method() []byte
@@ -89,8 +91,9 @@ type matcher struct {
 
 func (m *matcher) run(captures []int) Result {
 	host := normalHost(m.request.Host())
-	for i := range m.table.levels {
-		won := m.level(&m.table.levels[i], host)
+	levels := m.table.of(m.request.Listener())
+	for i := range levels {
+		won := m.level(&levels[i], host)
 		if won == nil {
 			continue
 		}

@@ -11,13 +11,15 @@ import (
 
 // asked is a request written down in a test.
 type asked struct {
+	listener           string
 	host, path, method string
 	headers, query     map[string]string
 }
 
-func (a *asked) Host() []byte   { return []byte(a.host) }
-func (a *asked) Path() []byte   { return []byte(a.path) }
-func (a *asked) Method() []byte { return []byte(a.method) }
+func (a *asked) Listener() string { return a.listener }
+func (a *asked) Host() []byte     { return []byte(a.host) }
+func (a *asked) Path() []byte     { return []byte(a.path) }
+func (a *asked) Method() []byte   { return []byte(a.method) }
 
 func (a *asked) Header(name string) ([]byte, bool) {
 	for key, value := range a.headers {

@@ -8,6 +8,7 @@ import (
 // frozen is a request that gives the same bytes each time, as an exchange does.
 type frozen struct{ host, path, method []byte }
 
+func (r *frozen) Listener() string                      { return "" }
 func (r *frozen) Host() []byte                          { return r.host }
 func (r *frozen) Path() []byte                          { return r.path }
 func (r *frozen) Method() []byte                        { return r.method }

@@ -10,12 +10,13 @@ import (
 // Rule says which requests a route takes. See the package comment for the order
 // among rules.
 type Rule struct {
-	Name    string
-	Hosts   []unit.HostPattern // empty: every host
-	Paths   []unit.Pattern     // empty: every path
-	Methods []string           // empty: every method; GET includes HEAD
-	Headers []Predicate        // all must hold
-	Query   []Predicate        // all must hold
+	Name      string
+	Listeners []string           // empty: every listener
+	Hosts     []unit.HostPattern // empty: every host
+	Paths     []unit.Pattern     // empty: every path
+	Methods   []string           // empty: every method; GET includes HEAD
+	Headers   []Predicate        // all must hold
+	Query     []Predicate        // all must hold
 
 	Priority int  // higher goes first
 	Internal bool // not for requests from outside
@@ -41,9 +42,10 @@ func Predicates(values map[string]unit.ValuePattern) []Predicate {
 // Table finds rules. It is immutable and may be used by any number of
 // goroutines.
 type Table struct {
-	rules  []Rule
-	levels []level
-	names  map[string]int
+	rules []Rule
+	every []level            // of the rules for every listener
+	only  map[string][]level // by listener that rules name: theirs and those for every one
+	names map[string]int
 }
 
 // level holds the rules of one priority by host.
@@ -77,16 +79,46 @@ func NewTable(rules []Rule) *Table {
 		}
 	}
 	sort.SliceStable(order, func(a, b int) bool { return rules[order[a]].Priority > rules[order[b]].Priority })
-	for n, i := range order {
-		if n == 0 || rules[order[n-1]].Priority != rules[i].Priority {
-			t.levels = append(t.levels, level{exact: make(map[string]*paths), wildcards: make(map[string]*paths)})
+	t.every = levels(rules, order, "")
+	t.only = make(map[string][]level)
+	for i := range rules {
+		for _, listener := range rules[i].Listeners {
+			if t.only[listener] == nil {
+				t.only[listener] = levels(rules, order, listener)
+			}
 		}
-		t.levels[len(t.levels)-1].add(i, &rules[i])
-	}
-	for i := range t.levels {
-		t.levels[i].finish()
 	}
 	return t
+}
+
+// levels lays out the rules that a listener's requests are offered.
+func levels(rules []Rule, order []int, listener string) (list []level) {
+	var former *Rule
+	for _, i := range order {
+		rule := &rules[i]
+		if len(rule.Listeners) > 0 && !slices.Contains(rule.Listeners, listener) {
+			continue
+		}
+		if former == nil || former.Priority != rule.Priority {
+			list = append(list, level{exact: make(map[string]*paths), wildcards: make(map[string]*paths)})
+		}
+		former = rule
+		list[len(list)-1].add(i, rule)
+	}
+	for i := range list {
+		list[i].finish()
+	}
+	return list
+}
+
+// of are the levels for a listener's requests.
+func (t *Table) of(listener string) []level {
+	if len(t.only) > 0 {
+		if list, named := t.only[listener]; named {
+			return list
+		}
+	}
+	return t.every
 }
 
 func (l *level) add(index int, rule *Rule) {

@@ -19,10 +19,10 @@ func NewBalancer(pool *luavm.Pool, name string, source *Source, report Report) (
 	const stage, key = exchange.Balancer, "balancer"
 	label := Name("upstream:"+name, key)
 	sc, err := pool.Add(Lua(source, label, key+"_by_lua"))
-	if (err != nil || source.Missing != "") && f.breakAt(stage, source, label, err) {
-		return f.broken[stage], nil
-	}
-	if err != nil {
+	if err != nil || source.Missing != "" {
+		if why := f.cannotRun(source, label, err); why != nil {
+			return why, nil
+		}
 		return nil, &SyntaxError{Key: key, Err: err}
 	}
 	f.scripts[stage] = sc

@@ -40,18 +40,17 @@ func (b *broken) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 	return fail(ex, b.status)
 }
 
-// breakAt notes a script that cannot run; false: the configuration is to be
+// cannotRun stands for a script that cannot run; nil: the configuration is to be
 // refused for it.
-func (f *Filter) breakAt(stage exchange.Stage, source *Source, name string, err error) bool {
+func (f *Filter) cannotRun(source *Source, name string, err error) *broken {
 	if !f.report.AnswerBroken {
-		return false
+		return nil
 	}
 	why, status := &luavm.ScriptError{Kind: luavm.ErrSyntax, Script: name, Message: source.Missing}, 404
 	if source.Missing == "" {
 		why.Message, status = "failed to load the script: "+message(err), 500
 	}
-	f.broken[stage] = &broken{err: why, status: status, metrics: f.report.Metrics(name), report: f.report}
-	return true
+	return &broken{err: why, status: status, metrics: f.report.Metrics(name), report: f.report}
 }
 
 // message is what Lua said of a script.

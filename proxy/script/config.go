@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"regexp"
+	"sort"
 	"strings"
 
 	"perigee/proxy/unit"
@@ -17,6 +18,10 @@ type Config struct {
 	// is matched again by that, and its new route's server_rewrite does not run.
 	// nginx: server_rewrite_by_lua.
 	ServerRewrite *Source `yaml:"server_rewrite,omitempty"`
+	// Set are scripts whose return values become variables of their names, when
+	// the route's rewrite steps say so; those that no step names run before all
+	// steps. nginx: set_by_lua.
+	Set map[string]*SetSource `yaml:"set,omitempty"`
 	// Rewrite runs then, before access; the place to change the URI. nginx:
 	// rewrite_by_lua.
 	Rewrite *Source `yaml:"rewrite,omitempty"`
@@ -69,6 +74,16 @@ func (c *Config) Sources() iter.Seq2[string, *Source] {
 	}
 }
 
+// Variables are the names in Set, sorted.
+func (c *Config) Variables() []string {
+	names := make([]string, 0, len(c.Set))
+	for name := range c.Set {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
 // Check reports scripts that say both or neither of inline text and file.
 func (c *Config) Check() []unit.Problem {
 	var problems []unit.Problem
@@ -79,6 +94,14 @@ func (c *Config) Check() []unit.Problem {
 		if name == "" || strings.ContainsAny(name, "\n\r\x00") {
 			problems = append(problems, unit.Problem{Path: fmt.Sprintf("modules[%d]", i), Message: fmt.Sprintf("%q is no name of a module", name), Hint: "write it as require takes it"})
 		}
+	}
+	for name, set := range c.Set {
+		at := unit.Join("set", name)
+		if set.Script == nil {
+			problems = append(problems, unit.Problem{Path: at, Message: "a variable without a script", Hint: "add script"})
+			continue
+		}
+		problems = append(problems, set.Script.Check(at+".script")...)
 	}
 	problems = append(problems, c.Socket.Check("socket")...)
 	return append(problems, c.SSL.Check("ssl")...)

@@ -16,6 +16,7 @@ type Filter struct {
 	pool    *luavm.Pool
 	scripts [exchange.StageCount]*luavm.Script
 	broken  [exchange.StageCount]*broken
+	sets    map[string]exchange.Filter // by variable
 	metrics [exchange.StageCount]*observe.ScriptMetrics
 	report  Report
 	sockets *luavm.SocketSettings // nil: as for all
@@ -52,7 +53,7 @@ var phases = [exchange.StageCount]luavm.Phase{
 // New makes the filter of a route and adds its scripts to pool, which has not
 // been started. The error is a *SyntaxError, or of a file of its sockets.
 func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, error) {
-	f := &Filter{pool: pool, report: report}
+	f := &Filter{pool: pool, report: report, sets: map[string]exchange.Filter{}}
 	if c.Socket != nil || c.SSL != nil {
 		var err error
 		if f.sockets, err = report.Sockets(c); err != nil {
@@ -69,16 +70,16 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 		lua := Lua(source, Name(route, key), key+"_by_lua")
 		lua.Modules = c.Modules
 		sc, err := pool.Add(lua)
-		if (err != nil || source.Missing != "") && f.breakAt(stageOf(key), source, Name(route, key), err) {
-			continue
-		}
-		if err != nil {
+		if err != nil || source.Missing != "" {
+			if f.broken[stageOf(key)] = f.cannotRun(source, Name(route, key), err); f.broken[stageOf(key)] != nil {
+				continue
+			}
 			return nil, &SyntaxError{Key: key, Err: err}
 		}
 		f.scripts[stageOf(key)] = sc
 		f.metrics[stageOf(key)] = report.Metrics(Name(route, key))
 	}
-	return f, nil
+	return f, f.addSets(route, c)
 }
 
 // SyntaxError says which of a route's scripts does not compile.
@@ -131,12 +132,22 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	if ex.LuaRuns[stage].Running {
 		return f.goOn(ex, stage)
 	}
+	if verdict := f.sit(ex, stage); verdict != exchange.Continue || ex.Lua == nil {
+		return verdict
+	}
+	f.fillStage(ex, stage)
+	in := f.input(ex, stage)
+	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+}
+
+// sit sees to it that the exchange has a seat in a VM, and brings what scripts
+// see of it up to date. A tunnel that outlived the VMs of its configuration
+// gets none.
+func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	if ex.Lua == nil {
 		slot, err := f.seat(ex)
 		if err != nil && ex.Place.Away {
-			// A tunnel outlived the VMs of its configuration: its end is
-			// recorded without the script.
-			return exchange.Continue
+			return exchange.Continue // its end is recorded without the script
 		}
 		if err != nil {
 			return f.unseated(ex, stage, err)
@@ -152,10 +163,8 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 			return fail(ex, 431)
 		}
 	}
-	f.fillStage(ex, stage)
 	ex.Lua.UseSockets(f.sockets)
-	in := f.input(ex, stage)
-	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+	return exchange.Continue
 }
 
 // unseated answers where no VM took the exchange.
@@ -400,16 +409,23 @@ const ErrorIDHeader = "X-Error-Id"
 // failed answers 500 with an id that leads to the log; the traceback stays
 // there.
 func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.ScriptError) exchange.Verdict {
-	f.metrics[stage].Errors.With(string(err.Kind)).Inc()
-	ex.Record.ErrorID = f.report.Failed(ex, err)
-	if !ex.Place.HeadSent {
-		exchange.SetResponse(&ex.Early, ErrorIDHeader, []byte(ex.Record.ErrorID))
-		ex.HasEarly = true
+	if m := f.metrics[stage]; m != nil { // a script of lua.set may be the first of all
+		m.Errors.With(string(err.Kind)).Inc()
 	}
+	f.note(ex, err)
 	ex.LuaRuns[stage].Reset()
 	drop(ex)
 	if hasRaw(ex) {
 		return exchange.Hangup
 	}
 	return fail(ex, 500)
+}
+
+// note logs a script's failure, and gives the client the id of the line.
+func (f *Filter) note(ex *exchange.Exchange, err *luavm.ScriptError) {
+	ex.Record.ErrorID = f.report.Failed(ex, err)
+	if !ex.Place.HeadSent {
+		exchange.SetResponse(&ex.Early, ErrorIDHeader, []byte(ex.Record.ErrorID))
+		ex.HasEarly = true
+	}
 }

@@ -101,6 +101,9 @@ func (p Pattern) Match(path []byte) bool {
 	}
 }
 
+// IsZero says whether there is no pattern; yaml's omitempty asks it too.
+func (p Pattern) IsZero() bool { return p.Text == "" }
+
 // String is what ParsePattern reads back.
 func (p Pattern) String() string {
 	for _, modifier := range modifiers {

@@ -187,18 +187,45 @@ function req.finish_body(...)
   replace_body(s, table.concat(body, "", 1, body.n))
 end
 
--- ngx.arg
+-- ngx.arg: the chunk in body_filter; the arguments in set_by_lua, where index
+-- 0 takes what the script returned
+
+local SET = C.PG_PHASE_SET
 
 local function chunk_slot(...)
   local s = slot_of_request()
-  if s.phase ~= C.PG_PHASE_BODY_FILTER then
+  if s.phase ~= C.PG_PHASE_BODY_FILTER and s.phase ~= SET then
     error("API disabled in the current context", 3)
   end
   return s
 end
 
+-- The arguments come one behind the other, each behind its length.
+local function read_argument(s, i)
+  local index = tonumber(i)
+  if not index then
+    error("bad argument #2 to '__index' (number expected, got "
+      .. P.type_name(i) .. ")", 3)
+  end
+  local data = s["in"][DATA_IN]
+  local at = 0
+  while at + 4 <= data.n do
+    local n = ffi.cast("const uint32_t *", data.p + at)[0]
+    at = at + 4
+    index = index - 1
+    if index == 0 then
+      return ffi_string(data.p + at, n)
+    end
+    at = at + n
+  end
+  return nil
+end
+
 local function read_chunk(_, i, ...)
   local s = chunk_slot()
+  if s.phase == SET then
+    return read_argument(s, i)
+  end
   if i == 1 then
     if s.chunk_set ~= 0 then
       return ffi_string(s.out, s.out_len)
@@ -214,6 +241,17 @@ end
 local function write_chunk(_, i, v, ...)
   local s = chunk_slot()
   local index = tonumber(i)
+  if s.phase == SET then
+    if index ~= 0 then
+      error("API disabled in the current context", 2)
+    end
+    s.out_len = 0
+    if type(v) == "string" or type(v) == "number" then
+      v = tostring(v)
+      print_bytes(s, v, #v)
+    end
+    return
+  end
   if index ~= 1 and index ~= 2 then
     if not index then
       error("bad argument #2 to '__newindex' (number expected, got "
