@@ -32,24 +32,29 @@ end
 
 local assert_object = {registered = registered, failure = failure}
 
--- The words of a chain as names that are registered: "called", "with" may be
--- called_with.
+-- The words of a chain as names that are registered, from the last word on:
+-- each takes as many words before it as still make a name.
 local function names(tokens, kind)
-  local found, i = {}, 1
-  while i <= #tokens do
-    local name
-    for j = #tokens, i, -1 do
-      local joined = concat(tokens, "_", i, j)
-      if registered[kind][joined] or registered.modifier[joined] then
-        name, i = joined, j + 1
-        break
-      end
+  local found, last = {}, #tokens
+  local function known(from)
+    local name = concat(tokens, "_", from, last)
+    return (registered[kind][name] or registered.modifier[name]) and name
+  end
+  while last > 0 do
+    local first = last
+    while first > 1 and not known(first) do
+      first = first - 1
     end
-    if not name then
-      error("luassert: unknown modifier/" .. kind .. ": '" .. tokens[i]
-        .. "'", 4)
+    while first > 1 and registered[kind][concat(tokens, "_", first - 1, last)]
+    do
+      first = first - 1
     end
-    found[#found + 1] = name
+    if not known(first) then
+      error("luassert: unknown modifier/" .. kind .. ": '"
+        .. concat(tokens, "_", first, last) .. "'", 4)
+    end
+    insert(found, 1, known(first))
+    last = first - 1
   end
   return found
 end
@@ -75,8 +80,10 @@ local function fail(self, assertion, arguments)
   local message = key and say(key, text_of(arguments)) or "assertion failed!"
   local own = rawget(self, "failure_message")
   if own ~= nil then
-    message = (type(own) == "string" and own or tostring(own)) .. "\n"
-      .. message
+    local mt = getmetatable(own)
+    local shown = type(own) == "string" or type(mt) == "table"
+      and mt.__tostring
+    message = (shown and tostring(own) or format.value(own)) .. "\n" .. message
   end
   error(setmetatable({message = message}, failure), 0)
 end
@@ -171,8 +178,14 @@ end
 
 -- Levels choose a line for the message in luassert. Here the line of a failure
 -- is always the spec's.
+local levels = {}
+
 function assert_object.level(_, level)
-  return {level = level}
+  return setmetatable({level = level}, levels)
+end
+
+function assert_object.get_level(_, v)
+  return type(v) == "table" and getmetatable(v) == levels and v.level or nil
 end
 
 -- What spies have replaced since a snapshot comes back with its revert.
@@ -182,8 +195,19 @@ function assert_object.add_spy(_, spy)
   spies[#spies + 1] = spy
 end
 
+local function copied(t)
+  local copy = {}
+  for k, v in pairs(t) do
+    copy[k] = v
+  end
+  return copy
+end
+
+-- Spies, formatters and parameters as they are; revert brings them back.
 function assert_object.snapshot()
   local from = #spies
+  local formatters, parameters = copied(format.formatters),
+    copied(format.parameters)
   return {
     revert = function()
       for i = #spies, from + 1, -1 do
@@ -191,6 +215,7 @@ function assert_object.snapshot()
         spies[i] = nil
         spy:revert()
       end
+      format.formatters, format.parameters = formatters, parameters
     end,
   }
 end

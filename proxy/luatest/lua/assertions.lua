@@ -5,9 +5,8 @@
 -- then what was expected. A message of the caller's own stands behind the
 -- arguments.
 
-local error, ipairs, pairs, pcall, select, tonumber, tostring, type =
-  error, ipairs, pairs, pcall, select, tonumber, tostring, type
-local getmetatable = getmetatable
+local error, getmetatable, ipairs, pairs, pcall, tonumber, tostring, type =
+  error, getmetatable, ipairs, pairs, pcall, tonumber, tostring, type
 local remove = table.remove
 
 local assert = require "luassert.assert"
@@ -63,7 +62,8 @@ local function texts(name, positive, negative)
   say:set("assertion." .. name .. ".negative", negative)
 end
 
-for _, word in ipairs {"is", "are", "was", "has", "have", "does"} do
+for _, word in ipairs {"is", "are", "was", "has", "have", "does", "a", "an",
+  "the"} do
   assert:register("modifier", word, function() end)
 end
 for _, word in ipairs {"not", "no"} do
@@ -163,7 +163,7 @@ local function matches(state, arguments)
   swap(arguments)
   say_why(state, message)
   local found = find(text, pattern, arguments[3], arguments[4])
-  return found ~= nil, found
+  return found ~= nil, found or {}
 end
 
 assertion("matches", matches)
@@ -175,14 +175,7 @@ assertion("unique", function(state, arguments)
     deep, message = message, deep
   end
   say_why(state, message)
-  for k, v in pairs(arguments[1]) do
-    for other, w in pairs(arguments[1]) do
-      if k ~= other and (v == w or deep and same.compare(v, w)) then
-        return false
-      end
-    end
-  end
-  return true
+  return same.is_unique(arguments[1], deep)
 end)
 
 -- true, false, truthy, falsy, types
@@ -215,7 +208,6 @@ end)
 for _, name in ipairs {"boolean", "number", "string", "table", "nil",
   "userdata", "function", "thread"} do
   assertion(name, function(state, arguments)
-    need(arguments, 1, name)
     say_why(state, arguments[2])
     arguments[2], arguments.n = "type " .. name, 2
     arguments.nofmt = {[2] = true}
@@ -235,6 +227,9 @@ local function caught(arguments, name)
     refuse(1, name, "function or callable object", arguments[1])
   end
   local ok, err = pcall(arguments[1])
+  if ok then
+    err = nil
+  end
   if type(err) == "string" then
     err = err:gsub("^.-:%d+: ", "", 1)
   end
@@ -255,32 +250,33 @@ local function has_error(state, arguments)
   say_why(state, arguments[3])
   local ok, err = caught(arguments, "error")
   if ok or wanted == nil then
-    return not ok, {err, wanted}
+    return not ok, {n = 2, err, wanted}
   end
+  local got = err
   if type(wanted) == "string" then
     err = text_like(err) or err
+    got = err
   elseif type(wanted) == "number" and type(err) == "string" then
-    err = tonumber(err)
+    got = tonumber(err)
   end
-  return (same.compare(wanted, err)), {err, wanted}
+  return (same.compare(wanted, got)), {n = 2, err, wanted}
 end
 
 local function error_matches(state, arguments)
   need(arguments, 2, "error_matches")
   local message = options(arguments)
   local pattern, init, plain = arguments[2], arguments[3], arguments[4]
-  if type(pattern) ~= "string" then
+  if pattern ~= nil and type(pattern) ~= "string" then
     refuse(2, "error_matches", "string", pattern)
   end
   say_why(state, message)
   local ok, err = caught(arguments, "error_matches")
-  if ok then
-    return false
+  if ok or err == nil then
+    return not ok and pattern == nil, ok and {n = 2, nil, pattern} or {}
   end
-  local text = text_like(err)
-    or (type(err) == "boolean" or err == nil) and tostring(err)
-  local found = text and find(text, pattern, init, plain)
-  return found ~= nil and found ~= false, found or {err}
+  local text = text_like(err) or type(err) == "boolean" and tostring(err)
+  local found = text and pattern and find(text, pattern, init, plain)
+  return found ~= nil and found ~= false, found or {n = 2, err, pattern}
 end
 
 assertion("error", has_error)
@@ -334,5 +330,7 @@ assertion("holes", function(state, arguments)
   return false
 end, "array_holes")
 
-return {callable = callable, say_why = say_why, texts = texts,
-  assertion = assertion, count = function(...) return select("#", ...) end}
+return {
+  callable = callable, say_why = say_why, texts = texts,
+  assertion = assertion, need = need, refuse = refuse,
+}

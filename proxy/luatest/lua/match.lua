@@ -1,12 +1,15 @@
 -- Matchers: stand for arguments in called_with and for parts of tables in
 -- same: match._ is anything, match.is_string() any string.
 
-local ipairs, pairs, select, setmetatable, tonumber, tostring, type =
-  ipairs, pairs, select, setmetatable, tonumber, tostring, type
-local getmetatable, insert = getmetatable, table.insert
+local getmetatable, insert, ipairs, pcall, select, setmetatable, tonumber =
+  getmetatable, table.insert, ipairs, pcall, select, setmetatable, tonumber
+local tostring, type = tostring, type
 
 local assert = require "luassert.assert"
+local common = require "luassert.assertions"
 local same = require "perigee.spec.same"
+
+local need, refuse = common.need, common.refuse
 
 local registered = assert.registered
 local matcher = {}
@@ -52,53 +55,79 @@ local function add(name, make)
   assert:register("matcher", name, make)
 end
 
+-- A matcher without arguments.
+local function plain(name, decide)
+  add(name, function() return decide end)
+end
+
 for _, name in ipairs {"boolean", "number", "string", "table", "nil",
   "userdata", "function", "thread"} do
-  add(name, function()
-    return function(v) return type(v) == name end
-  end)
+  plain(name, function(v) return type(v) == name end)
 end
-for _, wanted in ipairs {true, false} do
-  add(tostring(wanted), function()
-    return function(v) return v == wanted end
-  end)
-end
-add("truthy", function()
-  return function(v) return v ~= nil and v ~= false end
-end)
-add("falsy", function()
-  return function(v) return not v end
-end)
+plain("true", function(v) return v == true end)
+plain("false", function(v) return v == false end)
+plain("truthy", function(v) return v ~= nil and v ~= false end)
+plain("falsy", function(v) return not v end)
+
 local function equals(_, arguments)
+  need(arguments, 1, "equals")
   local wanted = arguments[1]
   return function(v) return v == wanted end
 end
 add("equals", equals)
 add("equal", equals)
--- the very object, though arguments are kept as copies: see spy.lua
-add("ref", equals)
+
 add("same", function(_, arguments)
+  need(arguments, 1, "same")
   local wanted = same.copy(arguments[1])
   return function(v) return (same.compare(wanted, v)) end
 end)
+
+local objects = {table = true, ["function"] = true, thread = true,
+  userdata = true, cdata = true}
+
+-- The very object, though arguments are kept as copies: see spy.lua.
+add("ref", function(_, arguments)
+  need(arguments, 1, "ref")
+  local wanted = arguments[1]
+  if not objects[type(wanted)] then
+    refuse(1, "ref", "object", wanted)
+  end
+  return function(v) return v == wanted end
+end)
+
 local function matches(_, arguments)
-  local pattern, init, plain = arguments[1], arguments[2], arguments[3]
+  need(arguments, 1, "matches")
+  local pattern, init, raw = arguments[1], arguments[2], arguments[3]
+  if type(pattern) ~= "string" then
+    refuse(1, "matches", "string", pattern)
+  elseif init ~= nil and not tonumber(init) then
+    refuse(2, "matches", "number", init)
+  end
   return function(v)
-    if type(v) ~= "string" and type(v) ~= "number" then
-      return false
-    end
-    return tostring(v):find(pattern, init, plain) ~= nil
+    local kind = type(v)
+    return (kind == "string" or kind == "number")
+      and tostring(v):find(pattern, init, raw) ~= nil
   end
 end
 add("matches", matches)
 add("match", matches)
+
 add("near", function(_, arguments)
+  need(arguments, 2, "near")
+  for i = 1, 2 do
+    if not tonumber(arguments[i]) then
+      refuse(i, "near", "number or object convertible to a number",
+        arguments[i])
+    end
+  end
   local wanted, off = tonumber(arguments[1]), tonumber(arguments[2])
   return function(v)
     v = tonumber(v)
     return v and v >= wanted - off and v <= wanted + off
   end
 end)
+
 add("has_error", function(_, arguments)
   local wanted = arguments[1]
   return function(f)
@@ -107,34 +136,31 @@ add("has_error", function(_, arguments)
   end
 end)
 
--- of several matchers
-local function combined(decide)
-  return function(_, arguments)
+-- A matcher of matchers: decide gets how many fit, and how many there are.
+local function combined(name, decide)
+  add(name, function(_, arguments)
+    need(arguments, 1, name)
+    for i = 1, arguments.n do
+      if not same.is_matcher(arguments[i]) then
+        refuse(i, name, "matcher", arguments[i])
+      end
+    end
     return function(v)
       local hits = 0
       for _, m in ipairs(arguments) do
         hits = hits + (m(v) and 1 or 0)
       end
-      return decide(hits, #arguments)
+      return decide(hits, arguments.n)
     end
-  end
+  end)
 end
-add("all_of", combined(function(hits, n) return hits == n end))
-add("any_of", combined(function(hits) return hits > 0 end))
-add("none_of", combined(function(hits) return hits == 0 end))
+combined("all_of", function(hits, n) return hits == n end)
+combined("any_of", function(hits) return hits > 0 end)
+combined("none_of", function(hits) return hits == 0 end)
 
 add("unique", function(_, arguments)
   local deep = arguments[1]
-  return function(list)
-    for k, v in pairs(list) do
-      for other, w in pairs(list) do
-        if k ~= other and (v == w or deep and same.compare(v, w)) then
-          return false
-        end
-      end
-    end
-    return true
-  end
+  return function(list) return same.is_unique(list, deep) end
 end)
 
 return setmetatable({

@@ -4,10 +4,13 @@ local next, pairs, rawget, type = next, pairs, rawget, type
 
 local same = {}
 
--- Whether a value is one of luassert's matchers; match.lua sets it.
+-- Whether a value is one of luassert's matchers, or a spy; match.lua and
+-- spy.lua set them.
 function same.is_matcher()
   return false
 end
+
+same.is_spy = same.is_matcher
 
 local compare
 
@@ -53,9 +56,21 @@ function same.compare(a, b)
   return compare(a, b, {}, crumbs), crumbs
 end
 
+-- Whether no two values of a table are equal, or with deep the same.
+function same.is_unique(list, deep)
+  for k, v in pairs(list) do
+    for other, w in pairs(list) do
+      if k ~= other and (v == w or deep and same.compare(v, w)) then
+        return false
+      end
+    end
+  end
+  return true
+end
+
 -- A copy of a value as it is now, metatables and all.
 function same.copy(v, seen)
-  if type(v) ~= "table" or same.is_matcher(v) then
+  if type(v) ~= "table" or same.is_matcher(v) or same.is_spy(v) then
     return v
   end
   seen = seen or {}

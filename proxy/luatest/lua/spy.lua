@@ -44,7 +44,7 @@ local function fits(expected, call)
       if not wanted(got) then
         return false
       end
-    elseif wanted ~= call.refs[i] and not same.compare(wanted, got) then
+    elseif not same.compare(wanted, got) then
       return false
     end
   end
@@ -62,17 +62,22 @@ local function last_that_fits(calls, expected)
   return false, last and last.vals
 end
 
--- Among lists of arguments, the newest that a call fits.
+-- Among lists of arguments, the first that a call fits.
 function spy.choose(lists, call)
-  for i = #lists, 1, -1 do
-    if fits(lists[i], {refs = call, vals = call}) then
-      return lists[i]
+  for _, one in ipairs(lists) do
+    if fits(one, {refs = call, vals = call}) then
+      return one
     end
   end
   return nil
 end
 
 spy.list = list
+
+-- Arguments as they are now.
+function spy.copies(...)
+  return kept(...).vals
+end
 
 local function noted(self, ...)
   self.returnvals[#self.returnvals + 1] = kept(...)
@@ -138,6 +143,8 @@ end
 function spy.is_spy(v)
   return type(v) == "table" and getmetatable(v) == mt
 end
+
+same.is_spy = spy.is_spy
 
 -- assertions: assert.spy(s).was.called(2)
 

@@ -28,7 +28,7 @@ end
 -- on_call_with(...): answers for these arguments alone
 local function special(s, lists, answers)
   return function(...)
-    local wanted = spy.list(...)
+    local wanted = spy.copies(...)
     local function set(f)
       lists[#lists + 1], answers[wanted] = wanted, f
       return s

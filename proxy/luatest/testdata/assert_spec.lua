@@ -162,7 +162,7 @@ describe("messages", function()
     },
     ["an unknown word"] = {
       function() assert.is_blue(1) end,
-      "luassert: unknown modifier/assertion: 'blue'",
+      "luassert: unknown modifier/assertion: 'is_blue'",
     },
     ["too few arguments"] = {
       function() assert.are.equal(1) end,
