@@ -78,7 +78,8 @@ packages="gcc libc6-dev make patch xz-utils $dev lua-cjson-dev libpcre2-dev"
 if [ "$want" = test ]; then
 	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server wrk curl openssl"
 	# libraries that the tests run unmodified
-	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3"
+	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
+	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"
 fi
 # shellcheck disable=SC2086
 install_packages $packages

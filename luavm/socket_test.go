@@ -177,3 +177,56 @@ func TestSocketSendWaits(t *testing.T) {
 		t.Errorf("%d bytes came", n)
 	}
 }
+
+// receiveuntil against what it is to mean, over random texts of few letters and
+// reads that end anywhere.
+func TestReceiveUntilModel(t *testing.T) {
+	port := serveTCP(t, func(nc net.Conn) { _, _ = io.Copy(nc, nc) })
+	settings := NewSocketSettings(SocketOptions{BufferSize: 64})
+	bed, scripts := newSocketBed(t, Options{Sockets: settings, CPUBudget: time.Minute}, `
+local s = ngx.socket.connect("127.0.0.1", `+port+`)
+math.randomseed(7)
+local rand = math.random
+local function letters(n, kinds)
+  local t = {}
+  for i = 1, n do t[i] = string.char(96 + rand(kinds)) end
+  return table.concat(t)
+end
+for case = 1, 3000 do
+  local kinds = rand(3)
+  local pattern = letters(rand(9), kinds)
+  local text = letters(rand(0, 200), kinds) .. pattern .. letters(rand(0, 20), kinds)
+  local size = rand(4) > 1 and rand(12) or nil
+  local inclusive = rand(2) == 1
+  local from, to = text:find(pattern, 1, true)
+  local want = text:sub(1, inclusive and to or from - 1)
+  assert(s:send(text))
+  local reader = s:receiveuntil(pattern, {inclusive = inclusive})
+  local pieces = {}
+  if size then
+    while true do
+      local piece, err, part = reader(size)
+      if not piece then
+        assert(not err and not part, err)
+        break
+      end
+      pieces[#pieces + 1] = piece
+    end
+    for i = 1, #pieces - 1 do
+      assert(#pieces[i] >= size and #pieces[i] < size + #pattern, case)
+    end
+  else
+    pieces[1] = assert(reader())
+  end
+  local got = table.concat(pieces)
+  local rest = #text - to
+  local tail = rest > 0 and s:receive(rest) or ""
+  if got ~= want or tail ~= text:sub(to + 1) then
+    error(("case %d: %q in %q, size %s, inclusive %s: got %q, then %q"):format(case, pattern, text, tostring(size), tostring(inclusive), got, tail))
+  end
+end
+ngx.print("ok")`)
+	if got := bed.run(scripts[0]); got != "ok" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -90,9 +90,11 @@ local function failed(s, code)
   return nil, K.text_of(code)
 end
 
-local function failed_with(s, code, part)
+-- The three values of a failed read; what was read is what the reader has
+-- made the result. What is too much for memory is not copied.
+local function failed_with(s, code)
   local none, err = failed(s, code)
-  return none, err, part
+  return none, err, code == C.PG_E_MEMORY and "" or result(s)
 end
 
 local function receive_line(u, s, ...)
@@ -100,7 +102,7 @@ local function receive_line(u, s, ...)
     local n = read_some(u, s, 0)
     if n <= 0 then
       rest(s, 1)
-      return failed_with(s, n, result(s))
+      return failed_with(s, n)
     end
   end
   return result(s)
@@ -111,7 +113,7 @@ local function receive_bytes(u, s, size, ...)
     local n = read_some(u, s, size - (s.fill - s.pos))
     if n <= 0 then
       rest(s, 0)
-      return failed_with(s, n, result(s))
+      return failed_with(s, n)
     end
   end
   return result(s)
@@ -122,11 +124,10 @@ local function receive_all(u, s)
     local n = read_some(u, s, s.fill - s.pos)
     if n <= 0 then
       rest(s, 0)
-      local all = result(s)
       if n == 0 then
-        return all
+        return result(s)
       end
-      return failed_with(s, n, all)
+      return failed_with(s, n)
     end
   end
 end
@@ -208,7 +209,8 @@ local function receiveany(...)
   while any(s, max) ~= GOT do
     local n = read_some(u, s, 0)
     if n <= 0 then
-      return failed_with(s, n, "")
+      rest(s, 0)
+      return failed_with(s, n)
     end
   end
   return result(s)
@@ -226,7 +228,7 @@ local function receive_until(u, s, pattern, size)
     local n = read_some(u, s, 0)
     if n <= 0 then
       until_rest(s, pattern)
-      return failed_with(s, n, result(s))
+      return failed_with(s, n)
     end
   end
 end
