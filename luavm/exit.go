@@ -13,6 +13,14 @@ func (p *Pool) checkExit() error {
 	return nil
 }
 
+// renew replaces a VM whose script has asked for it, once there is another.
+func (p *Pool) renew(vm *VM) {
+	p.makeSpare()
+	vm.lock()
+	defer vm.unlock()
+	vm.retire()
+}
+
 // leave runs ExitWorker in a VM that nobody uses any more.
 func (vm *VM) leave() {
 	if vm.fresh || vm.condition.Load() == vmLost {

@@ -61,3 +61,38 @@ func TestExitWorkerMustCompile(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestScriptRetiresItsVM(t *testing.T) {
+	p, scripts := testPool(t, Options{InitWorker: Source{Name: "w", Chunk: "=w", Text: `
+local ok, err = pcall(require "ngx.process".signal_graceful_exit)
+refused = err`}}, `
+n = (n or 0) + 1
+if ngx.get_phase() == "rewrite" then require "ngx.process".signal_graceful_exit() end
+ngx.sleep(0.001)
+ngx.print(n, " ", tostring(ngx.worker.exiting()), " ", ngx.worker.id(), " ", refused)`)
+	run := func(phase Phase) string {
+		t.Helper()
+		s, err := p.Pin(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Release()
+		if out := finish(s, s.Start(scripts[0], phase, nil)); out.Kind != Done {
+			t.Fatalf("%+v: %v", out, out.Err)
+		}
+		return string(s.Output())
+	}
+	const refused = " 0 API disabled in the current context"
+	if got := run(PhaseContent); got != "1 false"+refused {
+		t.Errorf("got %q", got)
+	}
+	run(PhaseRewrite)
+	for until := time.Now().Add(10 * time.Second); run(PhaseContent) != "1 false"+refused; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the VM was not replaced")
+		}
+	}
+	if st := p.Stats(); st.Retired != 1 {
+		t.Errorf("%d VMs were retired", st.Retired)
+	}
+}

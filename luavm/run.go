@@ -114,6 +114,8 @@ func (vm *VM) heed() {
 			vm.conns.close(n.A)
 		case shim.NoteSession:
 			vm.sessions.hold(n.A, int(n.Num))
+		case shim.NoteRetire:
+			vm.pool.tell(func() { vm.pool.renew(vm) })
 		case shim.NoteGrant:
 			// The thread may have been killed, and its struct be another's now.
 			w := vm.waiter(n)

@@ -267,12 +267,20 @@ func (vm *VM) starved() {
 	if limit == 0 {
 		return // it was the run's own bound
 	}
-	if vm.memory.Load() <= limit/2 || !vm.condition.CompareAndSwap(vmServing, vmRetired) {
-		return
+	if vm.memory.Load() > limit/2 && vm.retire() {
+		vm.state.Allow(limit / 4) // so that those who are still here can finish
 	}
-	vm.state.Allow(limit / 4) // so that those who are still here can finish
+}
+
+// retire lets the VM take no new exchange and another take its place; false: it
+// does not serve, or not any more. mu is held.
+func (vm *VM) retire() bool {
+	if !vm.condition.CompareAndSwap(vmServing, vmRetired) {
+		return false
+	}
 	vm.exit()
 	vm.pool.replace(vm)
+	return true
 }
 
 func (vm *VM) lost(sc *Script) *ScriptError {

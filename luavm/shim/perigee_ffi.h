@@ -101,7 +101,8 @@ enum {                       /* what a run tells Go beside its ops */
   PG_NOTE_TIMER = 3,         /* a: id, num: seconds */
   PG_NOTE_CLOSE = 4,         /* a: handle of a socket out of use */
   PG_NOTE_SESSION = 5,       /* a: of a TLS session; num: 1 or -1 holders */
-  PG_NOTE_GRANT = 8          /* as WAKE, of a semaphore's; num: wait's serial */
+  PG_NOTE_GRANT = 8,         /* as WAKE, of a semaphore's; num: wait's serial */
+  PG_NOTE_RETIRE = 9         /* this VM is to be replaced by another */
 };
 
 typedef struct pg_note { uint32_t kind, a, b, c; double num; } pg_note;

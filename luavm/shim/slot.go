@@ -106,6 +106,7 @@ const (
 	NoteTimer   = 3 // A: the timer's id; Num: seconds
 	NoteClose   = 4 // A: handle of a socket out of use
 	NoteSession = 5 // A: of a TLS session; Num: how many more hold it
+	NoteRetire  = 9 // this VM is to be replaced
 	NoteGrant   = 8 // as NoteWake, of a semaphore's waiter; Num: Serial of the wait
 )
 

@@ -7,7 +7,7 @@ local ffi = require "ffi"
 
 local C = ffi.C
 local error, type = error, type
-local vm = P.vm
+local vm, note = P.vm, P.core.note
 local pid = P.ngx.worker.pid
 
 local process = {version = P.resty_core_version}
@@ -35,8 +35,14 @@ function process.enable_privileged_agent(connections)
     .. "have more"
 end
 
+-- A worker is a VM: this one takes no more requests, and a new one takes its
+-- place, as nginx's master starts a worker for one that has left.
 function process.signal_graceful_exit()
-  error("a worker cannot leave alone: all are one process", 2)
+  local phase = vm.slot.phase
+  if phase == C.PG_PHASE_INIT or phase == C.PG_PHASE_INIT_WORKER then
+    error("API disabled in the current context", 2)
+  end
+  note(vm, C.PG_NOTE_RETIRE, 0, 0, 0)
 end
 
 package.preload["ngx.process"] = function()
