@@ -8,14 +8,15 @@ type Flags uint32
 
 // Flags that the host sets before a run.
 const (
-	FlagHeadersSent Flags = 1 << 0 // the answer's head has left
-	FlagBodyRead    Flags = 1 << 1 // the request's body is in Input.Body
-	FlagInternal    Flags = 1 << 4 // ngx.req.is_internal
-	FlagSubrequest  Flags = 1 << 5 // ngx.is_subrequest
-	FlagTLS         Flags = 1 << 6 // $https
-	FlagLocal       Flags = 1 << 7 // content is made here, not by an upstream
-	FlagUnderscores Flags = 1 << 8 // names in ngx.header keep their underscores
-	FlagUnbuffered  Flags = 1 << 9 // answers to HTTP/1.0 are not gathered
+	FlagHeadersSent Flags = 1 << 0  // the answer's head has left
+	FlagBodyRead    Flags = 1 << 1  // the request's body is in Input.Body
+	FlagInternal    Flags = 1 << 4  // ngx.req.is_internal
+	FlagSubrequest  Flags = 1 << 5  // ngx.is_subrequest
+	FlagTLS         Flags = 1 << 6  // $https
+	FlagLocal       Flags = 1 << 7  // content is made here, not by an upstream
+	FlagUnderscores Flags = 1 << 8  // names in ngx.header keep their underscores
+	FlagUnbuffered  Flags = 1 << 9  // answers to HTTP/1.0 are not gathered
+	FlagWaits       Flags = 1 << 10 // scripts may wait where OpenResty forbids it
 )
 
 // Flags that scripts set.
@@ -135,15 +136,28 @@ func (s *Slot) BeginChunk(last bool) {
 	}
 }
 
+// KeepChunk makes data, as BeginChunk's run was given it, last while a
+// body_filter waits: what its op brings takes its place in Input. False: there
+// is no memory for it.
+func (s *Slot) KeepChunk(data []byte) bool {
+	if s.c.ChunkSet == 0 && !s.c.Print(data) {
+		return false
+	}
+	s.c.ChunkSet = 1
+	return true
+}
+
 // HandContext makes the first ngx.ctx of the slot's scripts the table that Lua
 // keeps under key, as OpCapture names it; 0: a new one.
 func (s *Slot) HandContext(key uint32) { s.c.CtxKey = key }
 
 // EndChunk is what the body_filter left: the chunk to send (data itself when
-// the script did not replace it), and whether it is the last.
+// the script did not replace it), and whether it is the last. A replaced chunk
+// is the slot's memory until a handler prints again.
 func (s *Slot) EndChunk(data []byte) (chunk []byte, last bool) {
 	if s.c.ChunkSet != 0 {
 		data = s.Output()
+		s.ClearOutput()
 	}
 	return data, s.c.ChunkLast != 0
 }

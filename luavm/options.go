@@ -108,6 +108,11 @@ type Options struct {
 	// have a descriptor.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// InitWorkerWaits lets InitWorker wait, for InitTime at most (a minute); in
+	// OpenResty it cannot.
+	InitWorkerWaits bool
+	InitTime        time.Duration
+
 	Clock   Clock  // nil: the machine's
 	Capture uint32 // bytes of log lines kept for ngx.errlog.get_logs; 0: none
 
@@ -144,6 +149,9 @@ func (o *Options) defaults() {
 	}
 	if o.RegexCache == 0 {
 		o.RegexCache = 1024
+	}
+	if o.InitTime == 0 {
+		o.InitTime = time.Minute
 	}
 	if o.PendingTimers == 0 {
 		o.PendingTimers = 1024

@@ -29,7 +29,7 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	if ref >= 0 {
 		vm.begun(r)
 	}
-	status := vm.resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: int64(vm.pool.options.CPUBudget)}, &lent)
+	status := vm.resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: vm.budget(r.script)}, &lent)
 	vm.settle()
 	out := Outcome{Kind: Failed, Ran: time.Duration(vm.state.RunNS())}
 	vm.stats[r.script.index].add(ref >= 0, int64(out.Ran))

@@ -110,9 +110,12 @@ func (vm *VM) boot() error {
 	vm.refs = make([]int32, len(scripts))
 	vm.stats = make([]scriptStats, len(scripts))
 	for i, sc := range scripts {
-		if sc == vm.pool.timer {
+		switch sc {
+		case vm.pool.timer:
 			vm.refs[i] = vm.state.TimerHandler()
 			continue
+		case vm.pool.worker:
+			continue // see enter
 		}
 		if o.Fresh {
 			continue // see handler
@@ -148,12 +151,6 @@ func (vm *VM) compile(src Source) (int32, *ScriptError) {
 		return 0, &ScriptError{Kind: ErrSyntax, Message: err.Error(), Script: src.Name}
 	}
 	return ref, nil
-}
-
-// enter gives the VM its worker id and runs init_worker.
-func (vm *VM) enter() error {
-	vm.state.VM().WorkerID = int32(vm.pool.options.WorkerBase + vm.id)
-	return vm.once(vm.pool.options.InitWorker, PhaseInitWorker)
 }
 
 // once runs src outside of any exchange.

@@ -185,11 +185,10 @@ func (b *builder) balancers() error {
 	s := b.snapshot
 	s.balancers = make(map[string]exchange.Filter)
 	for name, c := range s.File.Upstreams {
-		source := c.BalancerScript()
-		if source == nil {
+		if c.BalancerScript() == nil {
 			continue
 		}
-		f, err := script.NewBalancer(s.pool, name, source, b.scripts())
+		f, err := script.NewBalancer(s.pool, name, c.Lua, b.scripts())
 		if err != nil {
 			return placed(s.File, unit.Join("upstreams", name), err)
 		}

@@ -108,6 +108,11 @@ static void give_back(char **p, uint32_t *cap, uint32_t keep) {
   *cap = 0;
 }
 
+/* For Go: 0, or -1 when memory or the slot's limit is exhausted. */
+int pg_slot_print(pg_slot *s, const char *p, uint32_t n) {
+  return add_output(s, p, n);
+}
+
 /* The buffers of a slot that grew big go back to the heap. */
 void pg_slot_shrink(pg_slot *s) {
   give_back(&s->log, &s->log_cap, KEEP);

@@ -101,6 +101,9 @@ func (*Slot) GrowArena(uint64) bool { return false }
 // GrowExtra has no room.
 func (*Slot) GrowExtra() bool { return false }
 
+// Print has no room.
+func (*Slot) Print([]byte) bool { return false }
+
 // NewRun is nil.
 func NewRun() *Run { return nil }
 

@@ -186,7 +186,8 @@ enum {                       /* pg_slot.flags */
   PG_F_INTERNAL = 16, PG_F_SUBREQUEST = 32, PG_F_TLS = 64,
   PG_F_LOCAL = 128,          /* content is made here, not by an upstream */
   PG_F_UNDERSCORES = 256,    /* names in ngx.header keep their underscores */
-  PG_F_UNBUFFERED = 512      /* answers to HTTP/1.0 are not gathered */
+  PG_F_UNBUFFERED = 512,     /* answers to HTTP/1.0 are not gathered */
+  PG_F_WAITS = 1024          /* scripts may wait where OpenResty forbids it */
 };
 
 typedef struct pg_vm {       /* what Lua may see of its VM */

@@ -203,6 +203,11 @@ func FreeSlot(slot *Slot) { C.pg_slot_free((*C.pg_slot)(unsafe.Pointer(slot))) }
 // Shrink gives back the buffers of a slot that grew big.
 func (slot *Slot) Shrink() { C.pg_slot_shrink((*C.pg_slot)(unsafe.Pointer(slot))) }
 
+// Print appends to the slot's output; false: there is no room.
+func (slot *Slot) Print(p []byte) bool {
+	return C.pg_slot_print((*C.pg_slot)(unsafe.Pointer(slot)), bytes(p), C.uint32_t(len(p))) == 0
+}
+
 // NewRun makes a run in C memory. The coroutine comes with its first start.
 func NewRun() *Run { return (*Run)(unsafe.Pointer(C.pg_run_new())) }
 

@@ -180,6 +180,7 @@ int pg_sweep_sockets(pg_state *, int all);
 /* ---- buffers.c ---- */
 pg_slot *pg_slot_new(uint32_t id, uint32_t log_max, uint32_t out_max);
 void pg_slot_shrink(pg_slot *);
+int pg_slot_print(pg_slot *, const char *p, uint32_t n);
 void pg_slot_free(pg_slot *);
 void pg_line_add(pg_state *, int level, const char *p, size_t n);
 

@@ -14,8 +14,12 @@ import (
 // NewBalancer makes the filter that runs an upstream's balancer script before
 // each attempt; its verdicts are Continue, Wait and Fail. The error is a
 // *SyntaxError.
-func NewBalancer(pool *luavm.Pool, name string, source *Source, report Report) (exchange.Filter, error) {
+func NewBalancer(pool *luavm.Pool, name string, c *upstream.LuaConfig, report Report) (exchange.Filter, error) {
 	f := &Filter{pool: pool, report: report}
+	source := c.Balancer
+	if c.WaitEverywhere {
+		f.flags |= luavm.FlagWaits
+	}
 	const stage, key = exchange.Balancer, "balancer"
 	label := Name("upstream:"+name, key)
 	sc, err := pool.Add(Lua(source, label, key+"_by_lua"))

@@ -30,11 +30,11 @@ type Config struct {
 	// Content makes the response; the route then has no upstream. nginx:
 	// content_by_lua.
 	Content *Source `yaml:"content,omitempty"`
-	// HeaderFilter may change the response head before it is sent; it cannot
-	// wait. nginx: header_filter_by_lua.
+	// HeaderFilter may change the response head before it is sent. nginx:
+	// header_filter_by_lua.
 	HeaderFilter *Source `yaml:"header_filter,omitempty"`
-	// BodyFilter sees each chunk of the response body as it streams by; it
-	// cannot wait. nginx: body_filter_by_lua.
+	// BodyFilter sees each chunk of the response body as it streams by. nginx:
+	// body_filter_by_lua.
 	BodyFilter *Source `yaml:"body_filter,omitempty"`
 	// Log runs when the exchange is over. nginx: log_by_lua.
 	Log *Source `yaml:"log,omitempty"`
@@ -45,6 +45,11 @@ type Config struct {
 	Socket *Socket `yaml:"socket,omitempty"`
 	// SSL changes for this route's scripts what lua.ssl says for all.
 	SSL *SSL `yaml:"ssl,omitempty"`
+	// WaitEverywhere lets scripts wait, for time, sockets, threads and
+	// semaphores, in header_filter, body_filter and log, too. Default false:
+	// there they are told, as in OpenResty, that it is disabled. What waits in log
+	// holds up the next request of its connection.
+	WaitEverywhere bool `yaml:"wait_everywhere"`
 	// HTTP10Buffering gathers what scripts print for clients that speak HTTP/1.0
 	// until its length is known. Default true; false sends it as it comes and
 	// ends the connection behind it. nginx: lua_http10_buffering.
@@ -176,6 +181,10 @@ type Settings struct {
 	// InitWorker runs once in every VM after init and may start timers. nginx:
 	// init_worker_by_lua.
 	InitWorker *Source `yaml:"init_worker,omitempty"`
+	// InitWorkerWaits lets init_worker wait, for time, sockets, threads and
+	// semaphores, total_time at most; nothing is served before it has ended.
+	// Default false: there it is told, as in OpenResty, that it is disabled.
+	InitWorkerWaits bool `yaml:"init_worker_waits"`
 	// ExitWorker runs once in every VM when its time is over: at the process's
 	// end, and when a reload has replaced it and its last exchange has ended.
 	// nginx: exit_worker_by_lua.

@@ -82,7 +82,7 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	// has reported; nil in Lua then.
 	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
 	_ = s.SetVarString(luavm.VarDefaultType, ex.Route.DefaultType)
-	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores)
+	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits)
 	s.SetFlags(f.flags)
 	if ex.Place.HeadSent {
 		s.SetFlags(luavm.FlagHeadersSent)
@@ -108,7 +108,9 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	}
 	s.SetStatus(ex.Resp.StatusCode())
 	if stage == exchange.Body {
-		s.BeginChunk(ex.Last)
+		if !ex.LuaRuns[stage].Running {
+			s.BeginChunk(ex.Last)
+		}
 		return
 	}
 	if ex.Record.Tried > 0 {
@@ -135,7 +137,13 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 	}
 	switch stage {
 	case exchange.Header:
-		in.Resp = f.responseText(ex)
+		in.Resp = ex.RespText
+		switch {
+		case !ex.LuaRuns[stage].Running:
+			in.Resp = f.responseText(ex)
+		case f.readsUpstream(ex):
+			in.Resp = ex.UpRaw
+		}
 	case exchange.Body:
 		in.Resp, in.Data = ex.RespText, ex.Chunk
 	case exchange.Log:
@@ -144,15 +152,19 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 	return in
 }
 
+// readsUpstream tells whether the upstream's own copy of the head will do.
+func (f *Filter) readsUpstream(ex *exchange.Exchange) bool {
+	return ex.Place.Source == exchange.FromUpstream && !f.Has(exchange.Body) && !f.Has(exchange.Log)
+}
+
 // responseText is the answer's head before scripts edited it: their edits are
 // replayed over it. It is kept where later stages will read it too, because the
 // upstream's own copy does not last that long.
 func (f *Filter) responseText(ex *exchange.Exchange) []byte {
 	switch {
+	case f.readsUpstream(ex):
+		return ex.UpRaw
 	case ex.Place.Source == exchange.FromUpstream:
-		if !f.Has(exchange.Body) && !f.Has(exchange.Log) {
-			return ex.UpRaw
-		}
 		ex.RespText = append(ex.RespText[:0], ex.UpRaw...)
 	case !ex.Scripted:
 		ex.RespText = append(ex.RespText[:0], ex.Resp.Header()...)

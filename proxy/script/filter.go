@@ -63,6 +63,9 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 	if !c.HTTP10Buffering {
 		f.flags |= luavm.FlagUnbuffered
 	}
+	if c.WaitEverywhere {
+		f.flags |= luavm.FlagWaits
+	}
 	if !c.TransformUnderscores {
 		f.flags |= luavm.FlagUnderscores
 	}
@@ -299,7 +302,15 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 		return f.failed(ex, stage, out.Err), true
 	}
 	restart := applyEdits(ex, stage)
-	takeOutput(ex, stage)
+	if out.Kind == luavm.Wait && stage == exchange.Body {
+		if !ex.Lua.KeepChunk(ex.Chunk) {
+			return f.failed(ex, stage, &luavm.ScriptError{
+				Kind: luavm.ErrMemory, Script: f.scripts[stage].Name(), Message: "no memory to keep a piece of the body",
+			}), true
+		}
+	} else {
+		takeOutput(ex, stage)
+	}
 	if out.Kind == luavm.Wait {
 		ex.LuaRuns[stage].Running = true
 		for op := out.Op; op != nil; op = op.Next() {

@@ -45,6 +45,9 @@ type LuaConfig struct {
 	// ngx.balancer.set_current_peer, known to the configuration or not; when it
 	// names none, balance chooses. nginx: balancer_by_lua.
 	Balancer *unit.Source `yaml:"balancer,omitempty"`
+	// WaitEverywhere lets the script wait, for time, sockets, threads and
+	// semaphores. Default false, as in OpenResty.
+	WaitEverywhere bool `yaml:"wait_everywhere"`
 }
 
 // BalancerScript is the script that chooses endpoints, or nil.

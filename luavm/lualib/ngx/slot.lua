@@ -60,6 +60,11 @@ P.WAITING_PHASES = mask(C.PG_PHASE_SERVER_REWRITE, C.PG_PHASE_REWRITE,
   C.PG_PHASE_ACCESS, C.PG_PHASE_CONTENT, C.PG_PHASE_TIMER, C.PG_PHASE_SSL_CERT,
   C.PG_PHASE_SSL_CLIENT_HELLO)
 
+-- and where it can besides, if the host says so
+local EXTENDED = mask(C.PG_PHASE_BALANCER, C.PG_PHASE_HEADER_FILTER,
+  C.PG_PHASE_BODY_FILTER, C.PG_PHASE_LOG, C.PG_PHASE_INIT_WORKER)
+local WAITING = P.WAITING_PHASES
+
 local NO_REQUEST = mask(C.PG_PHASE_INIT)
 local FAKE_REQUEST = mask(C.PG_PHASE_INIT_WORKER, C.PG_PHASE_EXIT_WORKER,
   C.PG_PHASE_TIMER, C.PG_PHASE_SSL_CERT, C.PG_PHASE_SSL_CLIENT_HELLO)
@@ -82,6 +87,11 @@ function P.slot_of_request(...)
   return s
 end
 
+local function is_extended(s, phases)
+  return phases == WAITING and band(s.flags, C.PG_F_WAITS) ~= 0
+    and band(lshift(1, s.phase), EXTENDED) ~= 0
+end
+
 -- The slot, if its phase is one of the mask's. For functions that nginx
 -- disables by phase; the text then names the phase.
 function P.slot_within(phases, ...)
@@ -89,7 +99,7 @@ function P.slot_within(phases, ...)
   if s == nil then
     error("no request found", 3)
   end
-  if band(lshift(1, s.phase), phases) == 0 then
+  if band(lshift(1, s.phase), phases) == 0 and not is_extended(s, phases) then
     if s.phase == C.PG_PHASE_INIT then
       error("no request found", 3)
     end
@@ -100,7 +110,8 @@ end
 
 -- Why the running handler cannot wait, or nil.
 function P.cannot_wait(s, ...)
-  if band(lshift(1, s.phase), P.WAITING_PHASES) == 0 then
+  if band(lshift(1, s.phase), WAITING) == 0 and not is_extended(s, WAITING)
+  then
     return "API disabled in the context of " .. names[s.phase]
   end
 end
