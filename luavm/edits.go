@@ -31,6 +31,7 @@ const (
 
 	FlagUnconditional Flags = 1 << 23 // ngx.resp.bypass_if_checks was called
 	FlagRaw           Flags = 1 << 26 // ngx.req.socket(true): it writes to the connection itself
+	FlagBodyTemp      Flags = 1 << 24 // the body's file goes when it is replaced
 )
 
 // Flags is what is set now.
@@ -63,7 +64,7 @@ const (
 	EditMethod        EditKind = 7  // Value: method
 	EditURI           EditKind = 8  // Value: decoded path; Aux 1: match again now
 	EditArgs          EditKind = 9  // Value: raw query
-	EditBody          EditKind = 10 // Value: new request body
+	EditBody          EditKind = 10 // Value: new request body; Aux: Body*
 	EditVariable      EditKind = 11 // Name, Value; Aux 1: nil
 	EditReason        EditKind = 12 // Value: text behind the status; empty: the usual one
 	EditPeer          EditKind = 13 // Name: server name; Value: address; Aux: port
@@ -80,6 +81,14 @@ const (
 	TLSKey       uint32 = 2 // Value: DER
 	TLSVerify    uint32 = 3 // Value: DER of authorities; the client must show a certificate of theirs
 	TLSProtocols uint32 = 4 // Value: names of versions, apart by blanks
+)
+
+// What EditBody says. PG_BODY_*.
+const (
+	BodyText  = 0 // Value is the body
+	BodyFile  = 1 // Value is the path of the file it is in, Name its size
+	BodyTemp  = 2 // the same; the file is the exchange's and goes with it
+	BodyBegun = 3 // Value is the path of a file that is the exchange's, too
 )
 
 // An Edit is one change that a script made. Name and Value are the slot's

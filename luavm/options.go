@@ -3,6 +3,7 @@ package luavm
 import (
 	"context"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -83,6 +84,8 @@ type Options struct {
 	CPath  string // package.cpath, the same
 	Prefix string // ngx.config.prefix(), ends in "/"
 
+	BodyTemp string // folder of request bodies that are made in files; the system's when empty
+
 	RegexCache int    // patterns with ngx.re's option o that a VM keeps; 1024, negative: none
 	RegexLimit uint32 // steps of one match, see lua_regex_match_limit; PCRE's default of ten million
 
@@ -132,6 +135,9 @@ type Options struct {
 
 func (o *Options) defaults() {
 	o.Workers = max(o.Workers, 1)
+	if o.BodyTemp == "" {
+		o.BodyTemp = os.TempDir()
+	}
 	if o.WorkerCount == 0 {
 		o.WorkerCount = o.Workers
 	}

@@ -32,6 +32,8 @@ const (
 	VarUpstreamResponseTime                 //
 	VarRoute                                // name of the matched route
 	VarDefaultType                          // Content-Type of an answer that names none
+	VarBodyFile                             // the file that the request's body is in
+	VarDocumentRoot                         // where files of the route are looked for
 
 	variableCount
 )
@@ -147,6 +149,10 @@ func (s *Slot) Extra(name string) (value []byte, ok bool) {
 	}
 	return nil, false
 }
+
+// SetBodyBuffer says up to which size bodies that scripts make are kept in
+// memory.
+func (s *Slot) SetBodyBuffer(n int64) { s.c.BodyBuffer = n }
 
 // Numbers are the counters and times of an exchange that scripts can read.
 type Numbers struct {

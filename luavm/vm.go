@@ -97,7 +97,7 @@ func (vm *VM) boot() error {
 		return err
 	}
 	err := vm.state.Boot(init, list, map[string]string{
-		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix,
+		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix, "body_temp": o.BodyTemp,
 		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
 	})
 	if err != nil {

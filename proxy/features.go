@@ -32,6 +32,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	if c.Static != nil {
 		files = static.New(*c.Static, c.Match.Paths, b.snapshot.File.Root(), b.snapshot.state.report)
+		if c.DocumentRoot == "" {
+			r.DocumentRoot = files.Root()
+		}
 	}
 	if c.Lua != nil {
 		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {

@@ -30,7 +30,7 @@ func (g *Gateway) readBody(ex *exchange.Exchange) bool {
 		return g.fail(ex, 413, "body_bytes")
 	}
 	if !ex.BodyRead && size > 0 && size <= maxBuffered && !ex.Down.BodyDone() {
-		ex.Post(exchange.OpReadBody)
+		ex.Post(exchange.OpReadBody).Int = exchange.BodyInMemory
 		return false
 	}
 	ex.Place.Step = stepConnect
@@ -135,7 +135,7 @@ func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 func (g *Gateway) send(ex *exchange.Exchange) bool {
 	if !ex.Waiting(exchange.OpSend) {
 		appendUpstreamHead(ex)
-		if ex.BodyRead || ex.Down.BodyDone() {
+		if !ex.BodyFile.Set() && (ex.BodyRead || ex.Down.BodyDone()) {
 			// All of the request is in memory: it is sent by the op that then
 			// waits for the answer.
 			ex.Place.Unsent = true

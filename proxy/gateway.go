@@ -130,7 +130,7 @@ func (g *Gateway) before(ex *exchange.Exchange) bool {
 
 func (g *Gateway) enterRoute(ex *exchange.Exchange, r *exchange.Route, step uint8) {
 	ex.Route = r
-	ex.BodyLimit = r.BodyLimit
+	ex.BodyLimit, ex.BodyBuffer = r.BodyLimit, r.BodyBuffer
 	ex.Record.Route = r.Name
 	ex.Stale = true
 	ex.Place.Filter = 0

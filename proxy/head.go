@@ -132,7 +132,7 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 	size := int64(0)
 	switch {
 	case ex.BodyRead:
-		size = int64(len(ex.Body))
+		size = ex.BodyLength()
 	case !ex.Down.BodyDone():
 		size = ex.Down.BodySize()
 	}

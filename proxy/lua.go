@@ -34,6 +34,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		PendingTimers: c.Timers.Pending, RunningTimers: c.Timers.Running,
 		Drain:      max(c.Drain.Std(), 1), // luavm's 0 is its default
 		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
+		BodyTemp: file.Limits.BodyTemp,
 		Prefix:   filepath.Clean(file.Root()) + "/",
 		LogLevel: luaLevel(file.Log.Level),
 		Clock:    state.Clock,

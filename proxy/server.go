@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,11 @@ func (s *Server) Apply(file *config.File) error {
 	if err := planMemory(file); err != nil {
 		return err
 	}
+	if dir := file.Limits.BodyTemp; dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return file.NewError("limits.body_temp", "the folder cannot be made: "+err.Error(), "name one that can, or leave the key out")
+		}
+	}
 	opened, tlsConfigs, err := s.openListeners(file)
 	if err != nil {
 		return err
@@ -129,7 +135,7 @@ func limits(c *config.Limits) serve.Limits {
 		Connections: c.Connections,
 		Head:        wire.Limits{HeaderBytes: int(c.HeaderBytes)},
 		HeaderTime:  c.HeaderTimeout.Std(), IdleTime: c.IdleTimeout.Std(),
-		BodyTime: c.BodyTimeout.Std(), SendTime: c.SendTimeout.Std(),
+		BodyTime: c.BodyTimeout.Std(), SendTime: c.SendTimeout.Std(), BodyTemp: c.BodyTemp,
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -202,7 +203,9 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	r := &exchange.Route{
 		Name: c.Name, Internal: c.Internal,
 		BodyLimit:       int64(s.File.Limits.BodyBytes),
+		BodyBuffer:      int64(s.File.Limits.BodyBuffer),
 		IfModifiedSince: c.IfModifiedSince.Policy(),
+		DocumentRoot:    c.DocumentRoot,
 		Metrics:         s.state.Metrics.Route(c.Name),
 		DefaultType:     s.File.DefaultType, ErrorPages: s.errorPages,
 	}
@@ -211,6 +214,12 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	}
 	if c.ErrorPages != nil {
 		r.ErrorPages = config.Pages(c.ErrorPages)
+	}
+	if c.BodyBuffer != nil {
+		r.BodyBuffer = int64(*c.BodyBuffer)
+	}
+	if r.DocumentRoot == "" {
+		r.DocumentRoot = filepath.Join(s.File.Root(), "html")
 	}
 	if c.Upstream != "" {
 		r.Group = s.groups[c.Upstream]

@@ -115,7 +115,7 @@ func giveBody(ex, child *exchange.Exchange, s *script.Subrequest) {
 	case s.HasBody:
 		child.Body = append(child.Body[:0], s.Body...)
 	case ex.BodyRead && (s.Forward || s.Method == "PUT" || s.Method == "POST"):
-		child.Body = append(child.Body[:0], ex.Body...)
+		child.Body, child.BodyFile = append(child.Body[:0], ex.Body...), ex.BodyFile
 	}
 }
 
@@ -134,8 +134,8 @@ func (g *Gateway) giveHead(ex, child *exchange.Exchange, s *script.Subrequest, f
 	}
 	head = appendFields(head, fields, s.Headers)
 	head = appendField(head, "Host", string(ex.Head.Host.Of(ex.Raw)))
-	if s.HasBody || len(child.Body) > 0 {
-		head = appendField(head, "Content-Length", strconv.Itoa(len(child.Body)))
+	if n := child.BodyLength(); s.HasBody || n > 0 {
+		head = appendField(head, "Content-Length", strconv.FormatInt(n, 10))
 	}
 	head = append(head, '\r', '\n')
 	child.Down.(*exchange.Captured).Head = head

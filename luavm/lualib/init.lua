@@ -5,7 +5,7 @@
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
 --   adopt                           C function: a thread for a coroutine
---   cdef, path, cpath, prefix, regex_cache, regex_limit   strings
+--   cdef, path, cpath, prefix, body_temp, regex_cache, regex_limit   strings
 --
 -- Each file of lualib/ngx is called with this table, P, and adds its functions
 -- to P.ngx. What it needs of the standard library it takes into locals now: a

@@ -43,6 +43,7 @@ var (
 	_ [unsafe.Offsetof(Slot{}.RequestLength)]byte      = [unsafe.Offsetof(C.pg_slot{}.request_length)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Connection)]byte         = [unsafe.Offsetof(C.pg_slot{}.connection)]byte{}
 	_ [unsafe.Offsetof(Slot{}.ConnectionRequests)]byte = [unsafe.Offsetof(C.pg_slot{}.connection_requests)]byte{}
+	_ [unsafe.Offsetof(Slot{}.BodyBuffer)]byte         = [unsafe.Offsetof(C.pg_slot{}.body_buffer)]byte{}
 	_ [unsafe.Offsetof(Slot{}.HTTPMinor)]byte          = [unsafe.Offsetof(C.pg_slot{}.http_minor)]byte{}
 	_ [unsafe.Offsetof(Slot{}.CtxKey)]byte             = [unsafe.Offsetof(C.pg_slot{}.ctx_key)]byte{}
 	_ [unsafe.Offsetof(Slot{}.ExtraN)]byte             = [unsafe.Offsetof(C.pg_slot{}.extra_n)]byte{}

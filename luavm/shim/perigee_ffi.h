@@ -113,7 +113,7 @@ enum {                       /* log records */
   PG_EDIT_METHOD = 7,        /* v: method */
   PG_EDIT_URI = 8,           /* v: decoded path; aux 1 = jump */
   PG_EDIT_ARGS = 9,          /* v: raw query string */
-  PG_EDIT_BODY = 10,         /* v: new request body */
+  PG_EDIT_BODY = 10,         /* v: new request body; aux: PG_BODY_* */
   PG_EDIT_VAR = 11,          /* k: variable name, v: value; aux 1 = nil */
   PG_EDIT_REASON = 12,       /* v: text behind the status; empty: the usual */
   PG_EDIT_PEER = 13,         /* k: server name, v: address, aux: port */
@@ -121,6 +121,13 @@ enum {                       /* log records */
   PG_EDIT_PEER_TIMEOUTS = 15,   /* v: connect, send, read in seconds */
   PG_EDIT_PEER_KEEPALIVE = 16,  /* v: idle seconds and requests */
   PG_EDIT_TLS = 17           /* aux: PG_TLS_* */
+};
+
+enum {                       /* what PG_EDIT_BODY says */
+  PG_BODY_TEXT = 0,          /* v is the body */
+  PG_BODY_FILE = 1,          /* v: path of the file it is in; k: its size */
+  PG_BODY_TEMP = 2,          /* the same; the file goes with the exchange */
+  PG_BODY_BEGUN = 3          /* v: path of a file that goes with it, too */
 };
 
 enum {                       /* what a script wants of a TLS handshake */
@@ -148,12 +155,14 @@ enum {                       /* vars[]: filled by Go, plain text */
   PG_VAR_UPSTREAM_RESPONSE_TIME = 15,
   PG_VAR_ROUTE = 16,         /* name of the matched route */
   PG_VAR_DEFAULT_TYPE = 17,  /* Content-Type of an answer that names none */
-  PG_VAR_COUNT = 18
+  PG_VAR_BODY_FILE = 18,     /* where the request's body is, if in a file */
+  PG_VAR_DOCUMENT_ROOT = 19,
+  PG_VAR_COUNT = 20
 };
 
 typedef struct pg_slot {     /* one exchange's seat in a VM */
   pg_str in[4];              /* PG_IN_*; see the rules above */
-  pg_str vars[18];           /* PG_VAR_*, in arena; p NULL: not set */
+  pg_str vars[20];           /* PG_VAR_*, in arena; p NULL: not set */
   char *arena; uint32_t arena_len, arena_cap;
   uint32_t id, gen;          /* seat number; grows with each exchange */
   uint32_t phase;            /* PG_PHASE_* */
@@ -169,6 +178,7 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int64_t start_ns;          /* CLOCK_MONOTONIC of the first byte */
   int64_t bytes_sent, body_bytes_sent, request_length;
   uint64_t connection, connection_requests;
+  int64_t body_buffer;       /* bodies that are made go to a file above it */
   int32_t http_minor;        /* HTTP/1.minor; 20: HTTP/2 */
   int32_t peer_tries;        /* balancer: attempts so far, this one included */
   int32_t peer_most;         /* and how many there may be */
@@ -231,6 +241,7 @@ enum {                       /* pg_slot.flags written by the request API */
   PG_F_REASON = 2097152,     /* ngx.resp.set_status gave a reason */
   PG_F_TYPELESS = 4194304,   /* Content-Type was taken away */
   PG_F_UNCONDITIONAL = 8388608,  /* If-Match and its like do not count */
+  PG_F_BODY_TEMP = 16777216, /* the body's file goes when it is replaced */
   PG_F_RAW = 67108864        /* ngx.req.socket(true): the connection is its */
 };
 
@@ -274,6 +285,9 @@ typedef struct pg_request_api {
   int (*set_text)(pg_slot *, uint32_t kind, uint32_t aux,
                   const char *v, uint32_t vn);
   int (*body)(pg_slot *, pg_str *out);    /* 1: in memory; 0: none */
+  /* an edit of the body; aux: PG_BODY_FILE, PG_BODY_TEMP or PG_BODY_BEGUN */
+  int (*body_file)(pg_slot *, uint32_t aux, const char *path, uint32_t n,
+                   double size);
   int (*raw_head)(pg_slot *, uint32_t without_line, pg_str *out);
   /* out may be the given text itself */
   int (*escape)(uint32_t set, const char *p, uint32_t n, pg_str *out);

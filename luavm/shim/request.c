@@ -203,38 +203,13 @@ int pg_set_text(pg_slot *s, uint32_t kind, uint32_t aux,
   if (pg_core()->edit(s, kind, aux, "", 0, v ? v : "", v ? vn : 0))
     return PG_E_MEMORY;
   if (var < 0)
-    return 0;
+    return pg_body_moved(s, NULL, 0);
   if (!v) {
     s->vars[var].p = NULL;
     s->vars[var].n = 0;
     return 0;
   }
   return pg_arena_put(s, &s->vars[var], v, vn);
-}
-
-int pg_body(pg_slot *s, pg_str *out)
-{
-  uint64_t at = 0;
-  int set = 0;
-  *out = s->in[PG_IN_BODY];
-  while (at + sizeof(pg_edit) <= s->log_len) {
-    pg_edit r;
-    uint64_t need;
-    memcpy(&r, s->log + at, sizeof r);
-    need = sizeof r + (uint64_t)r.klen + r.vlen;
-    if (at + need > s->log_len)
-      break;
-    if (r.kind == PG_EDIT_BODY) {
-      out->p = s->log + at + sizeof r + r.klen;
-      out->n = r.vlen;
-      set = 1;
-    }
-    at += (need + 7) & ~(uint64_t)7;
-  }
-  if (set)
-    return 1;
-  return (s->flags & PG_F_BODY_READ) && !(s->flags & PG_F_DISCARDED) &&
-         out->p != NULL;
 }
 
 static int raw_head(pg_slot *s, uint32_t without_line, pg_str *out)
@@ -335,6 +310,7 @@ const pg_request_api *pg_request(void)
     .set_var = pg_set_var,
     .set_text = pg_set_text,
     .body = pg_body,
+    .body_file = pg_body_file,
     .raw_head = raw_head,
     .escape = pg_escape,
     .unescape = pg_unescape,

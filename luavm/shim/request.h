@@ -73,6 +73,9 @@ int pg_set_var(pg_slot *s, const char *name, uint32_t n,
 int pg_set_text(pg_slot *s, uint32_t kind, uint32_t aux,
                 const char *v, uint32_t vn);
 int pg_body(pg_slot *s, pg_str *out);
+int pg_body_moved(pg_slot *s, const char *path, uint32_t n);
+int pg_body_file(pg_slot *s, uint32_t aux, const char *path, uint32_t n,
+                 double size);
 int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out);
 int pg_unescape(const char *p, uint32_t n, pg_str *out);
 const pg_field *pg_pairs(const char *p, uint32_t n, int32_t max,

@@ -11,6 +11,7 @@
 #include "request.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ enum {
   NUMBER,                      /* arg: NUMBER_* */
   CLOCK,                       /* arg: CLOCK_* */
   IS_ARGS, HTTPS, BINARY_ADDR, REQUEST_LINE, REQUEST_BODY, STATUS, HOSTNAME,
-  VERSION
+  VERSION, FILENAME, REALPATH
 };
 enum {
   NUMBER_BYTES_SENT, NUMBER_BODY_BYTES_SENT, NUMBER_CONNECTION,
@@ -46,7 +47,10 @@ static const struct builtin { const char *name; uint8_t kind, arg; } builtins[] 
   {"connection_requests", NUMBER, NUMBER_CONNECTION_REQUESTS},
   {"content_length", FIELD, 0},
   {"content_type", FIELD, 1},
+  {"document_root", TEXT, PG_VAR_DOCUMENT_ROOT},
   {"document_uri", TEXT, PG_VAR_URI},
+  {"echo_request_body", REQUEST_BODY, 0},   /* of the bundle's echo module */
+  {"echo_request_method", TEXT, PG_VAR_METHOD},
   {"host", TEXT, PG_VAR_HOST},
   {"hostname", HOSTNAME, 0},
   {"https", HTTPS, 0},
@@ -55,10 +59,13 @@ static const struct builtin { const char *name; uint8_t kind, arg; } builtins[] 
   {"nginx_version", VERSION, 0},
   {"pid", NUMBER, NUMBER_PID},
   {"query_string", TEXT, PG_VAR_ARGS},
+  {"realpath_root", REALPATH, 0},
   {"remote_addr", TEXT, PG_VAR_REMOTE_ADDR},
   {"remote_port", TEXT, PG_VAR_REMOTE_PORT},
   {"request", REQUEST_LINE, 0},
   {"request_body", REQUEST_BODY, 0},
+  {"request_body_file", TEXT, PG_VAR_BODY_FILE},
+  {"request_filename", FILENAME, 0},
   {"request_id", TEXT, PG_VAR_REQUEST_ID},
   {"request_length", NUMBER, NUMBER_REQUEST_LENGTH},
   {"request_method", TEXT, PG_VAR_METHOD},
@@ -212,6 +219,38 @@ static int host_name(pg_str *out)
   return printed(out, "%s", name);
 }
 
+/* the file that nginx would map the path to */
+static int file_name(const pg_slot *s, pg_str *out)
+{
+  const pg_str *root = &s->vars[PG_VAR_DOCUMENT_ROOT];
+  const pg_str *uri = &s->vars[PG_VAR_URI];
+  pg_view *v = pg_view_memory();
+  char *to = v ? pg_view_text(v, (uint64_t)root->n + uri->n + 1) : NULL;
+  if (!to)
+    return PG_E_MEMORY;
+  if (!root->p || !uri->p)
+    return 0;
+  memcpy(to, root->p, root->n);
+  memcpy(to + root->n, uri->p, uri->n);
+  return pg_given(out, to, root->n + uri->n);
+}
+
+/* the document root without symbolic links */
+static int real_path(const pg_slot *s, pg_str *out)
+{
+  const pg_str *root = &s->vars[PG_VAR_DOCUMENT_ROOT];
+  pg_view *v = pg_view_memory();
+  char *to = v ? pg_view_text(v, PATH_MAX) : NULL;
+  char path[PATH_MAX];
+  if (!to)
+    return PG_E_MEMORY;
+  if (!root->p || root->n >= sizeof path)
+    return 0;
+  memcpy(path, root->p, root->n);
+  path[root->n] = 0;
+  return realpath(path, to) ? pg_given(out, to, (uint32_t)strlen(to)) : 0;
+}
+
 static int get_builtin(const pg_vm *vm, pg_slot *s, const struct builtin *b,
                        pg_str *out)
 {
@@ -232,6 +271,8 @@ static int get_builtin(const pg_vm *vm, pg_slot *s, const struct builtin *b,
   case REQUEST_BODY: return pg_body(s, out) == 1 && out->n > 0;
   case STATUS: return printed(out, "%03d", s->status);
   case HOSTNAME: return host_name(out);
+  case FILENAME: return file_name(s, out);
+  case REALPATH: return real_path(s, out);
   case VERSION: return pg_given(out, NGINX_VERSION, sizeof NGINX_VERSION - 1);
   }
   return 0;

@@ -30,7 +30,7 @@ const (
 )
 
 // VarCount is how many variables Go fills. PG_VAR_COUNT.
-const VarCount = 18
+const VarCount = 20
 
 // A Slot is pg_slot: one exchange's seat in a state, in C memory. See
 // perigee_ffi.h for what each field means and who writes it.
@@ -59,6 +59,7 @@ type Slot struct {
 	RequestLength      int64
 	Connection         uint64
 	ConnectionRequests uint64
+	BodyBuffer         int64
 	HTTPMinor          int32
 	PeerTries          int32
 	PeerMost           int32

@@ -215,6 +215,15 @@ type Limits struct {
 	// (ngx.location.capture); of a larger one the script gets the beginning, as
 	// truncated. 0 means no limit. Default 32MiB.
 	SubrequestBytes unit.Size `yaml:"subrequest_bytes"`
+	// BodyBuffer is the largest request body that is read into memory for a
+	// script; a larger one goes to a file, which ngx.req.get_body_file names and
+	// ngx.req.get_body_reader reads. Default 16KiB; 0: every body. nginx:
+	// client_body_buffer_size.
+	BodyBuffer unit.Size `yaml:"body_buffer"`
+	// BodyTemp is the folder of such files, which go with their requests; it is
+	// made if it is not there. Default: the system's (TMPDIR, or /tmp). nginx:
+	// client_body_temp_path.
+	BodyTemp string `yaml:"body_temp,omitempty" config:"path"`
 	// HeaderTimeout is the time to receive a whole request head. Default 10s.
 	// nginx: client_header_timeout.
 	HeaderTimeout unit.Duration `yaml:"header_timeout"`
@@ -233,7 +242,7 @@ type Limits struct {
 func (l *Limits) SetDefaults() {
 	*l = Limits{
 		Connections: 100000, Inflight: 20000,
-		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB,
+		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB, BodyBuffer: 16 * unit.KiB,
 		SubrequestBytes: 32 * unit.MiB,
 		HeaderTimeout:   unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
 		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
@@ -286,6 +295,11 @@ type Route struct {
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
 	Respond *respond.Config `yaml:"respond,omitempty"`
+	// BodyBuffer replaces limits.body_buffer for this route.
+	BodyBuffer *unit.Size `yaml:"body_buffer,omitempty"`
+	// DocumentRoot is what $document_root says. Default: root of static, or the
+	// folder html in prefix. nginx: root.
+	DocumentRoot string `yaml:"document_root,omitempty" config:"path"`
 	// IfModifiedSince is how a client's date is compared with Last-Modified in
 	// answers that are made here: exact (default), before, or off. nginx:
 	// if_modified_since.

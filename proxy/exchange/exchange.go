@@ -76,8 +76,11 @@ type Exchange struct {
 	Body         []byte
 	BodyRead     bool
 	BodyStreamed bool
-	// BodyLimit bounds the body in bytes; 0: no bound.
-	BodyLimit int64
+	// BodyFile is where a read or set body is, if not in Body.
+	BodyFile BodyFile
+	// BodyLimit bounds the body in bytes; 0: no bound. What is read of one that
+	// is longer than BodyBuffer goes to a file.
+	BodyLimit, BodyBuffer int64
 
 	// Snapshot is the configuration the exchange lives under from its first
 	// step to its last.
@@ -154,7 +157,8 @@ type Exchange struct {
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
 
-	filled bool // Req has its fields
+	filled bool     // Req has its fields
+	owned  []string // files that go with the exchange
 
 	added [][]byte // names of request fields that filters have added
 	query []byte   // memory of a query that was set
@@ -316,6 +320,8 @@ func Release(ex *Exchange) {
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
 	ex.Place, ex.Send = Place{}, Send{}
 	ex.ReleaseFiles()
+	ex.removeOwned()
+	ex.BodyFile, ex.BodyBuffer = BodyFile{}, 0
 	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
 	ex.Tried.Reset()
 	ex.Peer = Peer{}

@@ -6,7 +6,8 @@ import "perigee/luavm"
 // on are fields of the exchange, named at each kind; its outcome is Op.Err and
 // the fields named.
 const (
-	// OpReadBody reads the whole request body into Exchange.Body.
+	// OpReadBody reads the whole request body into Exchange.Body, or into a file
+	// if it is longer than Exchange.BodyBuffer; Int says otherwise: Body*.
 	OpReadBody luavm.OpKind = luavm.OpHost + iota
 	// OpConnect gets a connection to Attempt.Endpoint into Exchange.Up.
 	OpConnect
@@ -25,6 +26,13 @@ const (
 	OpWrite
 	// OpTunnel copies bytes both ways until one side ends.
 	OpTunnel
+)
+
+// What an OpReadBody does with the body (luavm.Op.Int).
+const (
+	BodyBuffered  int32 = iota // memory or a file
+	BodyInMemory               // memory, whatever its length
+	BodyDiscarded              // it is thrown away
 )
 
 // Post adds an op to those that the exchange waits for. The memory of the op is

@@ -32,7 +32,11 @@ type Route struct {
 	ErrorPages map[int]ErrorPage
 	// BodyLimit bounds a request's body in bytes; 0: no bound.
 	BodyLimit int64
-	Metrics   *observe.RouteMetrics
+	// BodyBuffer is the longest body that is read into memory.
+	BodyBuffer int64
+	// DocumentRoot is what $document_root says.
+	DocumentRoot string
+	Metrics      *observe.RouteMetrics
 	// Edits tells whether any filter may change the body on its way, so that
 	// a Content-Length from the upstream cannot be promised.
 	EditsBody bool

@@ -82,10 +82,10 @@ func meaningless(name string) bool {
 	switch name {
 	case "events", "pid", "user", "daemon", "master_process", "worker_rlimit_nofile", "worker_connections",
 		"load_module", "lock_file", "pcre_jit", "thread_pool", "worker_cpu_affinity", "timer_resolution",
-		"client_body_temp_path", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path",
+		"client_body_in_single_buffer", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path",
 		"sendfile", "tcp_nopush", "tcp_nodelay", "types_hash_max_size", "types_hash_bucket_size",
 		"server_names_hash_bucket_size", "server_names_hash_max_size", "variables_hash_max_size",
-		"variables_hash_bucket_size", "proxy_http_version", "client_body_buffer_size", "client_header_buffer_size":
+		"variables_hash_bucket_size", "proxy_http_version", "client_header_buffer_size":
 		return true
 	}
 	return false
@@ -155,6 +155,7 @@ func (m *importer) http(d *directive) {
 			m.once(child, &top)
 		}
 	}
+	m.out.bodyBuffer = top.files.bodyBuffer
 	for _, s := range servers {
 		m.server(s, top)
 	}

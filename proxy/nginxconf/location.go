@@ -119,6 +119,12 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	}
 	r.charset, r.modified, r.sockets = s.files.charset, s.files.modified, s.sockets
 	r.options = s.options
+	if r.static == nil && s.files.given && s.files.alias == "" && !strings.Contains(s.files.root, "$") {
+		r.root = s.files.root // scripts ask for $document_root
+	}
+	if s.files.bodyBuffer != m.out.bodyBuffer {
+		r.bodyBuffer = s.files.bodyBuffer
+	}
 	m.prelude(&r, s)
 	if r.respond == nil && r.upstream == "" && r.static == nil && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {

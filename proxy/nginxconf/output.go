@@ -20,6 +20,7 @@ type output struct {
 	accessFormat, accessFile  string
 	workers                   int
 	bodyBytes, headerBytes    string
+	bodyBuffer, bodyTemp      string
 	bodySet                   bool
 	limits, dicts, variables  []pair
 	timers, regex             []pair
@@ -67,6 +68,7 @@ type route struct {
 	try                    []string // try_files
 	sockets                sockets
 	charset, modified      string
+	root, bodyBuffer       string
 	options                []pair
 }
 
@@ -246,7 +248,12 @@ func (o *output) yaml() ([]byte, error) {
 	admin := newMapping()
 	admin.text("address", "off")
 	top.add("admin", admin.node)
-	top.pairs("limits", append([]pair{{"header_bytes", o.headerBytes}, {"body_bytes", o.bodyBytes}}, o.limits...), plains)
+	limits := newMapping()
+	for _, p := range append([]pair{{"header_bytes", o.headerBytes}, {"body_bytes", o.bodyBytes}, {"body_buffer", o.bodyBuffer}}, o.limits...) {
+		limits.plain(p.name, p.value)
+	}
+	limits.text("body_temp", o.bodyTemp)
+	top.add("limits", limits.node)
 	top.add("lua", o.lua())
 	top.add("upstreams", o.groups())
 	routes := &yaml.Node{Kind: yaml.SequenceNode}
@@ -363,6 +370,8 @@ func (r *route) yaml() *yaml.Node {
 		answer.text("body", r.respond.body)
 		m.add("respond", answer.node)
 	}
+	m.plain("body_buffer", r.bodyBuffer)
+	m.text("document_root", r.root)
 	m.text("if_modified_since", r.modified)
 	if r.static != nil {
 		m.add("static", r.static.yaml(r.try))

@@ -25,6 +25,8 @@ type files struct {
 	typ         string // default_type
 	given       bool   // root or alias is
 
+	bodyBuffer string // client_body_buffer_size
+
 	// try belongs to the block itself.
 	try *directive
 }
@@ -82,6 +84,10 @@ func (m *importer) files(d *directive, s *scope) bool {
 		if d.arg(0) != "off" {
 			m.leave(d, "a directory without an index is answered 403")
 		}
+	case "client_body_buffer_size", "client_body_in_file_only":
+		m.bodyBuffer(d, f)
+	case "client_body_temp_path":
+		m.out.bodyTemp = escape(d.arg(0))
 	case "expires":
 		m.leave(d, "has no equivalent yet")
 	default:
@@ -100,6 +106,22 @@ func speaksOfSpeed(name string) bool {
 		return true
 	}
 	return false
+}
+
+// bodyBuffer carries over how much of a request body is kept in memory.
+func (m *importer) bodyBuffer(d *directive, f *files) {
+	text, ok := size(d.arg(0))
+	switch {
+	case d.name == "client_body_in_file_only" && d.arg(0) == "off":
+	case d.name == "client_body_in_file_only":
+		if f.bodyBuffer = "0"; d.arg(0) == "on" {
+			m.leave(d, "the files of request bodies go with their requests")
+		}
+	case !ok:
+		m.leave(d, "%q is no size", d.arg(0))
+	default:
+		f.bodyBuffer = text
+	}
 }
 
 func (m *importer) place(d *directive, s *scope) {

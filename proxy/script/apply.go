@@ -32,8 +32,7 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 		case luavm.EditArgs:
 			ex.SetQuery(e.Value)
 		case luavm.EditBody:
-			ex.Body = append(ex.Body[:0], e.Value...)
-			ex.BodyRead = true
+			ex.EditBody(e.Aux, e.Name, e.Value)
 		case luavm.EditReason:
 			if !ex.Place.HeadSent {
 				ex.Resp.SetStatusMessage(e.Value)
@@ -94,7 +93,9 @@ func editResponse(ex *exchange.Exchange, stage exchange.Stage, e *luavm.Edit) {
 func drop(ex *exchange.Exchange) {
 	var e luavm.Edit
 	for ex.Lua.NextEdit(&e) {
-		continue
+		if e.Kind == luavm.EditBody && (e.Aux == luavm.BodyTemp || e.Aux == luavm.BodyBegun) {
+			ex.OwnFile(string(e.Value))
+		}
 	}
 	ex.Lua.ClearOutput()
 }

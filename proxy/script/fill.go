@@ -82,6 +82,14 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	// has reported; nil in Lua then.
 	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
 	_ = s.SetVarString(luavm.VarDefaultType, ex.Route.DefaultType)
+	_ = s.SetVarString(luavm.VarDocumentRoot, ex.Route.DocumentRoot)
+	if ex.BodyFile.Set() && s.Var(luavm.VarBodyFile) == nil {
+		_ = s.SetVarString(luavm.VarBodyFile, ex.BodyFile.Path)
+		if ex.Owns(ex.BodyFile.Path) { // not of a parent
+			s.SetFlags(luavm.FlagBodyTemp)
+		}
+	}
+	s.SetBodyBuffer(ex.BodyBuffer)
 	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits)
 	s.SetFlags(f.flags)
 	if ex.Place.HeadSent {

@@ -199,6 +199,9 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		run.Reset()
 		ex.Down.Close()
 		if status := bodyStatus(refused); status != 408 {
+			if status >= 500 {
+				f.report.Refused(ex, refused)
+			}
 			return fail(ex, status)
 		}
 		return hangup(ex, 408) // whoever sends no more does not listen, says nginx
@@ -359,7 +362,11 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 		}
 		run.Asked = append(run.Asked, op)
 		if !ex.Waiting(exchange.OpReadBody) {
-			ex.Post(exchange.OpReadBody)
+			how := exchange.BodyBuffered
+			if op.Kind == luavm.OpDiscardBody {
+				how = exchange.BodyDiscarded
+			}
+			ex.Post(exchange.OpReadBody).Int = how
 		}
 	case luavm.OpFlush, luavm.OpEOF, luavm.OpSendHeaders:
 		run.Asked = append(run.Asked, op)

@@ -107,13 +107,13 @@ func (s *Server) performBeside(ex *exchange.Exchange, op *luavm.Op) {
 func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	switch op.Kind {
 	case exchange.OpReadBody:
-		op.Err = readWholeBody(ex)
+		op.Err = s.readWholeBody(ex, op.Int)
 	case exchange.OpConnect:
 		op.Err = connect(ex, op.Int == 1)
 	case exchange.OpSend:
 		op.Err = ex.Up.Write(ex.UpHead, nil, nil)
 	case exchange.OpPump:
-		op.Err = ex.Down.(*conn).pump(ex)
+		op.Err = pump(ex)
 	case exchange.OpReceiveHead:
 		op.Err = receiveHead(ex)
 	case exchange.OpReceiveBody:
@@ -133,44 +133,6 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	}
 }
 
-// errBodyTooLarge refuses a body over the route's limit.
-var errBodyTooLarge = &wire.Error{Status: 413, Reason: "body_bytes", Text: "request body is larger than limits.body_bytes"}
-
-// readWholeBody reads the request body into ex.Body.
-func readWholeBody(ex *exchange.Exchange) error {
-	down := ex.Down
-	size := down.BodySize()
-	if ex.BodyLimit > 0 && size > ex.BodyLimit {
-		down.Close()
-		return errBodyTooLarge
-	}
-	body := ex.Body[:0]
-	if size > 0 && int64(cap(body)) < size && size <= 1<<20 {
-		body = make([]byte, 0, size)
-	}
-	for {
-		if len(body) == cap(body) {
-			// An announced length is not believed beyond a megabyte: memory
-			// follows the bytes that really come.
-			body = append(body, 0)[:len(body)]
-		}
-		n, err := down.ReadBody(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		ex.Body = body
-		if ex.BodyLimit > 0 && int64(len(body)) > ex.BodyLimit {
-			down.Close()
-			return errBodyTooLarge
-		}
-		if err == io.EOF || err == nil && down.BodyDone() {
-			ex.BodyRead = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 func connect(ex *exchange.Exchange, fresh bool) error {
 	t := ex.Timeouts()
 	if fresh {
@@ -187,6 +149,14 @@ func connect(ex *exchange.Exchange, fresh bool) error {
 const pumpSize = 32 << 10
 
 var pumpBuffers = sync.Pool{New: func() any { return new([pumpSize]byte) }}
+
+// pump sends a request body that is not in memory to the upstream.
+func pump(ex *exchange.Exchange) error {
+	if ex.BodyFile.Set() {
+		return pumpFile(ex)
+	}
+	return ex.Down.(*conn).pump(ex)
+}
 
 // pump streams the rest of the request body to the upstream, as chunks unless
 // its length is known.

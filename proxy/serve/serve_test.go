@@ -50,13 +50,13 @@ func (h *handler) advance(ex *exchange.Exchange) bool {
 		ex.Place.Step = 1
 		switch path {
 		case "/body":
-			ex.Post(exchange.OpReadBody)
+			ex.Post(exchange.OpReadBody).Int = exchange.BodyInMemory
 			return false
 		case "/slow":
 			ex.Post(luavm.OpSleep).Seconds = 0.2
 			return false
 		case "/beside":
-			ex.Post(exchange.OpReadBody)
+			ex.Post(exchange.OpReadBody).Int = exchange.BodyInMemory
 		case "/wait":
 			h.wait(ex)
 		}

@@ -45,6 +45,7 @@ type Limits struct {
 	IdleTime    time.Duration // between two requests of a connection
 	BodyTime    time.Duration // between two reads of a body
 	SendTime    time.Duration // between two writes of an answer
+	BodyTemp    string        // folder of bodies that are too long for memory
 }
 
 // Server is the goroutine driver of one process. Its limits may change while it

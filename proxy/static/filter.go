@@ -34,6 +34,9 @@ func New(c Config, paths []unit.Pattern, dir string, report Report) *Filter {
 	}
 }
 
+// Root is where files are looked for, as far as no request decides it.
+func (f *Filter) Root() string { return f.place.root }
+
 // Name implements exchange.Filter.
 func (f *Filter) Name() string { return "static" }
 

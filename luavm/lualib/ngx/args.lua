@@ -84,6 +84,9 @@ function req.get_post_args(...)
   if bit.band(s.flags, C.PG_F_DISCARDED) ~= 0 then
     return {}
   end
+  if s.vars[C.PG_VAR_BODY_FILE].p ~= nil then
+    return nil, "request body in temp file not supported"
+  end
   if get_body(s, out) == 0 then
     if bit.band(s.flags, C.PG_F_BODY_READ) ~= 0 then
       return {}

@@ -18,11 +18,10 @@ local vm = P.vm
 local slot_of_request, slot_within = P.slot_of_request, P.slot_within
 local HANDLER = P.HANDLER_PHASES
 local request = P.request
-local get_body, set_text, set_field = request.body, request.set_text,
-  request.set_field
+local get_body = request.body
 local print_bytes = P.core.print
 local READ, DISCARDED = C.PG_F_BODY_READ, C.PG_F_DISCARDED
-local REQ, DATA_IN = C.PG_SIDE_REQ, C.PG_IN_DATA
+local DATA_IN = C.PG_IN_DATA
 
 local out = ffi.new("pg_str")
 
@@ -97,94 +96,6 @@ function req.get_body_data(...)
     return ffi_string(out.p, max)
   end
   return ffi_string(out.p, out.n)
-end
-
--- Bodies are in memory or still with the driver, never in a file that a
--- script could open.
-function req.get_body_file(...)
-  no_arguments(select("#", ...))
-  slot_of_request()
-  return nil
-end
-
-local function replace_body(s, body)
-  local length = tostring(#body)
-  if set_text(s, C.PG_EDIT_BODY, 0, body, #body) ~= 0
-    or set_field(s, REQ, C.PG_FIELD_SET, "Content-Length", 14, length,
-      #length) ~= 0
-  then
-    error("no memory", 3)
-  end
-end
-
-local function replaceable(s)
-  if band(s.flags, DISCARDED) ~= 0 then
-    error("request body already discarded asynchronously", 3)
-  end
-  if band(s.flags, READ) == 0 then
-    error("request body not read yet", 3)
-  end
-end
-
-function req.set_body_data(...)
-  local n = select("#", ...)
-  if n ~= 1 then
-    error("expecting 1 arguments but seen " .. n, 2)
-  end
-  local body = P.check_string((...), 1)
-  local s = slot_of_request()
-  replaceable(s)
-  replace_body(s, body)
-end
-
--- Bodies under construction, by slot; gen tells of a slot's former exchange.
-local building = {}
-
-function req.init_body(...)
-  local n = select("#", ...)
-  if n > 1 then
-    error("expecting 0 or 1 argument but seen " .. n, 2)
-  end
-  if n == 1 then
-    -- the size of nginx's buffer, above which it would write a file
-    local size = P.check_integer((...), 1)
-    if size < 0 then
-      error("bad size argument: " .. size, 2)
-    end
-  end
-  local s = slot_of_request()
-  replaceable(s)
-  building[s.id] = {gen = s.gen, n = 0}
-end
-
-local function built(s)
-  local body = building[s.id]
-  if not body or body.gen ~= s.gen then
-    error("request_body not initialized", 3)
-  end
-  return body
-end
-
-function req.append_body(...)
-  local n = select("#", ...)
-  if n ~= 1 then
-    error("expecting 1 arguments but seen " .. n, 2)
-  end
-  local part = P.check_string((...), 1)
-  local body = built(slot_of_request())
-  body.n = body.n + 1
-  body[body.n] = part
-end
-
-function req.finish_body(...)
-  local n = select("#", ...)
-  if n ~= 0 then
-    error("expecting 0 argument but seen " .. n, 2)
-  end
-  local s = slot_of_request()
-  local body = built(s)
-  building[s.id] = nil
-  replace_body(s, table.concat(body, "", 1, body.n))
 end
 
 -- ngx.arg: the chunk in body_filter; the arguments in set_by_lua, where index
