@@ -17,6 +17,8 @@ const (
 	FlagUnderscores Flags = 1 << 8  // names in ngx.header keep their underscores
 	FlagUnbuffered  Flags = 1 << 9  // answers to HTTP/1.0 are not gathered
 	FlagWaits       Flags = 1 << 10 // scripts may wait where OpenResty forbids it
+	FlagCheckAbort  Flags = 1 << 11 // a client that leaves ends the handler
+	FlagOnAbort     Flags = 1 << 12 // the handler has called ngx.on_abort
 )
 
 // Flags that scripts set.
@@ -72,6 +74,7 @@ const (
 	EditPeerTimeouts  EditKind = 15 // Value: connect, send and read in seconds, apart by blanks
 	EditPeerKeepalive EditKind = 16 // Value: idle seconds and requests, apart by a blank
 	EditTLS           EditKind = 17 // Aux: an EditTLS of these
+	EditExec          EditKind = 18 // Name: decoded path, or @ and a name; Value: raw query
 )
 
 // What EditTLS wants of a handshake. PG_TLS_*.

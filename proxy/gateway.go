@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -143,8 +144,12 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 	if ex.Lookup.Asked != 0 {
 		ex.ReleaseFiles() // of the route before
 	}
+	jump := ex.Jump
 	r, found := snap.match(ex)
 	if r == nil {
+		if jump != "" {
+			return g.fail(ex, 500, "there is no route "+strconv.Quote(jump))
+		}
 		if found == route.WrongMethod {
 			return g.failMethod(ex)
 		}
@@ -188,10 +193,9 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 			return g.hangup(ex)
 		case exchange.Restart:
 			if ex.Restarts++; ex.Restarts > maxRestarts {
-				return g.fail(ex, 500, "restarts")
+				return g.fail(ex, 500, "rewrite or internal redirection cycle")
 			}
-			ex.Place.Moved, ex.Place.Chosen = false, stage <= exchange.Rewrite && ex.Place.Step != stepEarly
-			ex.Place.Step = stepMatch
+			g.restart(ex, stage)
 			return true
 		}
 	}
@@ -206,6 +210,20 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 	ex.Place.Filter = 0
 	ex.Place.Step = next
 	return true
+}
+
+// restart has the request matched again: a named route or a path that a rewrite
+// script set keeps the server_rewrite stage behind it; an internal redirect
+// begins anew.
+func (g *Gateway) restart(ex *exchange.Exchange, stage exchange.Stage) {
+	p := &ex.Place
+	p.Moved = false
+	p.Chosen = ex.Jump != "" || stage <= exchange.Rewrite && p.Step != stepEarly && !p.Anew
+	p.Step = stepMatch
+	if p.Anew {
+		p.Anew = false
+		p.Step = stepBefore
+	}
 }
 
 // respond turns to the answer that a filter has made.

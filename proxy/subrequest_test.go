@@ -101,8 +101,8 @@ var subrequestCases = []struct{ name, script, want string }{
 	{"ctx shared", `ngx.ctx.given = "main" ngx.say(ngx.location.capture("/ctx", {ctx = ngx.ctx}).body, ngx.ctx.sub)`, "main1\n"},
 	{"ctx given", `local t = {given = "t"} ngx.say(ngx.location.capture("/ctx", {ctx = t}).body, t.sub, ngx.ctx.sub)`, "t1nil\n"},
 	{"several at once", `local t = ngx.now()
-		local a, b, c = ngx.location.capture_multi{{"/sleep?s=0.1"}, {"/said"}, {"/sleep?s=0.12", {}}}
-		ngx.update_time() ngx.say(a.body, ", ", b.body, ", ", c.body, ", ", ngx.now() - t < 0.2)`, "slept 0.1, GET /SAID - -, slept 0.12, true\n"},
+		local a, b, c = ngx.location.capture_multi{{"/sleep?s=0.4"}, {"/said"}, {"/sleep?s=0.5", {}}}
+		ngx.update_time() ngx.say(a.body, ", ", b.body, ", ", c.body, ", ", ngx.now() - t < 0.9)`, "slept 0.4, GET /SAID - -, slept 0.5, true\n"},
 	{"threads", `local function get(p) return ngx.location.capture(p).body end
 		local a, b = ngx.thread.spawn(get, "/sleep?s=0.02"), ngx.thread.spawn(get, "/said")
 		local _, first = ngx.thread.wait(a, b) local _, second = ngx.thread.wait(a) ngx.say(first, ", ", second)`, "GET /SAID - -, slept 0.02\n"},

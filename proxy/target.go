@@ -71,6 +71,15 @@ func (s *Snapshot) jump(ex *exchange.Exchange) (*exchange.Route, route.Outcome) 
 	name := ex.Jump
 	ex.Jump = ""
 	ex.Captures = ex.Captures[:0]
+	if name[0] == '@' {
+		// The host's own comes first: "= /@name" is how a name is said that
+		// several hosts have.
+		result := s.tables.serve.Match(askedName{asked{ex}, "/" + name}, route.Inside, nil)
+		if result.Outcome == route.Found && result.Pattern != nil && result.Pattern.Kind == unit.Exact {
+			return s.routes[s.tables.serving[result.Rule]], route.Found
+		}
+		name = name[1:]
+	}
 	for _, r := range s.routes {
 		if r.Name == name {
 			return r, route.Found
@@ -78,6 +87,14 @@ func (s *Snapshot) jump(ex *exchange.Exchange) (*exchange.Route, route.Outcome) 
 	}
 	return nil, route.NotFound
 }
+
+// askedName asks for another path than the exchange's.
+type askedName struct {
+	asked
+	path string
+}
+
+func (a askedName) Path() []byte { return []byte(a.path) }
 
 // evaluate gives the configuration's variables their values, once per exchange.
 func (s *Snapshot) evaluate(ex *exchange.Exchange) {

@@ -87,7 +87,8 @@ const pg_core_api *pg_core(void) {
   static const pg_core_api api = {
     .update_time = update_time, .edit = add_edit,
     .print = add_output, .log = add_line,
-    .ready = pg_core_ready, .kill = pg_core_kill, .note = pg_note_add,
+    .ready = pg_core_ready, .kill = pg_core_kill,
+    .waiting = pg_core_waiting, .show = pg_core_show, .note = pg_note_add,
   };
   return &api;
 }

@@ -120,7 +120,8 @@ enum {                       /* log records */
   PG_EDIT_PEER_TRIES = 14,   /* aux: how many more */
   PG_EDIT_PEER_TIMEOUTS = 15,   /* v: connect, send, read in seconds */
   PG_EDIT_PEER_KEEPALIVE = 16,  /* v: idle seconds and requests */
-  PG_EDIT_TLS = 17           /* aux: PG_TLS_* */
+  PG_EDIT_TLS = 17,          /* aux: PG_TLS_* */
+  PG_EDIT_EXEC = 18          /* k: decoded path or @name, v: raw query */
 };
 
 enum {                       /* what PG_EDIT_BODY says */
@@ -197,7 +198,9 @@ enum {                       /* pg_slot.flags */
   PG_F_LOCAL = 128,          /* content is made here, not by an upstream */
   PG_F_UNDERSCORES = 256,    /* names in ngx.header keep their underscores */
   PG_F_UNBUFFERED = 512,     /* answers to HTTP/1.0 are not gathered */
-  PG_F_WAITS = 1024          /* scripts may wait where OpenResty forbids it */
+  PG_F_WAITS = 1024,         /* scripts may wait where OpenResty forbids it */
+  PG_F_CHECK_ABORT = 2048,   /* a client that leaves ends the handler */
+  PG_F_ON_ABORT = 4096       /* or runs what ngx.on_abort was given */
 };
 
 typedef struct pg_vm {       /* what Lua may see of its VM */
@@ -225,6 +228,10 @@ typedef struct pg_core_api {
   void (*ready)(pg_vm *, pg_thread *, int32_t next);
   /* ends a thread of the running handler; its coroutine is never resumed */
   void (*kill)(pg_vm *, pg_thread *);
+  /* how many threads of the running handler wait for such an op */
+  int32_t (*waiting)(pg_vm *, uint32_t op);
+  /* the handler waits for the end of this hidden thread from now on */
+  void (*show)(pg_vm *);
   /* 0, or -1 when memory is short */
   int (*note)(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 } pg_core_api;

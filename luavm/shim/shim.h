@@ -170,6 +170,8 @@ void pg_threads_free(pg_seat *);
 int pg_lua_adopt(lua_State *);
 void pg_core_ready(pg_vm *, pg_thread *, int32_t next);
 void pg_core_kill(pg_vm *, pg_thread *);
+int32_t pg_core_waiting(pg_vm *, uint32_t op);
+void pg_core_show(pg_vm *);
 int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 
 /* ---- socket.c, socket_pool.c ---- */

@@ -251,6 +251,25 @@ void pg_core_kill(pg_vm *vm, pg_thread *t) {
   end_thread((pg_state *)vm, (pg_seat *)vm->slot, r, t);
 }
 
+int32_t pg_core_waiting(pg_vm *vm, uint32_t op) {
+  pg_seat *seat = (pg_seat *)vm->slot;
+  int32_t n = 0;
+  uint32_t i;
+  for (i = 0; i < seat->threads_n; i++) {
+    const pg_thread *t = seat->threads[i];
+    n += t->state == PG_THREAD_WAITING && t->op == op &&
+         t->run == vm->thread->run;
+  }
+  return n;
+}
+
+void pg_core_show(pg_vm *vm) {
+  pg_thread *t = vm->thread;
+  if (!t->hidden) return;
+  t->hidden = 0;
+  ((pg_run *)t->run)->alive++;
+}
+
 /* ---- running ---- */
 
 /* The handler is over: whatever of it is left goes with it. */

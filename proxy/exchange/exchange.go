@@ -173,6 +173,8 @@ type Exchange struct {
 	wake          chan struct{}
 	aborted       atomic.Bool
 	killed        atomic.Bool
+	ends          bool       // Abort ends the exchange; guarded by mu
+	onAbort       *luavm.Op  // waits for Abort; guarded by mu
 	seat          sync.Mutex // guards Lua against Kill
 }
 
@@ -195,6 +197,7 @@ type Place struct {
 	Left   int64 // body bytes that a promised Content-Length still needs
 
 	Moved     bool // a server_rewrite script has set the path
+	Anew      bool // the restart is nginx's internal redirect: server_rewrite runs again
 	Chosen    bool // the next match is the last word: server_rewrite does not run again
 	Named     bool // variables of the configuration have their values
 	HeadDone  bool // the header filters have run, the framing is settled
@@ -337,6 +340,7 @@ func Release(ex *Exchange) {
 	ex.done, ex.cancel = 0, upstream.Canceler{}
 	ex.aborted.Store(false)
 	ex.killed.Store(false)
+	ex.ends = false
 	pool.Put(ex)
 }
 
@@ -363,63 +367,5 @@ func (ex *Exchange) SetUp(c *upstream.Conn) {
 	}
 }
 
-// Abort says that the downstream is gone: what the exchange waits for at the
-// upstream is cancelled. It may be called from any thread while the exchange
-// is not released.
-func (ex *Exchange) Abort() {
-	ex.aborted.Store(true)
-	ex.mu.Lock()
-	cancel := ex.cancel
-	for _, f := range ex.families {
-		for _, child := range f.children {
-			child.Abort()
-		}
-	}
-	ex.mu.Unlock()
-	cancel.Cancel()
-}
-
-// Kill makes the exchange end as soon as it can, its scripts without being
-// asked: whatever it waits for is cut short. It may be called from any thread
-// while the exchange is not released.
-func (ex *Exchange) Kill() {
-	ex.killed.Store(true)
-	ex.Abort()
-	ex.mu.Lock()
-	for _, f := range ex.families {
-		f.kill()
-	}
-	ex.mu.Unlock()
-	ex.seat.Lock()
-	if ex.Lua != nil {
-		ex.Lua.Cancel()
-	}
-	ex.seat.Unlock()
-}
-
-// Killed tells whether the exchange is to end without running more scripts than
-// those of its log stage.
-func (ex *Exchange) Killed() bool { return ex.killed.Load() }
-
-// SetSeat gives the exchange its seat in a VM.
-func (ex *Exchange) SetSeat(slot *luavm.Slot) {
-	ex.seat.Lock()
-	ex.Lua = slot
-	ex.seat.Unlock()
-}
-
-// LeaveSeat gives the seat back, if there is one.
-func (ex *Exchange) LeaveSeat() {
-	slot := ex.Lua
-	if slot == nil {
-		return
-	}
-	ex.SetSeat(nil)
-	slot.Release()
-}
-
 // EditsBody tells whether filters of the route may change the answer's body.
 func (ex *Exchange) EditsBody() bool { return ex.Route != nil && ex.Route.EditsBody }
-
-// Aborted tells whether the downstream is gone.
-func (ex *Exchange) Aborted() bool { return ex.aborted.Load() }

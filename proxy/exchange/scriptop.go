@@ -34,10 +34,15 @@ type scriptOps struct {
 // PostScript adds a script's op to those that the exchange waits for. op.Tag
 // becomes the stage whose script waits.
 func (ex *Exchange) PostScript(op *luavm.Op, stage Stage) {
+	ex.scripts.hold(ex, op, stage)
+	ex.scripts.fresh = append(ex.scripts.fresh, op)
+}
+
+// hold counts an op that the exchange waits for.
+func (s *scriptOps) hold(ex *Exchange, op *luavm.Op, stage Stage) {
 	op.Tag = uint32(stage)
 	op.Owner = ex
-	ex.scripts.fresh = append(ex.scripts.fresh, op)
-	ex.scripts.out++
+	s.out++
 }
 
 // TakeScript returns a completed op of a stage's script, or nil.

@@ -219,7 +219,7 @@ func (m *importer) shared(d *directive, s *scope) {
 		s.typ = d.arg(0)
 	case "lua_use_default_type":
 		s.bare = d.arg(0) == "off"
-	case "lua_http10_buffering", "lua_transform_underscores_in_response_headers":
+	case "lua_check_client_abort", "lua_http10_buffering", "lua_transform_underscores_in_response_headers":
 		s.option(d)
 	case "error_page":
 		m.errorPage(d, s)

@@ -38,12 +38,21 @@ func (m *importer) script(d *directive, stage string) *lua {
 	return script
 }
 
-// option notes a setting of scripts whose default is on.
+// options are settings of scripts, by directive.
+var options = map[string]string{
+	"lua_check_client_abort":                        "check_client_abort",
+	"lua_http10_buffering":                          "http10_buffering",
+	"lua_transform_underscores_in_response_headers": "transform_underscores",
+}
+
+// optionDefaults are their values where nothing is said.
+var optionDefaults = map[string]string{
+	"check_client_abort": "false", "http10_buffering": "true", "transform_underscores": "true",
+}
+
+// option notes a setting of scripts.
 func (s *scope) option(d *directive) {
-	key := "http10_buffering"
-	if d.name == "lua_transform_underscores_in_response_headers" {
-		key = "transform_underscores"
-	}
+	key := options[d.name]
 	value := "true"
 	if d.arg(0) == "off" {
 		value = "false"

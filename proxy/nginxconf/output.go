@@ -356,7 +356,7 @@ func (r *route) yaml() *yaml.Node {
 		scripts.sockets(r.sockets)
 	}
 	for _, option := range r.options {
-		if option.value == "false" && len(scripts.node.Content) > 0 {
+		if option.value != optionDefaults[option.name] && len(scripts.node.Content) > 0 {
 			scripts.plain(option.name, option.value)
 		}
 	}

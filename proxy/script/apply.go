@@ -29,6 +29,9 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 			ex.Rewritten = true
 			ex.Place.Moved = stage == exchange.ServerRewrite
 			restart = restart || e.Aux == 1
+		case luavm.EditExec:
+			exec(ex, &e)
+			restart = true
 		case luavm.EditArgs:
 			ex.SetQuery(e.Value)
 		case luavm.EditBody:
@@ -48,6 +51,18 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 		ex.Place.Status = 0 // an error page says itself what the client is told
 	}
 	return restart
+}
+
+// exec turns the request to another path, with a query of its own, or to a named
+// route as it is.
+func exec(ex *exchange.Exchange, e *luavm.Edit) {
+	if e.Name[0] == '@' {
+		ex.Jump = string(e.Name)
+		return
+	}
+	ex.Path = append(ex.Path[:0], e.Name...)
+	ex.SetQuery(e.Value)
+	ex.Place.Anew = true
 }
 
 func editRequest(ex *exchange.Exchange, e *luavm.Edit) {

@@ -50,6 +50,10 @@ type Config struct {
 	// there they are told, as in OpenResty, that it is disabled. What waits in log
 	// holds up the next request of its connection.
 	WaitEverywhere bool `yaml:"wait_everywhere"`
+	// CheckClientAbort ends the rewrite, access and content scripts of a client
+	// that leaves, with status 499, or runs what they gave to ngx.on_abort.
+	// Otherwise they run to their ends. nginx: lua_check_client_abort.
+	CheckClientAbort bool `yaml:"check_client_abort,omitempty"`
 	// HTTP10Buffering gathers what scripts print for clients that speak HTTP/1.0
 	// until its length is known. Default true; false sends it as it comes and
 	// ends the connection behind it. nginx: lua_http10_buffering.

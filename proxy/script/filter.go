@@ -66,6 +66,9 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 	if c.WaitEverywhere {
 		f.flags |= luavm.FlagWaits
 	}
+	if c.CheckClientAbort {
+		f.flags |= luavm.FlagCheckAbort
+	}
 	if !c.TransformUnderscores {
 		f.flags |= luavm.FlagUnderscores
 	}
@@ -139,6 +142,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		return verdict
 	}
 	f.fillStage(ex, stage)
+	f.minds(ex, stage)
 	in := f.input(ex, stage)
 	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 }
@@ -168,6 +172,16 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 	}
 	ex.Lua.UseSockets(f.sockets)
 	return exchange.Continue
+}
+
+// minds sees to it that a client that leaves ends the handler which begins, if
+// the route wants that.
+func (f *Filter) minds(ex *exchange.Exchange, stage exchange.Stage) {
+	if stage >= exchange.Balancer {
+		return
+	}
+	ex.Lua.ClearFlags(luavm.FlagOnAbort)
+	ex.EndOnAbort(f.flags&luavm.FlagCheckAbort != 0)
 }
 
 // unseated answers where no VM took the exchange.
@@ -322,6 +336,9 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 		return 0, false
 	}
 	ex.LuaRuns[stage].Reset()
+	if stage < exchange.Balancer {
+		ex.EndOnAbort(false)
+	}
 	return f.verdict(ex, stage, out, restart), true
 }
 
@@ -370,6 +387,8 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 		}
 	case luavm.OpFlush, luavm.OpEOF, luavm.OpSendHeaders:
 		run.Asked = append(run.Asked, op)
+	case luavm.OpAbort:
+		ex.WaitAbort(op, stage)
 	default:
 		op.Until = f.until(ex, stage)
 		ex.PostScript(op, stage)

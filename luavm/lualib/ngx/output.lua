@@ -328,6 +328,7 @@ function ngx.redirect(...)
     status = 302
   end
   local s = slot_within(HANDLER)
+  P.check_pending(2)
   if is_sent(s) then
     error("attempt to call ngx.redirect after sending out the headers", 2)
   end

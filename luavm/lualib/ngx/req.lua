@@ -220,6 +220,7 @@ function req.set_uri(...)
   end
   if jump then
     within(s, P.REWRITE_PHASE, 2)
+    P.check_pending(2)
   end
   if set_text(s, C.PG_EDIT_URI, jump and 1 or 0, uri, #uri) ~= 0 then
     error("no memory", 2)
