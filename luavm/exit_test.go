@@ -16,6 +16,7 @@ func TestExitWorker(t *testing.T) {
 			"[lua] x:1: exit_worker 0 true 5"},
 		{"no request", `ngx.log(ngx.NOTICE, select(2, pcall(function() return ngx.var.uri end)))`, "[lua] x:1: x:1: API disabled in the current context"},
 		{"waits", `ngx.sleep(1)`, "exit_worker_by_lua error: lua runtime error in script x: x:1: API disabled in the context of exit_worker_by_lua*"},
+		{"timers", `ngx.timer.at(0, function() end)`, "exit_worker_by_lua error: lua runtime error in script x: x:1: API disabled in the context of exit_worker_by_lua*"},
 		{"fails", `error("no")`, "exit_worker_by_lua error: lua runtime error in script x: x:1: no"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,7 +4,7 @@ import "time"
 
 // Perform does what an op of a script asks for and returns when that is done
 // or the op was cancelled. It knows the kinds that need no request: sleeping,
-// semaphores, sockets. It blocks; a host calls it on a goroutine that may.
+// semaphores, sockets, child processes. It blocks; a host calls it on a goroutine that may.
 func Perform(op *Op) {
 	op.Result = ResultOK
 	switch op.Kind {
@@ -24,6 +24,8 @@ func Perform(op *Op) {
 		op.Result = op.said()
 	case OpSockConnect, OpSockHandshake, OpSockRead, OpSockWrite:
 		performSocket(op)
+	case OpPipeSpawn, OpPipeRead, OpPipeWrite, OpPipeWait, OpPipeKill, OpPipeShutdown:
+		performPipe(op)
 	default:
 		panic("BUG: luavm: op of unknown kind")
 	}

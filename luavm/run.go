@@ -104,6 +104,8 @@ func (vm *VM) heed() {
 			if w := vm.waiter(n); w != nil {
 				w.interrupt(false, ResultAborted)
 			}
+		case shim.NotePipe:
+			vm.processes.drop(n.A)
 		case shim.NoteTimer:
 			vm.timers.arm(n.A, n.Num)
 		case shim.NoteWake:

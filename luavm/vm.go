@@ -53,8 +53,9 @@ type VM struct {
 		closed bool // nobody takes a seat any more
 	}
 
-	timers timers
-	drain  *time.Timer // ends timers of a VM that is to go
+	timers    timers
+	processes processes
+	drain     *time.Timer // ends timers of a VM that is to go
 }
 
 // openVM makes a VM with lualib, init and all scripts. It has no worker id
@@ -335,6 +336,7 @@ func (vm *VM) release(s *Slot) {
 		s.used = false
 	}
 	s.reset()
+	vm.processes.leave(s)
 	vm.seats.Lock()
 	s.next = vm.seats.free
 	vm.seats.free = s

@@ -65,6 +65,9 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_SEMAPHORE = 7,       /* op_num: seconds at most; res: PG_RES_* */
   PG_OP_ABORT = 8,           /* until the client is gone */
   PG_OP_CAPTURE = 40,        /* subrequests: see capture.lua */
+  PG_OP_PIPE_SPAWN = 41, PG_OP_PIPE_READ = 42, PG_OP_PIPE_WRITE = 43,
+  PG_OP_PIPE_WAIT = 44, PG_OP_PIPE_KILL = 45,
+  PG_OP_PIPE_SHUTDOWN = 46,  /* child processes: see pipe.lua */
   PG_OP_SPEC = 56,           /* what specs ask their host for: op_str */
 
   /* not the host's: the scheduler in thread.c acts on them */
@@ -102,7 +105,8 @@ enum {                       /* what a run tells Go beside its ops */
   PG_NOTE_CLOSE = 4,         /* a: handle of a socket out of use */
   PG_NOTE_SESSION = 5,       /* a: of a TLS session; num: 1 or -1 holders */
   PG_NOTE_GRANT = 8,         /* as WAKE, of a semaphore's; num: wait's serial */
-  PG_NOTE_RETIRE = 9         /* this VM is to be replaced by another */
+  PG_NOTE_RETIRE = 9,        /* this VM is to be replaced by another */
+  PG_NOTE_PIPE = 10          /* a: of a child process that Lua let go of */
 };
 
 typedef struct pg_note { uint32_t kind, a, b, c; double num; } pg_note;

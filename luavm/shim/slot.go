@@ -102,13 +102,14 @@ type Note struct {
 
 // Kinds of note. PG_NOTE_* in perigee_ffi.h.
 const (
-	NoteCancel  = 1 // A, B: slot and index of a thread whose op is to end early
-	NoteWake    = 2 // the same; Num is the op's result
-	NoteTimer   = 3 // A: the timer's id; Num: seconds
-	NoteClose   = 4 // A: handle of a socket out of use
-	NoteSession = 5 // A: of a TLS session; Num: how many more hold it
-	NoteRetire  = 9 // this VM is to be replaced
-	NoteGrant   = 8 // as NoteWake, of a semaphore's waiter; Num: Serial of the wait
+	NoteCancel  = 1  // A, B: slot and index of a thread whose op is to end early
+	NoteWake    = 2  // the same; Num is the op's result
+	NoteTimer   = 3  // A: the timer's id; Num: seconds
+	NoteClose   = 4  // A: handle of a socket out of use
+	NoteSession = 5  // A: of a TLS session; Num: how many more hold it
+	NoteRetire  = 9  // this VM is to be replaced
+	NotePipe    = 10 // A: of a child process that Lua let go of
+	NoteGrant   = 8  // as NoteWake, of a semaphore's waiter; Num: Serial of the wait
 )
 
 // A VM is pg_vm: what Lua sees of its state.

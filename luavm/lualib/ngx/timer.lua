@@ -7,6 +7,7 @@ local P = ...
 local error, tonumber, type, select, unpack = error, tonumber, type, select,
   unpack
 local format, min, getinfo = string.format, math.min, debug.getinfo
+local bit = require "bit"
 local ffi = require "ffi"
 local C, cast = ffi.C, ffi.cast
 
@@ -14,6 +15,8 @@ local vm, core = P.vm, P.core
 local note, log = core.note, core.log
 local NOTE_TIMER, ALERT = C.PG_NOTE_TIMER, 2
 local MAX_DELAY = 1e12         -- ms
+-- all phases but the last: nobody would come back
+local MAKERS = bit.bnot(P.phase_mask(C.PG_PHASE_EXIT_WORKER))
 
 local pending = {}             -- by id: {f =, every =, n =, arguments...}
 local count, ids = 0, 0
@@ -68,6 +71,7 @@ local function add(name, every, ...)
     error("bad argument #2 to '" .. name .. "' (Lua function expected)", 2)
   end
   check_context()
+  P.within(vm.slot, MAKERS, 2)
   if vm.exiting ~= 0 and ms ~= 0 then
     return nil, "process exiting"
   end
