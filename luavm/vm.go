@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -84,20 +85,36 @@ func openVM(p *Pool) (*VM, error) {
 	return vm, nil
 }
 
+// libraryFiles are lualib: its first file, and the others compiled.
+type libraryFiles struct {
+	init    []byte
+	modules []shim.Module
+}
+
+var library = sync.OnceValues(func() (l libraryFiles, err error) {
+	init, files := lualib.Files()
+	modules := make([]shim.Module, len(files))
+	for i, f := range files {
+		modules[i] = shim.Module{Name: f.Name, Text: f.Text}
+	}
+	modules, err = shim.Compile(modules)
+	return libraryFiles{init, modules}, err
+})
+
 func (vm *VM) boot() error {
 	o := &vm.pool.options
-	init, modules := lualib.Files()
-	list := make([]shim.Module, 0, len(modules)+len(o.Modules))
-	for _, m := range modules {
-		list = append(list, shim.Module{Name: m.Name, Text: m.Text})
+	lib, err := library()
+	if err != nil {
+		return err
 	}
+	list := slices.Clip(lib.modules)
 	for _, m := range o.Modules {
 		list = append(list, shim.Module{Name: m.Name, Text: m.Text})
 	}
 	if err := vm.state.Provide(shimDicts(o.Dicts)); err != nil {
 		return err
 	}
-	err := vm.state.Boot(init, list, map[string]string{
+	err = vm.state.Boot(lib.init, list, map[string]string{
 		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix, "body_temp": o.BodyTemp,
 		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
 	})

@@ -27,6 +27,9 @@ func Hardened() bool { return false }
 // Declarations is empty: this build has no FFI.
 func Declarations() string { return "" }
 
+// Compile refuses: this build has no LuaJIT.
+func Compile([]Module) ([]Module, error) { return nil, errNoLua }
+
 // Nothing does nothing.
 func Nothing() {}
 

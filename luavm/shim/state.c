@@ -155,13 +155,13 @@ static int do_module(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
   lua_getfield(L, -1, "modules");
   lua_pushfstring(L, "=perigee:%s", job->a);
-  if (luaL_loadbufferx(L, job->b, job->bn, lua_tostring(L, -1), "t"))
+  if (luaL_loadbufferx(L, job->b, job->bn, lua_tostring(L, -1), "bt"))
     return lua_error(L);
   lua_setfield(L, -3, job->a);
   return 0;
 }
 
-/* A file of lualib as a function in modules[name]. */
+/* A file of lualib as a function in modules[name]; source or bytecode. */
 int pg_boot_module(pg_state *v, const char *name, const char *p, size_t n) {
   pg_job job = { .v = v, .a = name, .b = p, .bn = n };
   return pg_protect(&job, do_module);
