@@ -106,6 +106,11 @@ func (c *checker) routeParts(path string, r *Route) {
 		return r.Lua != nil && r.Lua.Set[name] != nil
 	}))
 	c.names(path+".rewrite", r.Rewrite.Variables())
+	for i, name := range r.Rewrite.Routes() {
+		if !slices.ContainsFunc(c.Routes, func(other Route) bool { return other.Name == name }) {
+			c.report(item(path+".rewrite", i)+".route", fmt.Sprintf("there is no route %q", name), "name one of routes")
+		}
+	}
 	if r.Lua != nil {
 		c.problems(path+".lua", r.Lua.Check())
 	}

@@ -66,9 +66,9 @@ type importer struct {
 	left     []Left
 	names    map[string]bool   // of routes
 	named    map[string]string // routes of named locations
-	sets     map[string][]string
-	servers  int    // that are served
-	conf     string // folder of the main file, from prefix: certificates' paths start there
+	servers  int               // that are served
+	single   bool              // there is one server
+	conf     string            // folder of the main file, from prefix: certificates' paths start there
 	compiler compiler
 }
 
@@ -139,8 +139,6 @@ func (m *importer) errorLog(d *directive) {
 
 // http carries the http block over.
 func (m *importer) http(d *directive) {
-	m.sets = make(map[string][]string)
-	m.collectSets(d.block)
 	m.named = make(map[string]string)
 	m.collectNamed(d.block)
 	top := scope{lua: make(map[string]*lua), files: nginxFiles()}
@@ -156,6 +154,7 @@ func (m *importer) http(d *directive) {
 		}
 	}
 	m.out.bodyBuffer = top.files.bodyBuffer
+	m.single = len(servers) == 1
 	for _, s := range servers {
 		m.server(s, top)
 	}
@@ -286,15 +285,51 @@ func (m *importer) server(d *directive, s scope) {
 		m.leave(d, "without a server_name it cannot be told from the first: routes are not tied to a listener")
 		return
 	}
+	if m.early(d, &s) {
+		return
+	}
 	whole := false
 	for _, l := range locations {
 		whole = whole || len(l.args) == 1 && l.args[0] == "/"
 		m.location(l, s)
 	}
-	early := s.respond != nil || s.lua["rewrite"] != nil || s.lua["access"] != nil
+	early := s.lua["rewrite"] != nil || s.lua["access"] != nil
 	if !whole && (m.servers > 1 || early || m.there(&s.files)) {
 		m.location(&directive{name: "location", args: []string{"/"}, file: d.file, line: d.line}, s)
 	}
+}
+
+// early carries over what a server does before it looks for a location. True:
+// it answers everything.
+func (m *importer) early(d *directive, s *scope) bool {
+	switch {
+	case len(s.steps) == 0:
+	case len(s.steps) == 1 && answers(s.steps):
+		root := &directive{name: "location", args: []string{"/"}, file: d.file, line: d.line}
+		inner := s.inside()
+		inner.steps = s.steps
+		m.route(root, "/", inner)
+		return true
+	case m.single && onlySets(s.steps):
+		for _, st := range s.steps {
+			m.out.variable(st.set[0].name, st.set[0].value)
+		}
+	default:
+		if len(s.branches) > 0 {
+			m.leave(s.branches[0].d, "of a server's if only what rewrites is carried over")
+			s.steps = slices.DeleteFunc(s.steps, func(st step) bool { return st.cond != "" && st.empty() })
+		}
+		r := route{name: m.name(&directive{args: []string{"server"}}), before: true, hosts: s.hosts, steps: s.steps, computed: s.computed,
+			add: s.add, pages: s.pages, typ: s.defaultType(), lua: make(map[string]*lua)}
+		for _, stage := range []string{"header_filter", "body_filter", "log"} {
+			if s.lua[stage] != nil {
+				r.lua[stage] = s.lua[stage]
+			}
+		}
+		m.out.routes = append(m.out.routes, r)
+	}
+	s.steps, s.computed, s.branches = nil, nil, nil
+	return false
 }
 
 // hosts writes server_name's patterns in perigee's syntax.

@@ -114,7 +114,7 @@ func TestTemplate(t *testing.T) {
 		"plain":             {"a", "a", ""},
 		"name":              {"$Host/$uri", "$host/$uri", ""},
 		"braces":            {"${host}-x", "$host-x", ""},
-		"braces and letter": {"${host}x", "", "no braces"},
+		"braces and letter": {"${Host}x", "$(host)x", ""},
 		"lonely dollar":     {"100 $", "100 $$", ""},
 		"open brace":        {"${host", "", "not closed"},
 	} {

@@ -144,7 +144,8 @@ func duration(text string) (string, bool) {
 }
 
 // template writes an nginx text with variables as a perigee text: names in
-// small letters, which is all the same to nginx; braces around a name go, and a name must then end where it ended before.
+// small letters, which is all the same to nginx; braces around a name become
+// parentheses where letters follow, and go elsewhere.
 func template(text string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -167,11 +168,11 @@ func template(text string) (string, error) {
 		if !closed || name == "" {
 			return "", fmt.Errorf("text %q has a ${ that is not closed", text)
 		}
-		if after != "" && nameByte(after[0]) {
-			return "", fmt.Errorf("text %q has letters directly behind ${%s}; perigee has no braces", text, name)
+		i += len(name) + len("{}")
+		if name = strings.ToLower(name); after != "" && nameByte(after[0]) {
+			name = "(" + name + ")"
 		}
-		b.WriteString("$" + strings.ToLower(name))
-		i += len(name) + 2
+		b.WriteString("$" + name)
 	}
 	return b.String(), nil
 }

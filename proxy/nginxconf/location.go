@@ -1,7 +1,6 @@
 package nginxconf
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 type scope struct {
 	hosts    []string
 	lua      map[string]*lua // by stage
-	set      []pair          // of the servers and locations around, in order
 	add      []pair          // add_header
 	headers  []pair          // proxy_set_header
 	timeouts []pair          // of route.timeouts
@@ -26,13 +24,13 @@ type scope struct {
 	options  []pair          // of route.lua, beside its scripts
 
 	// These belong to the block itself.
-	respond  *respond
+	steps    []step
+	branches []branch
+	computed []computed
 	content  *directive // its content handler: content_by_lua or proxy_pass
 	own      map[string]bool
 	internal bool
 }
-
-var variableName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,63}$`)
 
 // inside is the scope of a block in s.
 func (s scope) inside() scope {
@@ -41,7 +39,7 @@ func (s scope) inside() scope {
 	for stage, source := range s.lua {
 		inner.lua[stage] = source
 	}
-	inner.set = s.set[:len(s.set):len(s.set)]
+	inner.steps, inner.branches, inner.computed = nil, nil, nil
 	inner.pages = s.pages[:len(s.pages):len(s.pages)]
 	inner.timeouts = s.timeouts[:len(s.timeouts):len(s.timeouts)]
 	inner.content, inner.own, inner.files.try = nil, make(map[string]bool), nil
@@ -101,11 +99,14 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
 	}
+	r.steps, r.computed = m.branchRoutes(d, s), s.computed
 	switch {
-	case s.respond != nil:
-		r.respond = s.respond
+	case answers(r.steps):
 		for _, stage := range []string{"rewrite", "access", "content"} {
-			delete(r.lua, stage) // return answers before them
+			delete(r.lua, stage) // they come too late
+		}
+		if len(r.steps) == 1 {
+			r.respond, r.steps = r.steps[0].respond, nil
 		}
 	case s.content != nil && s.content.name == "proxy_pass":
 		delete(r.lua, "content")
@@ -126,7 +127,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		r.bodyBuffer = s.files.bodyBuffer
 	}
 	m.prelude(&r, s)
-	if r.respond == nil && r.upstream == "" && r.static == nil && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
+	if r.respond == nil && r.upstream == "" && r.static == nil && len(r.steps) == 0 && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
 			return // what no route serves is answered 404
 		}
@@ -192,23 +193,12 @@ func (m *importer) shared(d *directive, s *scope) {
 		}
 		return
 	}
-	if m.sockets(d, &s.sockets) {
+	if m.steps(d, s, "") || m.sockets(d, &s.sockets) {
 		return
 	}
 	switch d.name {
-	case "set":
-		name := strings.ToLower(strings.TrimPrefix(d.arg(0), "$"))
-		if !variableName.MatchString(name) || len(d.args) != 2 {
-			m.leave(d, "%q is no variable of letters, digits and _", d.arg(0))
-			return
-		}
-		s.set = append(s.set, pair{name, d.arg(1)})
 	case "lua_need_request_body":
 		s.readBody = d.arg(0) == "on"
-	case "return":
-		if s.respond == nil {
-			s.respond = m.respond(d)
-		}
 	case "add_header":
 		m.inherit(d, &s.add, s)
 	case "proxy_set_header":

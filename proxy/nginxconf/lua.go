@@ -85,45 +85,15 @@ func notEmpty(text string) *lua {
 	return &lua{text: text}
 }
 
-// collectSets notes every value that a variable is set to anywhere.
-func (m *importer) collectSets(list []*directive) {
-	for _, d := range list {
-		if d.name == "set" && len(d.args) == 2 && d.block == nil {
-			name := strings.ToLower(strings.TrimPrefix(d.args[0], "$")) // nginx's names have no case
-			known := false
-			for _, value := range m.sets[name] {
-				known = known || value == d.args[1]
-			}
-			if !known {
-				m.sets[name] = append(m.sets[name], d.args[1])
-			}
-		}
-		m.collectSets(d.block)
-	}
-}
-
-// prelude carries the set directives of a route over. A variable with one value
-// in the whole file becomes one of variables; otherwise the route's rewrite
-// script assigns it first, in front of its first line so that the numbers of
-// lines stay.
-//
-// lua_need_request_body reads the body there as well: nginx does it in front of
-// the first script.
+// prelude reads the request's body in front of a route's first script, as nginx
+// does where lua_need_request_body is on. The text stands in front of the
+// rewrite script's first line, so that the numbers of lines stay.
 func (m *importer) prelude(r *route, inherited scope) {
 	var assign strings.Builder
-	for _, s := range inherited.set {
-		text, err := template(s.value)
-		if len(m.sets[s.name]) == 1 && err == nil && !strings.Contains(text, "$"+s.name) {
-			m.out.variable(s.name, text)
-			continue
-		}
-		m.out.variable(s.name, "")
-		fmt.Fprintf(&assign, "ngx.var.%s = %s; ", s.name, luaText(s.value))
-	}
 	if inherited.readBody && (r.lua["rewrite"] != nil || r.lua["access"] != nil || r.lua["content"] != nil) {
 		assign.WriteString("ngx.req.read_body(); ")
 	}
-	if assign.Len() == 0 || r.respond != nil {
+	if assign.Len() == 0 || answers(r.steps) || r.respond != nil {
 		return
 	}
 	script := r.lua["rewrite"]

@@ -54,6 +54,9 @@ type respond struct {
 
 type route struct {
 	name, path             string
+	before                 bool
+	steps                  []step
+	computed               []computed
 	hosts                  []string
 	internal               bool
 	lua                    map[string]*lua
@@ -332,9 +335,14 @@ func (r *route) yaml() *yaml.Node {
 	m.text("name", r.name)
 	match := newMapping()
 	match.add("hosts", list(r.hosts, yaml.FlowStyle))
-	match.add("paths", list([]string{r.path}, yaml.FlowStyle))
+	if r.path != "" {
+		match.add("paths", list([]string{r.path}, yaml.FlowStyle))
+	}
 	match.node.Style = yaml.FlowStyle
 	m.add("match", match.node)
+	if r.before {
+		m.plain("before", "true")
+	}
 	if r.internal {
 		m.plain("internal", "true")
 	}
@@ -343,12 +351,14 @@ func (r *route) yaml() *yaml.Node {
 	if r.noPages {
 		m.node.Content = append(m.node.Content, scalar("error_pages"), newMapping().node)
 	}
+	m.steps(r.steps)
 	response, transform := newMapping(), newMapping()
 	response.pairs("add", r.add, texts)
 	transform.add("response", response.node)
 	transform.text("charset", r.charset)
 	m.add("transform", transform.node)
 	scripts := newMapping()
+	scripts.computed(r.computed)
 	for _, stage := range []string{"server_rewrite", "rewrite", "access", "content", "header_filter", "body_filter", "log"} {
 		scripts.script(stage, r.lua[stage])
 	}

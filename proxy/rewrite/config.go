@@ -16,7 +16,7 @@ import (
 type Steps []Step
 
 // Step is one thing that is done, or several in this order: set, lua, path with
-// to, respond.
+// to, route, respond.
 type Step struct {
 	// If says when the step is done; without it: always. "$x" is true unless $x
 	// is empty or 0; =, !=, ~, ~*, !~ and !~* compare. nginx: if.
@@ -39,6 +39,9 @@ type Step struct {
 	// permanent send the client to it with 302 and 301. nginx: rewrite's flags,
 	// and break.
 	Then Then `yaml:"then,omitempty"`
+	// Route is the name of a route that goes on with the request as it is: with
+	// its steps, scripts and content.
+	Route string `yaml:"route,omitempty"`
 	// Respond answers at once: a status, or a mapping. nginx: return.
 	Respond *Answer `yaml:"respond,omitempty"`
 }
@@ -109,6 +112,17 @@ func (s Steps) Answers() bool {
 	return false
 }
 
+// Routes are the names of routes that steps go on with.
+func (s Steps) Routes() map[int]string {
+	routes := map[int]string{}
+	for i := range s {
+		if s[i].Route != "" {
+			routes[i] = s[i].Route
+		}
+	}
+	return routes
+}
+
 // Check reports steps that do nothing or could never be done. set tells which
 // scripts lua.set has.
 func (s Steps) Check(set func(name string) bool) []unit.Problem {
@@ -131,7 +145,7 @@ func (s Steps) Check(set func(name string) bool) []unit.Problem {
 		if step.Lua != "" && !set(step.Lua) {
 			report("lua", fmt.Sprintf("there is no script lua.set.%s", step.Lua), "add it, or remove the step")
 		}
-		if step.If.IsZero() && step.Path.IsZero() && (step.Respond != nil || step.Then == Break) {
+		if step.If.IsZero() && step.Path.IsZero() && (step.Respond != nil || step.Route != "" || step.Then == Break) {
 			ended = i
 		}
 	}
@@ -139,8 +153,8 @@ func (s Steps) Check(set func(name string) bool) []unit.Problem {
 }
 
 func (s *Step) check(report func(key, message, hint string)) {
-	if len(s.Set) == 0 && s.Lua == "" && s.Path.IsZero() && s.Respond == nil && s.Then == "" {
-		report("", "the step does nothing", "add set, lua, path with to, then or respond")
+	if len(s.Set) == 0 && s.Lua == "" && s.Path.IsZero() && s.Respond == nil && s.Route == "" && s.Then == "" {
+		report("", "the step does nothing", "add set, lua, path with to, then, route or respond")
 	}
 	switch {
 	case !s.Path.IsZero() && s.To.IsZero():
@@ -151,6 +165,8 @@ func (s *Step) check(report func(key, message, hint string)) {
 		report("then", fmt.Sprintf("%q needs a path that was replaced", s.Then), "add path and to, or write break")
 	case !s.Path.IsZero() && s.Respond != nil:
 		report("respond", "a step replaces the path or answers, not both", "make two steps of it")
+	case s.Route != "" && (s.Respond != nil || !s.Path.IsZero() || s.Then != ""):
+		report("route", "a step goes on with another route or does something else", "make two steps of it")
 	}
 	if s.Respond == nil {
 		return

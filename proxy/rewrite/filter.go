@@ -56,6 +56,10 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		if s.Respond != nil {
 			return s.Respond.give(ex)
 		}
+		if s.Route != "" {
+			ex.Jump = s.Route
+			return exchange.Restart
+		}
 		if !s.Path.IsZero() {
 			if !s.matches(ex) {
 				continue

@@ -9,7 +9,7 @@ import (
 // Template is a text with nginx variables that are evaluated per request:
 // "Bearer $http_x_token". "$$" is a dollar, and so is a dollar that no name
 // follows ("100 $"). Names are [A-Za-z0-9_]+; $1 to $9 are the captures of the
-// route's regular expression.
+// route's regular expression. "$(name)x" is a name that more letters follow.
 //
 // The text is split once, when it is parsed: a request only joins parts.
 type Template struct {
@@ -54,6 +54,11 @@ func ParseTemplate(text string) (Template, error) {
 			i += 2
 		case strings.HasPrefix(rest, "{"):
 			return fail("holds a braced variable", "write $name for a request's variable; ${NAME} is expanded when the file is read")
+		case enclosed(rest) != "":
+			flush()
+			name = enclosed(rest)
+			t.parts = append(t.parts, TemplatePart{Variable: name})
+			i += len("$()") + len(name)
 		case name == "":
 			literal = append(literal, '$')
 			i++
@@ -65,6 +70,18 @@ func ParseTemplate(text string) (Template, error) {
 	}
 	flush()
 	return t, nil
+}
+
+// enclosed is the name in parentheses at the start of s; "" if there is none.
+func enclosed(s string) string {
+	if len(s) < 3 || s[0] != '(' {
+		return ""
+	}
+	name := s[1 : 1+nameLength(s[1:])]
+	if !strings.HasPrefix(s[1+len(name):], ")") {
+		return ""
+	}
+	return name
 }
 
 // nameLength counts the bytes of a variable name at the start of s. A name
