@@ -60,7 +60,7 @@ func TestRunawaysEnd(t *testing.T) {
 	}
 	texts = append(texts, `good = (good or 0) + 1`)
 	p, scripts := testPool(t, Options{
-		CPUBudget: 5 * time.Millisecond, MemoryLimit: 128 << 20,
+		CPUBudget: 5 * time.Millisecond, MemoryLimit: 128 << 20, RegexLimit: 1 << 31,
 		Log: func(*Slot, int, []byte) {},
 	}, texts...)
 	for i, r := range runaways {
@@ -115,7 +115,7 @@ func TestRunawaysBesideOthers(t *testing.T) {
 		texts = append(texts, r.text)
 	}
 	p, scripts := testPool(t, Options{
-		Workers: 3, CPUBudget: 5 * time.Millisecond, MemoryLimit: 64 << 20,
+		Workers: 3, CPUBudget: 5 * time.Millisecond, MemoryLimit: 64 << 20, RegexLimit: 1 << 31,
 		Log: func(*Slot, int, []byte) {},
 	}, texts...)
 	end := time.Now().Add(2 * time.Second)
