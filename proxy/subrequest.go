@@ -100,8 +100,8 @@ func (g *Gateway) subrequest(ex, child *exchange.Exchange, c *script.Capture, i 
 		Client: ex.Record.Client, Peer: ex.Record.Peer, Listener: ex.Record.Listener,
 		Scheme: ex.Record.Scheme, Protocol: ex.Record.Protocol, Host: ex.Record.Host,
 		UserAgent: ex.Record.UserAgent, Referer: ex.Record.Referer,
-		Method: child.Req.Method(), Path: child.Path, Query: child.Query,
-		Shard: shard,
+		Method: ex.Record.Method, Path: ex.Record.Path, Query: ex.Record.Query,
+		Subrequest: child.Path, Shard: shard,
 	}
 	child.Place.Step = stepBefore
 	return giveVariables(ex, child, s)

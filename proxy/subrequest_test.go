@@ -278,3 +278,20 @@ func TestSubrequestClientGone(t *testing.T) {
 		t.Error("the script went on")
 	}
 }
+
+// What a phase may take bounds its subrequests too.
+func TestSubrequestTotalTime(t *testing.T) {
+	g := proxytest.Start(t, strings.Replace(fmt.Sprintf(subrequestHead, "127.0.0.1:1"), "workers: 2", "workers: 2\nlua: {total_time: 100ms}", 1)+`
+  - name: main
+    match: {paths: ["= /main"]}
+    lua: {content: 'ngx.location.capture_multi{{"/said"}, {"/sleep?s=5"}} ngx.say("not reached")'}
+`)
+	began := time.Now()
+	a := g.Get("/main")
+	if a.StatusCode != 500 || time.Since(began) > 3*time.Second {
+		t.Errorf("%d after %v", a.StatusCode, time.Since(began))
+	}
+	if !g.WaitLog("the phase took longer than lua.total_time, 100ms") || !g.WaitLog(`subrequest: "/sleep"`) {
+		t.Error(g.Log.String())
+	}
+}

@@ -75,6 +75,11 @@ func appendExchange(dst []byte, rec *Record) []byte {
 		dst = appendRequestLine(dst, rec)
 		dst = append(dst, '"')
 	}
+	if len(rec.Subrequest) > 0 {
+		dst = append(dst, `, subrequest: "`...)
+		dst = appendHexEscaped(dst, rec.Subrequest)
+		dst = append(dst, '"')
+	}
 	if a := rec.Last(); a != nil {
 		dst = append(dst, `, upstream: "`...)
 		dst = appendHexEscaped(dst, a.Endpoint)

@@ -105,6 +105,9 @@ type Record struct {
 	Host     []byte // the request's authority, as sent
 	Path     []byte // the request target as sent, without its query
 	Query    []byte // after the "?", without it
+	// Subrequest is the path of a subrequest, whose other fields are of the
+	// request that it is made for; empty in records of requests.
+	Subrequest []byte
 
 	UserAgent []byte
 	Referer   []byte

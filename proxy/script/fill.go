@@ -90,7 +90,7 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 		}
 	}
 	s.SetBodyBuffer(ex.BodyBuffer)
-	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits)
+	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits | luavm.FlagCheckAbort)
 	s.SetFlags(f.flags)
 	if ex.Place.HeadSent {
 		s.SetFlags(luavm.FlagHeadersSent)

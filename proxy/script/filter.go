@@ -177,11 +177,18 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 // minds sees to it that a client that leaves ends the handler which begins, if
 // the route wants that.
 func (f *Filter) minds(ex *exchange.Exchange, stage exchange.Stage) {
-	if stage >= exchange.Balancer {
-		return
+	if stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0 {
+		ex.Lua.ClearFlags(luavm.FlagOnAbort)
+		ex.EndOnAbort(true)
 	}
-	ex.Lua.ClearFlags(luavm.FlagOnAbort)
-	ex.EndOnAbort(f.flags&luavm.FlagCheckAbort != 0)
+}
+
+// over forgets a handler that has ended.
+func (f *Filter) over(ex *exchange.Exchange, stage exchange.Stage) {
+	ex.LuaRuns[stage].Reset()
+	if stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0 {
+		ex.EndOnAbort(false)
+	}
 }
 
 // unseated answers where no VM took the exchange.
@@ -208,9 +215,8 @@ func (f *Filter) seat(ex *exchange.Exchange) (*luavm.Slot, error) {
 
 // goOn resumes every thread of the script whose op is complete.
 func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
-	run := &ex.LuaRuns[stage]
 	if refused := f.collect(ex, stage); refused != nil {
-		run.Reset()
+		f.over(ex, stage)
 		ex.Down.Close()
 		if status := bodyStatus(refused); status != 408 {
 			if status >= 500 {
@@ -228,9 +234,10 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		if op == nil {
 			return f.waiting(ex, stage)
 		}
+		fatal := 0
 		if op.Kind == luavm.OpCapture {
-			if status := captured(ex, op); status != 0 {
-				return hangup(ex, status)
+			if fatal = captured(ex, op); op.Canceled() {
+				fatal = 0 // nobody waits for them any more
 			}
 		}
 		if f.late(ex, stage) {
@@ -238,6 +245,9 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 				Kind: KindTotalTime, Script: f.scripts[stage].Name(),
 				Message: "the phase took longer than lua.total_time, " + f.report.TotalTime.String(),
 			})
+		}
+		if fatal != 0 {
+			return hangup(ex, fatal)
 		}
 		f.fillStage(ex, stage)
 		in := f.input(ex, stage)
@@ -335,10 +345,7 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 		}
 		return 0, false
 	}
-	ex.LuaRuns[stage].Reset()
-	if stage < exchange.Balancer {
-		ex.EndOnAbort(false)
-	}
+	f.over(ex, stage)
 	return f.verdict(ex, stage, out, restart), true
 }
 
@@ -450,7 +457,7 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 		m.Errors.With(string(err.Kind)).Inc()
 	}
 	f.note(ex, err)
-	ex.LuaRuns[stage].Reset()
+	f.over(ex, stage)
 	drop(ex)
 	if hasRaw(ex) {
 		return exchange.Hangup

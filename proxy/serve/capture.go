@@ -37,9 +37,7 @@ func (s *Server) subrequests(ex *exchange.Exchange, op *luavm.Op) (complete bool
 
 // finish moves subrequests to their ends and completes op.
 func (s *Server) finish(ex *exchange.Exchange, op *luavm.Op, waiting []*exchange.Exchange) {
-	if !op.Until.IsZero() {
-		defer time.AfterFunc(time.Until(op.Until), func() { ex.KillChildren(op) }).Stop()
-	}
+	stop := killAt(ex, op)
 	var others sync.WaitGroup
 	for _, child := range waiting[1:] {
 		others.Add(1)
@@ -50,8 +48,27 @@ func (s *Server) finish(ex *exchange.Exchange, op *luavm.Op, waiting []*exchange
 	}
 	s.guarded(waiting[0])
 	others.Wait()
+	stop()
 	op.OnCancel(nil)
 	ex.Complete(op)
+}
+
+// killAt ends the subrequests of op at its Until, unless stop is called before;
+// when stop has returned, nothing of it runs any more.
+func killAt(ex *exchange.Exchange, op *luavm.Op) (stop func()) {
+	if op.Until.IsZero() {
+		return func() {}
+	}
+	killed := make(chan struct{})
+	timer := time.AfterFunc(time.Until(op.Until), func() {
+		ex.KillChildren(op)
+		close(killed)
+	})
+	return func() {
+		if !timer.Stop() {
+			<-killed
+		}
+	}
 }
 
 // guarded moves one subrequest to its end. After a panic nobody may touch it
