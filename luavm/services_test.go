@@ -216,3 +216,33 @@ func TestSocketResolver(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A GET over a kept connection leaves little behind: neither compiled code that
+// fails at each request nor finalizers may make more of it.
+func TestRedisGetMakesLittleGarbage(t *testing.T) {
+	needsFile(t, "lua-nginx-redis", "/usr/share/lua/5.1/nginx/redis.lua")
+	port, _ := startRedis(t)
+	bed, scripts := newSocketBed(t, Options{Path: packaged}, `
+		local before = collectgarbage("count")
+		local r = require "nginx.redis":new()
+		r:set_timeouts(1000, 1000, 1000) -- a command to this version: fails
+		assert(r:connect("127.0.0.1", `+port+`))
+		assert(r:get("dog"))
+		r:set_keepalive(10000, 256)
+		ngx.print((collectgarbage("count") - before) * 1024)`)
+	var n float64
+	for range 3000 {
+		n = 0
+		_, _ = fmt.Sscan(bed.run(scripts[0]), &n)
+	}
+	best := n
+	for range 20 {
+		if _, err := fmt.Sscan(bed.run(scripts[0]), &n); err == nil && n > 0 {
+			best = min(best, n)
+		}
+	}
+	if best > 3000 {
+		t.Errorf("%v bytes of garbage", best)
+	}
+	t.Logf("%v bytes of garbage", best)
+}

@@ -4,6 +4,7 @@
 --   contexts                        ngx.ctx by slot id; vm.c clears entries
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
+--   socket_object                   C function: what ngx.socket.tcp returns
 --   adopt                           C function: a thread for a coroutine
 --   cdef, path, cpath, prefix, body_temp, regex_cache, regex_limit   strings
 --

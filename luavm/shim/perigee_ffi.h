@@ -552,7 +552,7 @@ typedef struct pg_socket_api {
   /* pools */
   int32_t (*enter)(pg_sock *, pg_pool *, int32_t again);
   int32_t (*turn)(pg_sock *);   /* after a wait in the queue: 1 = its turn */
-  pg_sock *(*reuse)(pg_vm *, pg_pool *);
+  uint32_t (*reuse)(pg_vm *, pg_pool *);   /* its handle; 0: none is idle */
   void (*keep)(pg_sock *, pg_pool *, double ms);
 } pg_socket_api;
 

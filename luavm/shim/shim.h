@@ -175,6 +175,7 @@ void pg_core_show(pg_vm *);
 int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 
 /* ---- socket.c, socket_pool.c ---- */
+int pg_lua_socket_object(lua_State *);
 void pg_sock_orphan(const pg_thread *, int with_go);
 void pg_seat_shut_sockets(pg_slot *);
 int pg_sweep_sockets(pg_state *, int all);

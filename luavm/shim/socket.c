@@ -118,6 +118,21 @@ void pg_seat_shut_sockets(pg_slot *slot) {
   }
 }
 
+/*
+ * object(metatable): the table of a socket object, with room for its fields.
+ * In C not only because Lua cannot say how large a table is to be: no trace
+ * goes on through a C function. One that began before ngx.socket.tcp() and took
+ * in what libraries do behind it (a table of varargs, which compiled code fails
+ * to guess the size of) would fail at each request, and the traces made for its
+ * failures too.
+ */
+int pg_lua_socket_object(lua_State *L) {
+  lua_createtable(L, 0, 8);
+  lua_pushvalue(L, 1);
+  lua_setmetatable(L, -2);
+  return 1;
+}
+
 const pg_socket_api *pg_sockets(void) {
   static const pg_socket_api api = {
     .open = open_socket, .close = close_socket, .drop = drop,

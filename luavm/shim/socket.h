@@ -59,7 +59,7 @@ int32_t pg_sock_until_rest(pg_sock *, pg_pattern *);
 void pg_pool_leave(pg_socket *);
 int32_t pg_pool_enter(pg_sock *, pg_pool *, int32_t again);
 int32_t pg_pool_turn(pg_sock *);
-pg_sock *pg_pool_reuse(pg_vm *, pg_pool *);
+uint32_t pg_pool_reuse(pg_vm *, pg_pool *);
 void pg_pool_keep(pg_sock *, pg_pool *, double ms);
 
 #endif

@@ -13,9 +13,10 @@
  * refused. Whoever leaves gives its turn to the first of the queue, which then
  * looks for an idle connection again or makes one.
  *
- * A kept socket belongs to no exchange and Lua does not hold it: it is in its
- * pool and in v->kept, which is swept now and then for those that nobody may
- * use any more.
+ * A kept socket belongs to no exchange: it is in its pool and in v->kept, which
+ * is swept now and then for those that nobody may use any more. What Lua held
+ * it by waits in a table under its handle; if it is closed there, it goes when
+ * the next connection of that handle is kept.
  */
 #include "socket.h"
 
@@ -77,8 +78,9 @@ int32_t pg_pool_turn(pg_sock *s) {
   return turn;
 }
 
-/* An idle connection that is alive, for the running exchange; or NULL. */
-pg_sock *pg_pool_reuse(pg_vm *vm, pg_pool *p) {
+/* The handle of an idle connection that is alive, and now the running
+   exchange's; or 0. */
+uint32_t pg_pool_reuse(pg_vm *vm, pg_pool *p) {
   pg_seat *seat = (pg_seat *)vm->slot;
   int64_t now = 0;
   while (!pg_link_none(&p->idle)) {
@@ -92,13 +94,12 @@ pg_sock *pg_pool_reuse(pg_vm *vm, pg_pool *p) {
     p->idle_n--;
     pg_link_out(&k->owner);
     pg_link_in(&seat->sockets, &k->owner, 0);
-    k->held = 1;
     k->sock.slot_id = vm->slot->id;
     k->sock.gen = vm->slot->gen;
     k->sock.reused++;
-    return &k->sock;
+    return k->sock.handle;
   }
-  return NULL;
+  return 0;
 }
 
 /* Lua gives a connected socket to a pool; ms 0: for ever. */
@@ -124,7 +125,6 @@ void pg_pool_keep(pg_sock *s, pg_pool *p, double ms) {
   s->out_pos = s->out_len = s->out_cap = 0;
   s->flags &= PG_SOCK_OPEN | PG_SOCK_TLS;
   s->gen = 0;
-  k->held = 0;
   k->until = ms > 0 ? pg_mono() + (int64_t)(ms * 1e6) : 0;
   pg_link_out(&k->owner);
   pg_link_in(&k->v->kept, &k->owner, 1);

@@ -91,6 +91,8 @@ static int do_open(lua_State *L) {
   lua_pushlightuserdata(L, v);
   lua_pushcclosure(L, pg_lua_log, 1);
   lua_setfield(L, -2, "log_line");
+  lua_pushcfunction(L, pg_lua_socket_object);
+  lua_setfield(L, -2, "socket_object");
   lua_pushlightuserdata(L, v);
   lua_pushcclosure(L, pg_lua_adopt, 1);
   lua_setfield(L, -2, "adopt");

@@ -3,6 +3,11 @@
 -- A socket object is what the script holds: timeouts, names, and s, the
 -- pg_sock of its connection while it has one. s is this exchange's until it
 -- is closed or kept; then the object lets go of it.
+--
+-- Methods count their arguments, as OpenResty's do, so they are vararg
+-- functions, in which no trace begins (see slot.lua). Those that matter for
+-- speed call, in a tail call, a function of fixed arguments that does the work
+-- and is compiled from its beginning to its return.
 
 -- luacheck: ignore 212/...
 local P = ...
@@ -103,6 +108,11 @@ function K.address(s)
   return tonumber(ffi_cast("uintptr_t", s))
 end
 
+-- The exchange that runs, as a number; a slot's id alone comes again.
+function K.owner(slot, ...)
+  return slot.id * 4294967296 + slot.gen
+end
+
 -- Whether s belongs to the exchange that runs.
 function K.is_ours(s, ...)
   local slot = vm.slot
@@ -154,15 +164,18 @@ function K.wait(s, op, busy, ms)
   return t.res
 end
 
--- A socket that Lua holds: it is closed when it is collected.
+-- A socket that Lua holds: it is closed when it is collected. A finalizer is
+-- costly to set, so it stays while the connection is kept: then it waits here
+-- under its handle.
 local drop = api.drop
-local forget = ffi.gc
+local finalize = ffi.gc
+local kept = {}
 
 function K.hold(s)
   if s == nil then
     error("no memory", 3)
   end
-  return forget(s, drop)
+  return finalize(s, drop)
 end
 
 -- Closes u's connection and lets go of it.
@@ -170,14 +183,20 @@ function K.discard(u)
   local s = u.s
   u.s = nil
   if s then
-    forget(s, nil)
+    finalize(s, nil)
     drop(s)
   end
 end
 
--- Lets go of a connection that others have now.
-function K.give_away(u)
+-- Puts u's connection away; take_back gives it to an exchange again.
+function K.put_away(u, ...)
   local s = u.s
   u.s = nil
-  forget(s, nil)
+  kept[s.handle] = s
+end
+
+function K.take_back(handle, ...)
+  local s = kept[handle]
+  kept[handle] = nil
+  return s
 end

@@ -24,6 +24,7 @@ local OPEN, EOF, FULL, SHUT = C.PG_SOCK_OPEN, C.PG_SOCK_EOF, C.PG_SOCK_FULL,
   C.PG_SOCK_READ_SHUT
 local READING, CONNECTING = C.PG_SOCK_READING, C.PG_SOCK_CONNECTING
 local IN_USE = bor(READING, CONNECTING)
+local READY = bor(OPEN, SHUT, IN_USE) -- of these, only OPEN
 local READ, AGAIN, GOT = C.PG_OP_SOCK_READ, C.PG_SOCK_AGAIN, C.PG_GOT
 local MOST = 0x7fffffff
 
@@ -33,6 +34,11 @@ local function read_ms(u, ...)
     return ms
   end
   return vm.slot.sockets.read_ms
+end
+
+-- Tells waits of threads apart: the same again means that no thread has waited.
+function K.moment(t, ...)
+  return t.index * 4294967296 + t.serial
 end
 
 -- Read-some: how many bytes came, 0 at the end, or an outcome below 0.
@@ -61,8 +67,7 @@ local function read_some(u, s, want, ...)
     flags = bor(flags, FULL)
   end
   s.flags = flags
-  local t = vm.thread
-  u.read_in, u.read_at = t.index, t.serial
+  u.read_at = K.moment(vm.thread)
   return n
 end
 
@@ -97,26 +102,45 @@ local function failed_with(s, code)
   return none, err, code == C.PG_E_MEMORY and "" or result(s)
 end
 
-local function receive_line(u, s, ...)
-  while line(s) ~= GOT do
-    local n = read_some(u, s, 0)
-    if n <= 0 then
-      rest(s, 1)
-      return failed_with(s, n)
+-- Reads until the line is there; n came last.
+local function rest_of_line(u, s, n)
+  while n > 0 do
+    n = read_some(u, s, 0)
+    if n > 0 and line(s) == GOT then
+      return result(s)
     end
   end
-  return result(s)
+  rest(s, 1)
+  return failed_with(s, n)
 end
 
-local function receive_bytes(u, s, size, ...)
-  while bytes(s, size) ~= GOT do
-    local n = read_some(u, s, size - (s.fill - s.pos))
-    if n <= 0 then
-      rest(s, 0)
-      return failed_with(s, n)
+-- A reader has looked at all there is. Mostly one read is enough, and a trace
+-- must not begin at what has a loop in it.
+local function more_of_line(u, s)
+  local n = read_some(u, s, 0)
+  if n > 0 and line(s) == GOT then
+    return result(s)
+  end
+  return rest_of_line(u, s, n)
+end
+
+local function rest_of_bytes(u, s, size, n)
+  while n > 0 do
+    n = read_some(u, s, size - (s.fill - s.pos))
+    if n > 0 and bytes(s, size) == GOT then
+      return result(s)
     end
   end
-  return result(s)
+  rest(s, 0)
+  return failed_with(s, n)
+end
+
+local function more_bytes(u, s, size)
+  local n = read_some(u, s, size - (s.fill - s.pos))
+  if n > 0 and bytes(s, size) == GOT then
+    return result(s)
+  end
+  return rest_of_bytes(u, s, size, n)
 end
 
 local function receive_all(u, s)
@@ -134,50 +158,68 @@ end
 
 -- Checks that u can be read from. Returns its connection, or nil and why not.
 -- The caller is the method itself: errors are of its caller.
-local function readable(u, quiet)
+local function readable(u, quiet, ...)
+  if type(u) ~= "table" then
+    bad_argument(1, "table expected, got " .. P.type_name(u), 3)
+  end
   local s = u.s
-  if not s or band(s.flags, OPEN) == 0 or band(s.flags, SHUT) ~= 0 then
-    if not quiet then
-      K.complain_closed(u, "receive")
+  if not s or band(s.flags, READY) ~= OPEN then
+    local busy = s and band(s.flags, bor(OPEN, SHUT)) == OPEN
+      and K.busy(s, IN_USE)
+    if busy and K.is_ours(s) then
+      return nil, busy
     end
-    return nil, "closed"
+    if not busy then
+      if not quiet then
+        K.complain_closed(u, "receive")
+      end
+      return nil, "closed"
+    end
   end
   if not K.is_ours(s) then
     error("bad request", 3)
   end
-  local busy = K.busy(s, IN_USE)
-  if busy then
-    return nil, busy
-  end
   return s
 end
 
-local function receive(...)
-  local count = select("#", ...)
-  if count ~= 1 and count ~= 2 then
-    error("expecting 1 or 2 arguments (including the object), but got "
-      .. count, 2)
-  end
-  local u, pattern = ...
-  if type(u) ~= "table" then
-    bad_argument(1, "table expected, got " .. P.type_name(u))
-  end
+local function receive_line(u)
   local s, err = readable(u)
   if not s then
     return nil, err
   end
-  if count == 1 or pattern == "*l" then
-    return receive_line(u, s)
+  if line(s) == GOT then
+    return result(s)
   end
-  if is_number(pattern) then
-    local size = integer(pattern)
+  return more_of_line(u, s)
+end
+
+local function receive_bytes(u, size)
+  local s, err = readable(u)
+  if not s then
+    return nil, err
+  end
+  if size <= 0 or size > MOST then
     if size < 0 then
       bad_argument(2, "bad pattern argument")
     end
     if size == 0 then
       return ""
     end
-    return receive_bytes(u, s, size < MOST and size or MOST)
+    size = MOST
+  end
+  if bytes(s, size) == GOT then
+    return result(s)
+  end
+  return more_bytes(u, s, size)
+end
+
+local function receive_pattern(u, pattern)
+  local s, err = readable(u)
+  if not s then
+    return nil, err
+  end
+  if pattern == "*l" then
+    return receive_line(u)
   end
   if pattern == "*a" then
     return receive_all(u, s)
@@ -188,15 +230,28 @@ local function receive(...)
   bad_argument(2, "bad pattern argument")
 end
 
+local function receive(...)
+  local count = select("#", ...)
+  if count == 1 then
+    return receive_line((...))
+  end
+  if count ~= 2 then
+    error("expecting 1 or 2 arguments (including the object), but got "
+      .. count, 2)
+  end
+  local u, pattern = ...
+  if is_number(pattern) then
+    return receive_bytes(u, integer(pattern))
+  end
+  return receive_pattern(u, pattern)
+end
+
 local function receiveany(...)
   local count = select("#", ...)
   if count ~= 2 then
     error("expecting 2 arguments (including the object), but got " .. count, 2)
   end
   local u, max = ...
-  if type(u) ~= "table" then
-    bad_argument(1, "table expected, got " .. P.type_name(u))
-  end
   local s, err = readable(u)
   if not s then
     return nil, err

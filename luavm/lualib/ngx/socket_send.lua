@@ -135,37 +135,46 @@ local function send_table(u, s, ...)
   return finish(u, s, len)
 end
 
-local function send(...)
-  local count = select("#", ...)
-  if count ~= 2 then
-    error("expecting 2 arguments (including the object), but got " .. count, 2)
-  end
-  local u, data = ...
+-- The connection that u can send on, or nil and why it cannot.
+local function writable(u, ...)
   if type(u) ~= "table" then
-    K.bad_argument(1, "table expected, got " .. P.type_name(u))
+    K.bad_argument(1, "table expected, got " .. P.type_name(u), 3)
   end
   local s = u.s
-  if not s or band(s.flags, OPEN) == 0 or band(s.flags, SHUT) ~= 0 then
+  if not s or band(s.flags, bor(OPEN, SHUT)) ~= OPEN then
     K.complain_closed(u, "send")
     return nil, "closed"
   end
   if not K.is_ours(s) then
-    error("bad request", 2)
+    error("bad request", 3)
   end
   local busy = K.busy(s, IN_USE)
   if busy then
     return nil, busy
   end
   if u.read_only then
-    error("attempt to write to request sockets", 2)
+    error("attempt to write to request sockets", 3)
   end
-  if type(data) == "table" then
-    local bad = put_table(s, data, 1)
-    if bad then
-      clear(s)
-      K.bad_argument(2, bad)
-    end
-    return send_table(u, s)
+  return s
+end
+
+local function send_list(u, list)
+  local s, err = writable(u)
+  if not s then
+    return nil, err
+  end
+  local bad = put_table(s, list, 1)
+  if bad then
+    clear(s)
+    K.bad_argument(2, bad)
+  end
+  return send_table(u, s)
+end
+
+local function send_other(u, data)
+  local s, err = writable(u)
+  if not s then
+    return nil, err
   end
   local text = text_of(data)
   if not text then
@@ -175,6 +184,18 @@ local function send(...)
     return 0
   end
   return send_text(u, s, text)
+end
+
+local function send(...)
+  local count = select("#", ...)
+  if count ~= 2 then
+    error("expecting 2 arguments (including the object), but got " .. count, 2)
+  end
+  local u, data = ...
+  if type(data) == "table" then
+    return send_list(u, data)
+  end
+  return send_other(u, data)
 end
 
 K.send = send

@@ -8,14 +8,14 @@ local bit = require "bit"
 
 local C = ffi.C
 local band, bor = bit.band, bit.bor
-local error, type, select, setmetatable, tonumber, tostring = error, type,
-  select, setmetatable, tonumber, tostring
+local error, type, select, tonumber, tostring = error, type, select,
+  tonumber, tostring
 local find, match, lower, sub = string.find, string.match, string.lower,
   string.sub
 local ffi_string = ffi.string
 
 local K, api, vm = P.socket, P.sockets, P.vm
-local slot_within = P.slot_within
+local slot_within, socket_object = P.slot_within, P.socket_object
 local bad_argument, is_number, integer = K.bad_argument, K.is_number,
   K.integer
 
@@ -32,17 +32,14 @@ tcp.send = K.send
 
 K.tcp_methods, K.tcp_meta = tcp, meta
 
-local function new_tcp(...)
-  local count = select("#", ...)
-  if count ~= 0 then
-    error("expecting zero arguments, but got " .. count, 2)
+-- Fields of an object: s; owner: see K.owner; key: its pool; read_at: see
+-- K.moment; connect_ms, send_ms, read_ms.
+local function tcp_socket(...)
+  if select("#", ...) ~= 0 then
+    error("expecting zero arguments, but got " .. select("#", ...), 2)
   end
   slot_within(P.WAITING_PHASES)
-  return setmetatable({
-    s = nil, host = nil, port = nil, key = nil, gen = nil, slot_id = nil,
-    connect_ms = nil, send_ms = nil, read_ms = nil, read_in = nil,
-    read_at = nil,
-  }, meta)
+  return socket_object(meta)
 end
 
 -- ---- where to ----
@@ -187,12 +184,12 @@ K.connect_to = connect_to
 -- A connection of pool for u: an idle one (1), or a new one's place in it
 -- (nil), perhaps after waiting for it; or false and why there is none.
 local function place(u, pool, host, port)
-  local s = api.reuse(vm, pool)
-  if s ~= nil then
-    take(u, K.hold(s))
+  local handle = api.reuse(vm, pool)
+  if handle ~= 0 then
+    u.s = K.take_back(handle)
     return 1
   end
-  s = take(u, K.hold(api.open(vm, vm.slot.sockets.buffer_size)))
+  local s = take(u, K.hold(api.open(vm, vm.slot.sockets.buffer_size)))
   local rc = api.enter(s, pool, 0)
   if rc == C.PG_POOL_FULL then
     K.discard(u)
@@ -210,10 +207,10 @@ local function place(u, pool, host, port)
     end
     return false, "timeout"
   end
-  local idle = api.reuse(vm, pool)
-  if idle ~= nil then
+  handle = api.reuse(vm, pool)
+  if handle ~= 0 then
     K.discard(u)
-    take(u, K.hold(idle))
+    u.s = K.take_back(handle)
     return 1
   end
   api.enter(s, pool, 1)
@@ -222,7 +219,7 @@ end
 
 local function start(u, host, port, pool)
   local slot = vm.slot
-  u.slot_id, u.gen = slot.id, slot.gen
+  u.owner = K.owner(slot)
   if pool then
     local got, err = place(u, pool, host, port)
     if got then
@@ -238,9 +235,8 @@ local function start(u, host, port, pool)
 end
 
 -- Ends a former use of u: nil, or why it cannot end.
-local function reconnectable(u)
-  local slot = vm.slot
-  if u.gen and (u.gen ~= slot.gen or u.slot_id ~= slot.id) then
+local function reconnectable(u, ...)
+  if u.owner and u.owner ~= K.owner(vm.slot) then
     error("bad request", 3)
   end
   local s = u.s
@@ -258,13 +254,22 @@ end
 
 K.reconnectable = reconnectable
 
-function tcp.connect(...)
-  local n = select("#", ...)
-  if n < 2 or n > 4 then
-    error("ngx.socket connect: expecting 2, 3, or 4 arguments (including the "
-      .. "object), but seen " .. n, 2)
+-- connect without options, to a name and a number.
+local function connect_plain(u, host, port)
+  slot_within(P.WAITING_PHASES)
+  if port < 0 or port > 65535 then
+    return nil, "bad port number: " .. port
   end
-  local u, host, port = ...
+  local busy = reconnectable(u)
+  if busy then
+    return nil, busy
+  end
+  local key = host .. ":" .. port
+  u.key = key
+  return start(u, host, port, K.pool_of(key))
+end
+
+local function connect_with(n, u, host, port, options)
   slot_within(P.WAITING_PHASES)
   if type(u) ~= "table" then
     bad_argument(1, "table expected, got " .. P.type_name(u))
@@ -275,8 +280,7 @@ function tcp.connect(...)
     bad_argument(2, "string expected, got " .. P.type_name(host))
   end
   local size, backlog, name
-  local options = select(n, ...)
-  if type(options) == "table" then
+  if options then
     local at, bad
     at, bad, size, backlog, name = pool_options(options, n)
     if bad then
@@ -302,6 +306,23 @@ function tcp.connect(...)
   end
   u.key = name or key
   return start(u, host, port, K.pool_of(u.key, size, backlog))
+end
+
+function tcp.connect(...)
+  local n = select("#", ...)
+  if n < 2 or n > 4 then
+    error("ngx.socket connect: expecting 2, 3, or 4 arguments (including the "
+      .. "object), but seen " .. n, 2)
+  end
+  local u, host, port = ...
+  if n == 3 and type(host) == "string" and type(port) == "number"
+    and type(u) == "table" and port % 1 == 0
+  then
+    return connect_plain(u, host, port)
+  end
+  local last = select(n, ...)
+  return connect_with(n, u, host, port, type(last) == "table" and n > 1
+    and last)
 end
 
 -- ---- the rest ----
@@ -333,12 +354,17 @@ function tcp.close(...)
   return 1
 end
 
-local function milliseconds(v)
+local function milliseconds(v, ...)
   local ms = integer(type(v) ~= "cdata" and v)
   if ms < 0 or ms > 0x7fffffff then
     error("bad timeout value", 3)
   end
   return ms
+end
+
+local function set_all(u, ms)
+  ms = milliseconds(ms)
+  u.connect_ms, u.send_ms, u.read_ms = ms, ms, ms
 end
 
 local function settimeout(...)
@@ -347,9 +373,12 @@ local function settimeout(...)
     error("ngx.socket settimeout: expecting 2 arguments (including the "
       .. "object) but seen " .. n, 2)
   end
-  local u, ms = ...
-  ms = milliseconds(ms)
-  u.connect_ms, u.send_ms, u.read_ms = ms, ms, ms
+  return set_all(...)
+end
+
+local function set_each(u, connect, send, read)
+  u.connect_ms, u.send_ms, u.read_ms = milliseconds(connect),
+    milliseconds(send), milliseconds(read)
 end
 
 local function settimeouts(...)
@@ -358,9 +387,7 @@ local function settimeouts(...)
     error("ngx.socket settimeout: expecting 4 arguments (including the "
       .. "object) but seen " .. n, 2)
   end
-  local u, connect, send, read = ...
-  u.connect_ms, u.send_ms, u.read_ms = milliseconds(connect),
-    milliseconds(send), milliseconds(read)
+  return set_each(...)
 end
 
 K.settimeout, K.settimeouts = settimeout, settimeouts
@@ -396,10 +423,10 @@ end
 
 tcp.bind = K.bind
 
-P.ngx.socket.tcp, P.ngx.socket.stream = new_tcp, new_tcp
+P.ngx.socket.tcp, P.ngx.socket.stream = tcp_socket, tcp_socket
 
 function P.ngx.socket.connect(...)
-  local u = new_tcp()
+  local u = tcp_socket()
   local ok, err = u:connect(...)
   if ok then
     return u

@@ -15,8 +15,9 @@ local ffi_new = ffi.new
 
 local K, api, vm = P.socket, P.sockets, P.vm
 local tcp = K.tcp_methods
-local OPEN = C.PG_SOCK_OPEN
+local OPEN, EOF = C.PG_SOCK_OPEN, C.PG_SOCK_EOF
 local SHUT = bor(C.PG_SOCK_READ_SHUT, C.PG_SOCK_WRITE_SHUT)
+local KEEPABLE = bor(OPEN, EOF, SHUT, K.ANY_USE) -- of these, only OPEN
 
 local pools, pools_n, purge_at = {}, 0, 64
 
@@ -49,7 +50,7 @@ end
 
 -- The pool of that name, made if the script says how large it is to be; a pool
 -- ends with its last connection.
-function K.pool_of(key, size, backlog)
+function K.pool_of(key, size, backlog, ...)
   local pool = pools[key]
   if pool and pool.count > 0 then
     return pool
@@ -74,8 +75,7 @@ end
 
 -- Has anything come since the last read? Not if no thread waited meanwhile.
 local function stir(u, s, ...)
-  local t = vm.thread
-  if u.read_in == t.index and u.read_at == t.serial then
+  if u.read_at == K.moment(vm.thread) then
     return C.PG_QUIET
   end
   return api.stir(s)
@@ -88,6 +88,51 @@ local function integer_argument(v, i)
   return K.integer(v)
 end
 
+local function new_kept_pool(u, size, n)
+  if size == nil then
+    size = vm.slot.sockets.pool_size
+  end
+  if size <= 0 then
+    K.bad_argument(n, "bad \"pool_size\" option value: " .. size, 3)
+  end
+  return new_pool(u.key, size, -1)
+end
+
+-- ms, size: numbers, or nil for the route's.
+local function keep(u, ms, size, n)
+  local s = u.s
+  if not s or band(s.flags, KEEPABLE) ~= OPEN then
+    local busy = s and band(s.flags, bor(OPEN, SHUT, EOF)) == OPEN
+      and K.is_ours(s) and K.busy(s, K.ANY_USE)
+    return nil, busy or "closed"
+  end
+  if not K.is_ours(s) then
+    error("bad request", 2)
+  end
+  if ms == nil then
+    ms = vm.slot.sockets.keepalive_ms
+  end
+  local stirred = stir(u, s)
+  if stirred == C.PG_LEFT then
+    return nil, "closed"
+  end
+  if s.fill ~= s.pos then
+    return nil, "unread data in buffer"
+  end
+  local pool = K.pool_of(u.key) or new_kept_pool(u, size, n)
+  if stirred ~= C.PG_QUIET then
+    K.discard(u)
+    return nil, "connection in dubious state"
+  end
+  if vm.exiting ~= 0 then
+    K.discard(u)
+    return 1
+  end
+  K.put_away(u)
+  api.keep(s, pool, ms)
+  return 1
+end
+
 function tcp.setkeepalive(...)
   local n = select("#", ...)
   if n < 1 or n > 3 then
@@ -98,47 +143,13 @@ function tcp.setkeepalive(...)
   if type(u) ~= "table" then
     K.bad_argument(1, "table expected, got " .. P.type_name(u))
   end
-  local s = u.s
-  if not s or band(s.flags, OPEN) == 0 or band(s.flags, SHUT) ~= 0
-    or band(s.flags, C.PG_SOCK_EOF) ~= 0
-  then
-    return nil, "closed"
+  if ms ~= nil and type(ms) ~= "number" then
+    ms = integer_argument(ms, 2)
   end
-  if not K.is_ours(s) then
-    error("bad request", 2)
+  if size ~= nil and type(size) ~= "number" then
+    size = integer_argument(size, 3)
   end
-  local busy = K.busy(s, K.ANY_USE)
-  if busy then
-    return nil, busy
-  end
-  local conf = vm.slot.sockets
-  ms = ms == nil and conf.keepalive_ms or integer_argument(ms, 2)
-  local stirred = stir(u, s)
-  if stirred == C.PG_LEFT then
-    return nil, "closed"
-  end
-  if s.fill ~= s.pos then
-    return nil, "unread data in buffer"
-  end
-  local pool = K.pool_of(u.key)
-  if not pool then
-    size = size == nil and conf.pool_size or integer_argument(size, 3)
-    if size <= 0 then
-      K.bad_argument(n, "bad \"pool_size\" option value: " .. size)
-    end
-    pool = new_pool(u.key, size, -1)
-  end
-  if stirred ~= C.PG_QUIET then
-    K.discard(u)
-    return nil, "connection in dubious state"
-  end
-  if vm.exiting ~= 0 then
-    K.discard(u)
-    return 1
-  end
-  K.give_away(u)
-  api.keep(s, pool, ms)
-  return 1
+  return keep(u, ms, size, n)
 end
 
 -- ---- options ----
@@ -151,7 +162,7 @@ local value_of = ffi_new("int32_t[1]")
 
 local function option(u, name, value, set)
   local s = u.s
-  if not s and not u.gen then
+  if not s and not u.owner then
     error("socket is never created nor connected", 3)
   end
   local which = options[name]

@@ -44,7 +44,7 @@ local function new(slot, read_op, meta)
   local s = K.hold(api.open(vm, slot.sockets.buffer_size))
   s.flags = bor(C.PG_SOCK_OPEN, C.PG_SOCK_DOWNSTREAM)
   return setmetatable({
-    s = s, slot_id = slot.id, gen = slot.gen, read_op = read_op,
+    s = s, owner = K.owner(slot), read_op = read_op,
     write_op = C.PG_OP_REQ_WRITE,
   }, meta)
 end

@@ -89,7 +89,7 @@ function tcp.sslhandshake(u, session, name, verify, ocsp, ...)
       .. "object), but seen " .. (u and 5 + n or 0))
   end
   local s = u.s
-  if not s and not u.gen then
+  if not s and not u.owner then
     error("socket is never created nor connected")
   end
   if not s or band(s.flags, OPEN) == 0 or band(s.flags, SHUT) ~= 0 then

@@ -108,14 +108,14 @@ function udp.setpeername(...)
   else
     port = 0
   end
-  if u.gen and (u.gen ~= slot.gen or u.slot_id ~= slot.id) then
+  if u.owner and u.owner ~= K.owner(slot) then
     error("bad request", 2)
   end
   if u.s and K.busy(u.s, IN_USE) then
     return nil, "socket busy"
   end
   K.discard(u)
-  u.slot_id, u.gen = slot.id, slot.gen
+  u.owner = K.owner(slot)
   u.s = K.hold(api.open(vm, LARGEST))
   local ok, err = connect(u, host, port)
   if not ok then
