@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"perigee/proxy/config"
 )
@@ -45,8 +46,23 @@ func serverTLS(c *config.TLS) (*tls.Config, error) {
 
 // listen opens a TCP address, or a unix socket for "unix:/path".
 func listen(address string) (net.Listener, error) {
-	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
-		return net.Listen("unix", path)
+	path, isUnix := strings.CutPrefix(address, "unix:")
+	if !isUnix {
+		return net.Listen("tcp", address)
 	}
-	return net.Listen("tcp", address)
+	ln, err := net.Listen("unix", path)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return ln, err
+	}
+	// A process that was killed leaves its socket behind: nobody answers there.
+	if c, dead := net.Dial("unix", path); dead == nil {
+		c.Close()
+		return nil, err
+	} else if !errors.Is(dead, syscall.ECONNREFUSED) {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return net.Listen("unix", path)
 }

@@ -115,7 +115,8 @@ func (AccessLogFormat) Values() []string {
 // Listener is one served address.
 type Listener struct {
 	// Address is [host]:port; without a host all addresses of the machine. Port
-	// 0 takes a free one, which the log names. nginx: listen.
+	// 0 takes a free one, which the log names. unix:/path is a socket of the
+	// file system. nginx: listen.
 	Address string `yaml:"address"`
 	// Driver is what moves the exchanges of this listener. Default goroutine.
 	Driver Driver `yaml:"driver"`

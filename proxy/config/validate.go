@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -163,7 +164,11 @@ func (c *checker) listeners() {
 	}
 	for i, l := range c.Listeners {
 		path := item("listeners", i)
-		c.address(path+".address", l.Address)
+		if socket, isUnix := strings.CutPrefix(l.Address, "unix:"); !isUnix {
+			c.address(path+".address", l.Address)
+		} else if !filepath.IsAbs(socket) {
+			c.report(path+".address", fmt.Sprintf("address %q is no absolute path of a socket", l.Address), "write unix:/run/perigee.sock")
+		}
 		for j, other := range c.Listeners[:i] {
 			if clash(other.Address, l.Address) {
 				c.report(path+".address", fmt.Sprintf("address %q is taken by listeners[%d] %q", l.Address, j, other.Address), "give each listener a port of its own")

@@ -89,6 +89,9 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "server_protocol":
 		return append(dst, ex.Record.Protocol...)
 	case "remote_addr":
+		if ex.Record.Client == ex.Conn.Peer {
+			return append(dst, ex.Conn.RemoteAddr...) // of a unix socket there is only this
+		}
 		return ex.Record.Client.Addr().AppendTo(dst)
 	case "remote_port":
 		return append(dst, ex.Conn.RemotePort...)

@@ -56,6 +56,7 @@ func Import(path, prefix string) (Result, error) {
 	defer m.compiler.close()
 	m.main(list)
 	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	m.left = slices.Compact(m.left) // of servers that were looked at from two sides
 	text, err := m.out.yaml()
 	return Result{YAML: text, Left: m.left}, err
 }
@@ -65,8 +66,8 @@ type importer struct {
 	out      output
 	left     []Left
 	names    map[string]bool   // of routes
-	named    map[string]string // routes of named locations
-	servers  int               // that are served
+	named    map[string]string // routes of a server's named locations
+	reserved map[string]string // names for such routes that are still free
 	single   bool              // there is one server
 	conf     string            // folder of the main file, from prefix: certificates' paths start there
 	compiler compiler
@@ -139,8 +140,8 @@ func (m *importer) errorLog(d *directive) {
 
 // http carries the http block over.
 func (m *importer) http(d *directive) {
-	m.named = make(map[string]string)
-	m.collectNamed(d.block)
+	m.reserved = make(map[string]string)
+	m.reserve(d.block)
 	top := scope{lua: make(map[string]*lua), files: nginxFiles()}
 	var servers []*directive
 	for _, child := range d.block {
@@ -155,8 +156,14 @@ func (m *importer) http(d *directive) {
 	}
 	m.out.bodyBuffer = top.files.bodyBuffer
 	m.single = len(servers) == 1
-	for _, s := range servers {
-		m.server(s, top)
+	for _, s := range m.servers(servers, d) {
+		views := m.views(s)
+		if len(views) == 0 {
+			m.leave(s.d, "nothing reaches it: it is no address's default server and has no name")
+		}
+		for _, v := range views {
+			m.server(s, v, top)
+		}
 	}
 	if len(m.out.routes) == 0 { // a configuration needs one; nothing is served by these servers
 		m.out.routes = append(m.out.routes, route{name: "root", path: "/", respond: &respond{status: 404}})
@@ -221,69 +228,24 @@ func searchPath(text string) string {
 	return escape(prefixVariable.ReplaceAllString(text, ""))
 }
 
-// listeners carries over the listen directives of a server and says whether it
-// can be reached at all.
-func (m *importer) listeners(d *directive) bool {
-	found, served := false, false
-	for _, child := range d.block {
-		if child.name != "listen" {
-			continue
-		}
-		found = true
-		address := child.arg(0)
-		if strings.HasPrefix(address, "unix:") {
-			m.leave(child, "sockets of the file system are not listened on")
-			continue
-		}
-		if _, err := strconv.Atoi(address); err == nil {
-			address = ":" + address
-		}
-		address = strings.TrimPrefix(address, "*")
-		if !strings.Contains(address, ":") {
-			address += ":80"
-		}
-		for _, option := range child.options() {
-			if option != "default_server" && option != "reuseport" {
-				m.leave(child, "option %q has no equivalent yet", option)
-			}
-		}
-		served = true
-		m.out.listen(address)
-	}
-	if !found {
-		m.out.listen(":80")
-	}
-	return served || !found
-}
-
-// server carries one server over. The first serves every host, as nginx's
-// default server does.
-func (m *importer) server(d *directive, s scope) {
-	if !m.listeners(d) {
-		m.leave(d, "nothing reaches it: none of its addresses is listened on")
-		return
-	}
-	m.servers++
-	s = s.inside()
+// server carries one server over, as some of its addresses see it.
+func (m *importer) server(server *server, v view, top scope) {
+	d := server.d
+	s := top.inside()
+	s.hosts, s.listeners, s.port = v.hosts, v.listeners, v.port
+	m.named = make(map[string]string)
+	m.nameNamed(d.block)
 	var locations []*directive
 	for _, child := range d.block {
 		switch child.name {
-		case "listen":
+		case "listen", "server_name":
 		case "location":
 			locations = append(locations, child)
-		case "server_name":
-			if m.servers > 1 {
-				s.hosts = hosts(child.args)
-			}
 		case "error_log":
 			m.errorLog(child)
 		default:
 			m.shared(child, &s)
 		}
-	}
-	if m.servers > 1 && len(s.hosts) == 0 {
-		m.leave(d, "without a server_name it cannot be told from the first: routes are not tied to a listener")
-		return
 	}
 	if m.early(d, &s) {
 		return
@@ -294,7 +256,7 @@ func (m *importer) server(d *directive, s scope) {
 		m.location(l, s)
 	}
 	early := s.lua["rewrite"] != nil || s.lua["access"] != nil
-	if !whole && (m.servers > 1 || early || m.there(&s.files)) {
+	if !whole && (len(v.hosts)+len(v.listeners) > 0 || early || m.there(&s.files)) {
 		m.location(&directive{name: "location", args: []string{"/"}, file: d.file, line: d.line}, s)
 	}
 }
@@ -319,7 +281,7 @@ func (m *importer) early(d *directive, s *scope) bool {
 			m.leave(s.branches[0].d, "of a server's if only what rewrites is carried over")
 			s.steps = slices.DeleteFunc(s.steps, func(st step) bool { return st.cond != "" && st.empty() })
 		}
-		r := route{name: m.name(&directive{args: []string{"server"}}), before: true, hosts: s.hosts, steps: s.steps, computed: s.computed,
+		r := route{name: m.name(&directive{args: []string{"server"}}), before: true, hosts: s.hosts, listeners: s.listeners, steps: s.steps, computed: s.computed,
 			add: s.add, pages: s.pages, typ: s.defaultType(), lua: make(map[string]*lua)}
 		for _, stage := range []string{"header_filter", "body_filter", "log"} {
 			if s.lua[stage] != nil {
@@ -340,6 +302,8 @@ func hosts(names []string) []string {
 		case name == "" || name == "_":
 		case strings.HasPrefix(name, "~"):
 			list = append(list, escape("~ "+name[1:]))
+		case strings.HasSuffix(name, ".*"):
+			list = append(list, "~ ^"+regexp.QuoteMeta(strings.TrimSuffix(name, "*")))
 		case strings.HasPrefix(name, "."):
 			list = append(list, name[1:], "*"+name)
 		default:

@@ -23,7 +23,7 @@ func sections(t *testing.T, path string) map[string]string {
 	for _, line := range strings.SplitAfter(string(data), "\n") {
 		inner, begins := strings.CutPrefix(line, "-- ")
 		if title, ends := strings.CutSuffix(inner, " --\n"); begins && ends {
-			name = title
+			name, found[title] = title, ""
 			continue
 		}
 		found[name] += line

@@ -40,7 +40,7 @@ func (m *importer) limits(d *directive) {
 	case "if", "rewrite":
 		m.leave(d, "has no equivalent yet")
 	default:
-		if !meaningless(d.name) {
+		if !meaningless(d.name) && !tlsDirective(d.name) {
 			m.leave(d, "has no equivalent yet")
 		}
 	}

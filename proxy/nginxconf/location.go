@@ -9,19 +9,21 @@ import (
 
 // scope is what directives inside a block inherit from those around it.
 type scope struct {
-	hosts    []string
-	lua      map[string]*lua // by stage
-	add      []pair          // add_header
-	headers  []pair          // proxy_set_header
-	timeouts []pair          // of route.timeouts
-	readBody bool            // lua_need_request_body
-	typ      string          // default_type
-	pages    []errorPage     // error_page
-	bare     bool            // lua_use_default_type off
-	catch    bool            // proxy_intercept_errors
-	files    files           // root, index and their like
-	sockets  sockets         // of ngx.socket, beyond the http block's
-	options  []pair          // of route.lua, beside its scripts
+	hosts     []string
+	listeners []string
+	port      string
+	lua       map[string]*lua // by stage
+	add       []pair          // add_header
+	headers   []pair          // proxy_set_header
+	timeouts  []pair          // of route.timeouts
+	readBody  bool            // lua_need_request_body
+	typ       string          // default_type
+	pages     []errorPage     // error_page
+	bare      bool            // lua_use_default_type off
+	catch     bool            // proxy_intercept_errors
+	files     files           // root, index and their like
+	sockets   sockets         // of ngx.socket, beyond the http block's
+	options   []pair          // of route.lua, beside its scripts
 
 	// These belong to the block itself.
 	steps    []step
@@ -94,7 +96,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if name == "" || m.taken(name) {
 		name = m.name(d)
 	}
-	r := route{name: name, hosts: s.hosts, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, catch: s.catch}
+	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, catch: s.catch}
 	r.typ = s.defaultType()
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
@@ -128,7 +130,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	}
 	m.prelude(&r, s)
 	if r.respond == nil && r.upstream == "" && r.static == nil && len(r.steps) == 0 && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
-		if pattern == "/" && len(s.hosts) == 0 && len(r.lua) == 0 {
+		if pattern == "/" && len(s.hosts)+len(s.listeners) == 0 && len(r.lua) == 0 {
 			return // what no route serves is answered 404
 		}
 		r.respond = &respond{status: 404}
@@ -136,14 +138,26 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	m.out.routes = append(m.out.routes, r)
 }
 
-// collectNamed gives named locations their routes' names before others take
-// them: scripts and error pages go by these.
-func (m *importer) collectNamed(list []*directive) {
+// reserve keeps names for named locations before others take them: scripts go
+// by these.
+func (m *importer) reserve(list []*directive) {
+	for _, d := range list {
+		if name := d.arg(0); d.name == "location" && strings.HasPrefix(name, "@") && m.reserved[name] == "" {
+			m.reserved[name] = m.name(d)
+		}
+		m.reserve(d.block)
+	}
+}
+
+// nameNamed gives a server's named locations their routes' names.
+func (m *importer) nameNamed(list []*directive) {
 	for _, d := range list {
 		if name := d.arg(0); d.name == "location" && strings.HasPrefix(name, "@") && m.named[name] == "" {
-			m.named[name] = m.name(d)
+			if m.named[name] = m.reserved[name]; m.taken(m.named[name]) {
+				m.named[name] = m.name(d)
+			}
 		}
-		m.collectNamed(d.block)
+		m.nameNamed(d.block)
 	}
 }
 

@@ -3,7 +3,6 @@ package nginxconf
 import (
 	"bytes"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -31,7 +30,7 @@ type output struct {
 	init, initWorker          *lua
 	exitWorker                *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
-	listeners                 []string
+	listeners                 []*listener
 	upstreams                 []upstream
 	routes                    []route
 	typ                       string
@@ -58,6 +57,7 @@ type route struct {
 	steps                  []step
 	computed               []computed
 	hosts                  []string
+	listeners              []string
 	internal               bool
 	lua                    map[string]*lua
 	respond                *respond
@@ -73,13 +73,6 @@ type route struct {
 	charset, modified      string
 	root, bodyBuffer       string
 	options                []pair
-}
-
-// listen notes an address once.
-func (o *output) listen(address string) {
-	if !slices.Contains(o.listeners, address) {
-		o.listeners = append(o.listeners, address)
-	}
 }
 
 // variable notes a variable; a value wins over none.
@@ -242,10 +235,8 @@ func (o *output) yaml() ([]byte, error) {
 	top.typeOf(o.typ)
 	top.pages(o.pages)
 	listeners := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, address := range o.listeners {
-		l := newMapping()
-		l.text("address", address)
-		listeners.Content = append(listeners.Content, l.node)
+	for _, l := range o.listeners {
+		listeners.Content = append(listeners.Content, l.yaml())
 	}
 	top.add("listeners", listeners)
 	admin := newMapping()
@@ -334,6 +325,7 @@ func (r *route) yaml() *yaml.Node {
 	m := newMapping()
 	m.text("name", r.name)
 	match := newMapping()
+	match.add("listeners", list(r.listeners, yaml.FlowStyle))
 	match.add("hosts", list(r.hosts, yaml.FlowStyle))
 	if r.path != "" {
 		match.add("paths", list([]string{r.path}, yaml.FlowStyle))

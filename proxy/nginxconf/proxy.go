@@ -2,7 +2,6 @@ package nginxconf
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 )
@@ -53,7 +52,7 @@ func (m *importer) endpoint(d *directive) (endpoint, bool) {
 // of which an upstream is made.
 func (m *importer) proxy(r *route, s scope, pattern string) {
 	d := s.content
-	target := m.constants(d.arg(0))
+	target := constants(d.arg(0), &s)
 	scheme, rest, found := strings.Cut(target, "://")
 	host, uri := rest, ""
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -88,11 +87,9 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 }
 
 // constants fills in what is the same for every request.
-func (m *importer) constants(text string) string {
-	if len(m.out.listeners) == 1 {
-		if _, port, err := net.SplitHostPort(m.out.listeners[0]); err == nil {
-			text = strings.ReplaceAll(text, "$server_port", port)
-		}
+func constants(text string, s *scope) string {
+	if s.port != "" {
+		text = strings.ReplaceAll(text, "$server_port", s.port)
 	}
 	return text
 }
