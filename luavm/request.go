@@ -34,6 +34,7 @@ const (
 	VarDefaultType                          // Content-Type of an answer that names none
 	VarBodyFile                             // the file that the request's body is in
 	VarDocumentRoot                         // where files of the route are looked for
+	VarRawHead                              // the client's head, where Input.Head is another
 
 	variableCount
 )

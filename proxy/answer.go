@@ -12,6 +12,7 @@ import (
 
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
+	noteLocation(ex)
 	layEarly(ex)
 	if ex.Place.Status != 0 {
 		ex.Resp.SetStatusCode(ex.Place.Status)
@@ -41,6 +42,9 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 		}
 	}
 	ex.Place.Answer = 0
+	if ex.Place.OwnPath {
+		completeLocation(ex)
+	}
 	ex.Place.HeadDone = true
 	if ex.Resp.StatusCode() == 101 {
 		ex.Place.BodyFrame = wire.BodyNone

@@ -73,6 +73,7 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 	case 0:
 		ex.Place.Status = status
 	case exchange.OwnStatus:
+		ex.Resp.SetStatusCode(200) // unless it says another
 	default:
 		ex.Place.Status = page.Status
 	}

@@ -171,6 +171,9 @@ const maxRestarts = 10
 // request runs the filters of a request stage and goes on to next.
 func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint8) bool {
 	steps := ex.Route.Steps[stage]
+	if stage == exchange.Access && ex.Parent != nil {
+		steps = nil // who may ask was asked of the client's own request
+	}
 	for ex.Place.Filter < len(steps) {
 		switch steps[ex.Place.Filter].Step(ex, stage) {
 		case exchange.Continue:

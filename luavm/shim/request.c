@@ -215,7 +215,9 @@ int pg_set_text(pg_slot *s, uint32_t kind, uint32_t aux,
 static int raw_head(pg_slot *s, uint32_t without_line, pg_str *out)
 {
   const char *nl;
-  *out = s->in[PG_IN_HEAD];
+  *out = s->vars[PG_VAR_RAW_HEAD];
+  if (!out->p)
+    *out = s->in[PG_IN_HEAD];
   if (!out->p) {
     out->p = "";
     out->n = 0;

@@ -37,6 +37,11 @@ type File struct {
 	// other answers; proxy.intercept_errors adds those of an upstream. Routes
 	// that have error_pages of their own do not use these. nginx: error_page.
 	ErrorPages map[int]ErrorPage `yaml:"error_pages,omitempty"`
+	// AbsoluteRedirect makes whole addresses, with scheme, host and port, of the
+	// paths that perigee itself sends clients to: for respond, rewrite, static and
+	// error_pages. Default false: a client knows better than a gateway behind
+	// others by which address it came. nginx: absolute_redirect (on there).
+	AbsoluteRedirect bool `yaml:"absolute_redirect,omitempty"`
 	// Listeners are the addresses that are served. At least one. nginx: listen.
 	Listeners []Listener `yaml:"listeners"`
 	// Admin is the operators' listener.

@@ -202,6 +202,7 @@ type Place struct {
 	Named     bool // variables of the configuration have their values
 	HeadDone  bool // the header filters have run, the framing is settled
 	HeadSent  bool
+	OwnPath   bool          // Location is a path that the gateway wrote
 	Plain     bool          // response filters are passed over: one of them has failed
 	Finished  bool          // the last piece of the answer has been sent
 	Lost      bool          // the client takes no more, though a script goes on

@@ -165,6 +165,7 @@ func (m *importer) http(d *directive) {
 			m.server(s, v, top)
 		}
 	}
+	m.slashes()
 	if len(m.out.routes) == 0 { // a configuration needs one; nothing is served by these servers
 		m.out.routes = append(m.out.routes, route{name: "root", path: "/", respond: &respond{status: 404}})
 	}

@@ -187,6 +187,11 @@ func (m *importer) name(d *directive) string {
 	if base == "" {
 		base = "root"
 	}
+	return m.unique(base)
+}
+
+// unique makes a name that no other route has.
+func (m *importer) unique(base string) string {
 	base = base[:min(len(base), 100)]
 	name := base
 	for i := 2; m.names[name]; i++ {

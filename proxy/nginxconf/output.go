@@ -20,6 +20,7 @@ type output struct {
 	workers                   int
 	bodyBytes, headerBytes    string
 	bodyBuffer, bodyTemp      string
+	relative                  bool // absolute_redirect off
 	bodySet                   bool
 	limits, dicts, variables  []pair
 	timers, regex             []pair
@@ -215,7 +216,7 @@ func list(values []string, style yaml.Style) *yaml.Node {
 	return n
 }
 
-var topKey = regexp.MustCompile(`(?m)^(variables|default_type|error_pages|listeners|admin|limits|lua|upstreams|routes):`)
+var topKey = regexp.MustCompile(`(?m)^(variables|default_type|error_pages|absolute_redirect|listeners|admin|limits|lua|upstreams|routes):`)
 
 // yaml writes the whole configuration.
 func (o *output) yaml() ([]byte, error) {
@@ -234,6 +235,9 @@ func (o *output) yaml() ([]byte, error) {
 	top.pairs("variables", o.variables, texts)
 	top.typeOf(o.typ)
 	top.pages(o.pages)
+	if !o.relative {
+		top.plain("absolute_redirect", "true")
+	}
 	listeners := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, l := range o.listeners {
 		listeners.Content = append(listeners.Content, l.yaml())

@@ -88,6 +88,8 @@ func (m *importer) files(d *directive, s *scope) bool {
 		m.bodyBuffer(d, f)
 	case "client_body_temp_path":
 		m.out.bodyTemp = escape(d.arg(0))
+	case "absolute_redirect":
+		m.out.relative = m.out.relative || d.arg(0) == "off"
 	case "expires":
 		m.leave(d, "has no equivalent yet")
 	default:
@@ -102,7 +104,7 @@ func speaksOfSpeed(name string) bool {
 	switch name {
 	case "open_file_cache", "open_file_cache_valid", "open_file_cache_errors", "open_file_cache_min_uses",
 		"directio", "directio_alignment", "aio", "output_buffers", "sendfile_max_chunk", "read_ahead",
-		"log_not_found", "absolute_redirect", "port_in_redirect", "server_name_in_redirect":
+		"log_not_found", "port_in_redirect", "server_name_in_redirect":
 		return true
 	}
 	return false

@@ -59,6 +59,13 @@ func fillRequest(ex *exchange.Exchange) error {
 	if ex.HeadEdited {
 		ex.HeadText = ex.Req.AppendBytes(ex.HeadText[:0])
 	}
+	client := ex
+	for client.Parent != nil {
+		client = client.Parent
+	}
+	if client != ex || ex.HeadEdited {
+		set(luavm.VarRawHead, client.Raw[client.Head.Method.Start:])
+	}
 	return err
 }
 
