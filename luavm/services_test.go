@@ -230,13 +230,13 @@ func TestRedisGetMakesLittleGarbage(t *testing.T) {
 		assert(r:get("dog"))
 		r:set_keepalive(10000, 256)
 		ngx.print((collectgarbage("count") - before) * 1024)`)
-	var n float64
 	for range 3000 {
-		n = 0
-		_, _ = fmt.Sscan(bed.run(scripts[0]), &n)
+		bed.run(scripts[0])
 	}
-	best := n
-	for range 20 {
+	// A collection in between makes it less than nothing: such runs do not count.
+	best := 1e9
+	for range 50 {
+		var n float64
 		if _, err := fmt.Sscan(bed.run(scripts[0]), &n); err == nil && n > 0 {
 			best = min(best, n)
 		}

@@ -1,8 +1,11 @@
 package luavm
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"sync"
@@ -25,7 +28,7 @@ type handshake struct {
 }
 
 // handshakeSocket makes a TLS connection of a plain one. Data is the server's
-// name, Data2 the client's certificates and key in PEM. Int2 names the session
+// name, Data2 the client's certificates and behind them its key, all DER. Int2 names the session
 // to resume. Number is the code OpenSSL would give, Reply what failed.
 func handshakeSocket(op *Op, c *shim.Sock, k *conn) {
 	h := handshake{settings: op.w.slot.sockets, name: string(op.Data), verify: op.Int&handshakeVerify != 0}
@@ -34,12 +37,12 @@ func handshakeSocket(op *Op, c *shim.Sock, k *conn) {
 	config.ServerName = h.name
 	config.VerifyConnection = h.check
 	if len(op.Data2) > 0 {
-		cert, err := tls.X509KeyPair(op.Data2, op.Data2)
+		cert, err := identity(op.Data2)
 		if err != nil {
-			op.refuse(0, "ssl set client certificate failed")
+			op.refuse(0, err.Error())
 			return
 		}
-		config.Certificates = []tls.Certificate{cert}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	k.session = &tlsSession{}
 	if was := sessions.get(uint32(op.Int2)); was != nil {
@@ -65,6 +68,47 @@ func handshakeSocket(op *Op, c *shim.Sock, k *conn) {
 	default:
 		op.refuse(-1, err.Error())
 	}
+}
+
+// identity takes a client's certificates and key apart. Its errors are
+// OpenResty's.
+func identity(der []byte) (*tls.Certificate, error) {
+	var parts [][]byte
+	for len(der) > 0 {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		if err != nil {
+			return nil, errors.New("invalid client certificate chain")
+		}
+		parts = append(parts, bytes.Clone(v.FullBytes))
+		der = rest
+	}
+	if len(parts) < 2 {
+		return nil, errors.New("invalid client certificate chain")
+	}
+	last := len(parts) - 1
+	leaf, err := x509.ParseCertificate(parts[0])
+	if err != nil {
+		return nil, errors.New("ssl set client certificate failed")
+	}
+	key, err := privateKey(parts[last])
+	if err != nil || !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(leaf.PublicKey) {
+		return nil, errors.New("ssl set client private key failed")
+	}
+	return &tls.Certificate{Certificate: parts[:last], PrivateKey: key, Leaf: leaf}, nil
+}
+
+func privateKey(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
+		return nil, errors.New("a key that cannot sign")
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return key, nil
+	}
+	return x509.ParseECPrivateKey(der)
 }
 
 // refuse ends a handshake that failed.

@@ -179,3 +179,46 @@ func TestSessionsAreReused(t *testing.T) {
 		})
 	}
 }
+
+// luaBytes is b as a Lua string.
+func luaBytes(b []byte) string {
+	var s strings.Builder
+	s.WriteByte('"')
+	for _, c := range b {
+		fmt.Fprintf(&s, "\\%03d", c)
+	}
+	s.WriteByte('"')
+	return s.String()
+}
+
+// A script shows a certificate of its own to a server that asks for one.
+func TestClientCertificate(t *testing.T) {
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(3), Subject: pkix.Name{CommonName: "client"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := x509.MarshalECPrivateKey(key)
+	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	wrong, _ := x509.MarshalECPrivateKey(other)
+	b := newTLSBed(t, nil, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert; c.MaxVersion = tls.VersionTLS12 })
+	for _, c := range []struct{ name, set, want string }{
+		{"none", ``, "nil handshake failed"},
+		{"its own", fmt.Sprintf(`assert(s:setclientcert(ssl.parse_der_cert(%s), ssl.parse_der_priv_key(%s)))`, luaBytes(cert), luaBytes(secret)), "cdata nil"},
+		{"another's key", fmt.Sprintf(`assert(s:setclientcert(ssl.parse_der_cert(%s), ssl.parse_der_priv_key(%s)))`, luaBytes(cert), luaBytes(wrong)), "nil ssl set client private key failed"},
+		{"taken back", fmt.Sprintf(`s:setclientcert(ssl.parse_der_cert(%s), ssl.parse_der_priv_key(%s)) s:setclientcert()`, luaBytes(cert), luaBytes(secret)), "nil handshake failed"},
+		{"no key", `ngx.print(s:setclientcert(ssl.parse_der_cert("x"), nil), " ")`, "true nil handshake failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, log := b.run(t, b.settings(nil), `local ssl = require "ngx.ssl" `+c.set+
+				` local v, err = s:sslhandshake() ngx.print(type(v), " ", err)`)
+			if got != c.want {
+				t.Errorf("got %q, want %q\n%s", got, c.want, log)
+			}
+		})
+	}
+}

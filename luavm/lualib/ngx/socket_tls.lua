@@ -59,9 +59,9 @@ local function shake(u, session, name, verify)
   t.op_int = verify and C.PG_HANDSHAKE_VERIFY or 0
   t.op_int2 = session_id(session)
   t.op_str.p, t.op_str.n = name, #name
-  local pem = u.client_cert and P.client_pem(u.client_cert, u.client_key)
-  if pem then
-    t.op_str2.p, t.op_str2.n = pem, #pem
+  local identity = u.client_identity
+  if identity then
+    t.op_str2.p, t.op_str2.n = identity, #identity
   end
   local code = K.wait(s, C.PG_OP_SOCK_HANDSHAKE, C.PG_SOCK_CONNECTING,
     K.connect_ms(u))
@@ -138,7 +138,7 @@ end
 
 function tcp.setclientcert(u, cert, key)
   if not cert and not key then
-    u.client_cert, u.client_key = nil, nil
+    u.client_identity = nil
     return true
   end
   if not cert or not key then
@@ -151,6 +151,10 @@ function tcp.setclientcert(u, cert, key)
   if type(key) ~= "cdata" then
     return nil, "bad pkey arg: cdata expected, got " .. type(key)
   end
-  u.client_cert, u.client_key = cert, key
+  local certs, secret = P.der_of(cert), P.der_of(key)
+  if not certs or not secret then
+    return nil, "bad cert or pkey arg: not from ngx.ssl's parse functions"
+  end
+  u.client_identity = certs .. secret
   return true
 end
