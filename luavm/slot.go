@@ -73,6 +73,9 @@ type Slot struct {
 	sockets *SocketSettings // see UseSockets
 }
 
+// Phase is that of the handler that ran last.
+func (s *Slot) Phase() Phase { return Phase(s.c.Phase) }
+
 // VM is where the slot's scripts run.
 func (s *Slot) VM() *VM { return s.vm }
 

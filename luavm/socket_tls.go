@@ -152,10 +152,24 @@ func (h *handshake) check(state tls.ConnectionState) error {
 	if err := t.limits(chains); err != nil {
 		return err
 	}
-	if h.name != "" && certs[0].VerifyHostname(h.name) != nil {
+	if h.name != "" && !namesHost(certs[0], h.name) {
 		return &verifyError{0, hostMismatch}
 	}
 	return nil
+}
+
+// namesHost tells whether a certificate is for a host: by its alternative
+// names, or where it has none by its common name, as OpenSSL does for nginx.
+func namesHost(cert *x509.Certificate, host string) bool {
+	if cert.VerifyHostname(host) == nil {
+		return true
+	}
+	if len(cert.DNSNames)+len(cert.IPAddresses)+len(cert.EmailAddresses)+len(cert.URIs) > 0 {
+		return false
+	}
+	old := *cert
+	old.DNSNames = []string{cert.Subject.CommonName}
+	return old.VerifyHostname(host) == nil
 }
 
 // limits finds a chain that is short enough and not revoked.

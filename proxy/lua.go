@@ -44,6 +44,8 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 			if s != nil {
 				if ex, ok := s.Owner.(*exchange.Exchange); ok {
 					rec = &ex.Record
+				} else if context := outside[s.Phase()]; context != "" {
+					line = append(line[:len(line):len(line)], ", context: "+context...)
 				}
 			}
 			state.Log.Relay(observe.Level(level), rec, line)
@@ -83,6 +85,13 @@ func (s *State) captureLog(pool *luavm.Pool) {
 		return
 	}
 	s.Log.SetTap(func(level observe.Level, line []byte) { pool.Capture(int(level), line) })
+}
+
+// outside are the contexts of log lines that belong to no exchange, as nginx
+// names them.
+var outside = map[luavm.Phase]string{
+	luavm.PhaseTimer: "ngx.timer", luavm.PhaseSSLCert: "ssl_certificate_by_lua*",
+	luavm.PhaseSSLClientHello: "ssl_client_hello_by_lua*",
 }
 
 // declareDicts gets the shared dictionaries of a configuration; the caller

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -249,9 +250,10 @@ type Conn struct {
 	LocalAddr  string
 	LocalPort  string
 	TLS        bool
-	ServerName string // SNI
-	Trusted    bool   // the peer is one of trusted_proxies
-	Requests   uint64 // exchanges so far, this one included
+	ServerName string               // SNI
+	Handshake  *tls.ConnectionState // nil without TLS
+	Trusted    bool                 // the peer is one of trusted_proxies
+	Requests   uint64               // exchanges so far, this one included
 }
 
 var pool = sync.Pool{New: func() any {

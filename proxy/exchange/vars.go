@@ -63,7 +63,7 @@ func KnownVariable(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(knownNames, name)
+	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name)
 }
 
 // appendKnown appends variables that have one name each.
@@ -111,6 +111,8 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 		return strconv.AppendUint(dst, ex.Conn.Requests, 10)
 	case "route":
 		return append(dst, ex.Record.Route...)
+	case "ssl_protocol", "ssl_cipher", "ssl_server_name", "ssl_client_verify", "ssl_client_s_dn", "ssl_client_i_dn":
+		return append(dst, ex.Conn.TLSVariable(name)...)
 	case "upstream_addr", "upstream_status", "upstream_response_time":
 		return ex.AppendTries(dst, name)
 	}

@@ -51,6 +51,11 @@ func fillRequest(ex *exchange.Exchange) error {
 	}
 	if ex.Conn.TLS {
 		s.SetFlags(luavm.FlagTLS)
+		for _, name := range exchange.TLSVariables {
+			if e := s.SetExtra(name, []byte(ex.Conn.TLSVariable(name))); e != nil {
+				err = e
+			}
+		}
 	}
 	if ex.Parent != nil {
 		s.SetFlags(luavm.FlagSubrequest | luavm.FlagInternal)

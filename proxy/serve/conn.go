@@ -157,7 +157,8 @@ func (c *conn) handshake() bool {
 	if err := c.tls.HandshakeContext(context.Background()); err != nil {
 		return false
 	}
-	c.info.ServerName = c.tls.ConnectionState().ServerName
+	state := c.tls.ConnectionState()
+	c.info.Handshake, c.info.ServerName = &state, state.ServerName
 	return true
 }
 
