@@ -12,12 +12,12 @@ import (
 
 // answerHead runs the header filters and decides how the body is framed.
 func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
-	noteLocation(ex)
-	layEarly(ex)
 	if ex.Place.Status != 0 {
 		ex.Resp.SetStatusCode(ex.Place.Status)
 		ex.Place.Status = 0
 	}
+	noteLocation(ex)
+	layEarly(ex)
 	if ex.Place.Source != exchange.FromUpstream && !g.judge(ex) {
 		return true
 	}

@@ -25,7 +25,7 @@ routes:
   - name: b
     match: {paths: ["= /b"]}
     lua:
-      access: 'ngx.sleep(1)'
+      rewrite: 'ngx.sleep(1)'
       content: 'ngx.print("b ", ngx.location.capture("/a").body)'
 `
 

@@ -17,7 +17,7 @@ absolute_redirect: ABSOLUTE
 error_pages: {410: {redirect: /gone}}
 routes:
   - {name: files, match: {paths: [/files/]}, static: {alias: "DIR"}}
-  - {name: fixed, match: {paths: ["= /fixed"]}, respond: {status: 302, headers: {Location: /to?$args}}}
+  - {name: fixed, match: {paths: ["= /fixed"]}, respond: {status: 302, headers: {Location: "/to?$args"}}}
   - {name: whole, match: {paths: ["= /whole"]}, respond: {status: 302, headers: {Location: "https://b.test/"}}}
   - {name: page, match: {paths: ["= /page"]}, respond: {status: 410}}
   - {name: script, match: {paths: ["= /script"]}, lua: {content: "ngx.redirect('/to')"}}
