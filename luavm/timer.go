@@ -195,7 +195,11 @@ func (t *timers) count() int {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.queue) + int(t.vm.state.VM().TimersRunning)
+	n := len(t.queue) + int(t.vm.state.VM().TimersRunning)
+	if t.firing {
+		n++ // it has left the queue and may not run yet
+	}
+	return n
 }
 
 // end lets nothing start any more; drop ends handlers under way, too.
