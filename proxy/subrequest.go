@@ -101,8 +101,9 @@ func (g *Gateway) subrequest(ex, child *exchange.Exchange, c *script.Capture, i 
 		Scheme: ex.Record.Scheme, Protocol: ex.Record.Protocol, Host: ex.Record.Host,
 		UserAgent: ex.Record.UserAgent, Referer: ex.Record.Referer,
 		Method: ex.Record.Method, Path: ex.Record.Path, Query: ex.Record.Query,
-		Subrequest: child.Path, Shard: shard,
+		Consumer: ex.Record.Consumer, Subrequest: child.Path, Shard: shard,
 	}
+	child.Identity = ex.Identity
 	child.Place.Step = stepBefore
 	return giveVariables(ex, child, s)
 }

@@ -47,6 +47,9 @@ type Exchange struct {
 	HeadEdited bool
 	// Conn is what is known of the connection the request came by.
 	Conn *Conn
+	// Identity is who asks, set by Identify; nil: nobody asked, or nobody is
+	// known. A subrequest has its parent's.
+	Identity *Identity
 
 	// Resp is the response head. Edited says that fields were set before an
 	// upstream's head arrived; they are laid over it.
@@ -160,6 +163,8 @@ type Exchange struct {
 
 	filled bool     // Req has its fields
 	owned  []string // files that go with the exchange
+
+	former *Identity // until scripts' copy of it is gone
 
 	added [][]byte // names of request fields that filters have added
 	query []byte   // memory of a query that was set
@@ -312,6 +317,7 @@ func Release(ex *Exchange) {
 	ex.filled = false
 	ex.added = ex.added[:0]
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
+	ex.Identity, ex.former = nil, nil
 	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)
 	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)

@@ -44,6 +44,9 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 	case strings.HasPrefix(name, "cookie_"):
 		return append(dst, cookie(ex.RequestHeader("cookie"), name[len("cookie_"):])...)
 	}
+	if identityVariable(name) {
+		return append(dst, ex.Identity.Var(name)...)
+	}
 	return ex.appendKnown(dst, name)
 }
 
@@ -63,7 +66,7 @@ func KnownVariable(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name)
+	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
 }
 
 // appendKnown appends variables that have one name each.

@@ -27,6 +27,8 @@ func AppendAccessJSON(dst []byte, rec *Record) []byte {
 	dst = strconv.AppendUint(dst, uint64(rec.Client.Port()), 10)
 	dst = appendMember(dst, "route", rec.Route)
 	dst = appendMember(dst, "consumer", rec.Consumer)
+	dst = appendMember(dst, "auth_method", rec.AuthMethod)
+	dst = appendMember(dst, "auth", rec.AuthOutcome)
 	dst = append(dst, `,"duration":`...)
 	dst = appendSeconds(dst, rec.Duration)
 	dst = append(dst, `,"ttfb":`...)
@@ -217,6 +219,10 @@ func AppendAccessText(dst []byte, rec *Record) []byte {
 	dst = rec.AppendUpstreamTime(dst, ResponseTime)
 	dst = append(dst, `" route=`...)
 	dst = appendWord(dst, rec.Route)
+	if rec.AuthOutcome != "" {
+		dst = append(dst, " auth="...)
+		dst = append(dst, rec.AuthOutcome...)
+	}
 	if rec.Abort != AbortNone {
 		dst = append(dst, " abort="...)
 		dst = append(dst, rec.Abort.String()...)

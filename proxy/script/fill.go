@@ -1,6 +1,8 @@
 package script
 
 import (
+	"unsafe"
+
 	"perigee/luavm"
 	"perigee/proxy/exchange"
 )
@@ -39,23 +41,9 @@ func fillRequest(ex *exchange.Exchange) error {
 	setString(luavm.VarServerPort, conn.LocalPort)
 	set(luavm.VarServerName, ex.Host)
 	set(luavm.VarRequestID, ex.Record.ID[:])
-	for i := range ex.Vars {
-		if e := s.SetExtra(ex.Vars[i].Name, []byte(ex.Vars[i].Value)); e != nil {
-			err = e
-		}
-	}
-	for i, group := range ex.Captures {
-		if e := s.SetExtra(captureNames[min(i, 8)], group); e != nil {
-			err = e
-		}
-	}
+	fillExtras(ex, &err)
 	if ex.Conn.TLS {
 		s.SetFlags(luavm.FlagTLS)
-		for _, name := range exchange.TLSVariables {
-			if e := s.SetExtra(name, []byte(ex.Conn.TLSVariable(name))); e != nil {
-				err = e
-			}
-		}
 	}
 	if ex.Parent != nil {
 		s.SetFlags(luavm.FlagSubrequest | luavm.FlagInternal)
@@ -72,6 +60,33 @@ func fillRequest(ex *exchange.Exchange) error {
 		set(luavm.VarRawHead, client.Raw[client.Head.Method.Start:])
 	}
 	return err
+}
+
+// fillExtras copies the variables that scripts find by name alone. Those that
+// the configuration or a script has set come last: they hide others.
+func fillExtras(ex *exchange.Exchange, err *error) {
+	extra := func(name string, value []byte) {
+		if e := ex.Lua.SetExtra(name, value); e != nil {
+			*err = e
+		}
+	}
+	for _, v := range ex.TakeFormer().Vars() {
+		extra(v.Name, nil)
+	}
+	for _, v := range ex.Identity.Vars() {
+		extra(v.Name, unsafe.Slice(unsafe.StringData(v.Value), len(v.Value)))
+	}
+	for i, group := range ex.Captures {
+		extra(captureNames[min(i, 8)], group)
+	}
+	if ex.Conn.TLS {
+		for _, name := range exchange.TLSVariables {
+			extra(name, []byte(ex.Conn.TLSVariable(name)))
+		}
+	}
+	for i := range ex.Vars {
+		extra(ex.Vars[i].Name, []byte(ex.Vars[i].Value))
+	}
 }
 
 func fillNumbers(ex *exchange.Exchange) {
