@@ -145,15 +145,19 @@ func (g *Gateway) upstreamChunk(ex *exchange.Exchange) bool {
 		return true // whatever body there is (none), nobody wants it
 	}
 	if op := ex.Take(exchange.OpReceiveBody); op != nil {
-		return g.received(ex, op.Err)
+		if g.received(ex, op.Err) {
+			return true
+		}
 	}
-	if ex.Waiting(exchange.OpReceiveBody) {
-		return false
-	}
-	if up.Buffered() {
+	for ex.Place.Step == stepChunk && !ex.Waiting(exchange.OpReceiveBody) && up.Buffered() {
 		var err error
 		ex.Chunk, err = up.NextBody()
-		return g.received(ex, err)
+		if g.received(ex, err) {
+			return true
+		}
+	}
+	if ex.Place.Step != stepChunk || ex.Waiting(exchange.OpReceiveBody) {
+		return false
 	}
 	if !ex.Place.HeadSent {
 		// The head leaves before anybody waits for a body: the client of a
@@ -168,12 +172,17 @@ func (g *Gateway) upstreamChunk(ex *exchange.Exchange) bool {
 
 // received looks at the outcome of reading the upstream's body.
 func (g *Gateway) received(ex *exchange.Exchange, err error) bool {
-	if err == nil {
+	switch {
+	case err == nil:
 		ex.Last = ex.Up.BodyDone()
-		return true
-	}
-	if err == io.EOF {
+		return gathered(ex)
+	case err == io.EOF:
 		ex.Chunk, ex.Last = nil, true
+		return gathered(ex)
+	case len(ex.Held) > 0 && !ex.Place.Passed && !isTimeout(err):
+		// What has come is passed on before the break, which is met again.
+		ex.Chunk, ex.Last = ex.Held, false
+		ex.Place.Passed = true
 		return true
 	}
 	why := observe.AbortUpstream
@@ -185,6 +194,26 @@ func (g *Gateway) received(ex *exchange.Exchange, err error) bool {
 	}
 	g.cut(ex, why)
 	return false
+}
+
+// gathered tells whether Chunk is to be passed on now: of a buffered answer small
+// pieces are held back until there is enough of them, or none follows.
+func gathered(ex *exchange.Exchange) bool {
+	if !ex.Place.Buffered {
+		return true
+	}
+	if ex.Place.Passed {
+		ex.Held, ex.Place.Passed = ex.Held[:0], false
+	}
+	if len(ex.Held) == 0 && (ex.Last || len(ex.Chunk) >= exchange.BufferPiece) {
+		return true
+	}
+	ex.Held = append(ex.Held, ex.Chunk...)
+	if !ex.Last && len(ex.Held) < exchange.BufferPiece {
+		return false
+	}
+	ex.Chunk, ex.Place.Passed = ex.Held, true
+	return true
 }
 
 // cut ends an answer whose head has left in a way the client can notice: the

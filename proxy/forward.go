@@ -107,6 +107,9 @@ func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
 func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 	ex.Place.Fresh = false
 	if err == nil {
+		if ex.Route.Proxy.Close {
+			ex.Up.Once()
+		}
 		ex.Record.Last().Connect = time.Since(ex.AttemptStart)
 		ex.Place.Step = stepSend
 		return true

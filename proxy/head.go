@@ -29,8 +29,8 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 
 // appendUpstreamHead makes the request head that is sent to the endpoint.
 func appendUpstreamHead(ex *exchange.Exchange) {
-	ex.FillRequest()
 	p := &ex.Route.Proxy
+	ex.FillToSend(!p.PassForwarded)
 	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
 		ex.Target = ex.AppendTarget(ex.Target[:0])
 		ex.Req.SetRequestURIBytes(ex.Target)
@@ -51,7 +51,9 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	if !ex.RequestHas(wire.FieldHost) {
 		head = appendField(head, "Host", ex.Endpoint.Address()) // HTTP/1.0 without one
 	}
-	head = appendForwarded(head, ex)
+	if !p.PassForwarded {
+		head = appendForwarded(head, ex)
+	}
 	if p.Via != "" {
 		head = append(head, "Via: 1."...)
 		head = append(head, '0'+ex.Head.Minor, ' ')
@@ -145,6 +147,9 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 		head = strconv.AppendInt(head, size, 10)
 		head = append(head, '\r', '\n')
 	}
+	if ex.Route.Proxy.Close && !ex.Head.Upgrade {
+		head = append(head, "Connection: close\r\n"...)
+	}
 	if f, ok := ex.Head.Find(wire.FieldUpgrade); ok && ex.Head.Upgrade {
 		head = append(head, "Connection: Upgrade\r\nUpgrade: "...)
 		head = append(head, f.Value.Of(ex.Raw)...)
@@ -178,6 +183,7 @@ func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 		}
 		h.AddBytesKV(name, f.Value.Of(ex.UpRaw))
 	}
+	ex.Place.Buffered = ex.Route.Proxy.Buffering && !refusesBuffering(ex)
 	if res.Status == 101 {
 		h.AddBytesKV([]byte("Connection"), []byte("Upgrade"))
 	}
@@ -185,6 +191,20 @@ func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 		setContentLength(ex, res.ContentLength)
 	}
 }
+
+// refusesBuffering tells whether the endpoint wants its answer passed on as it
+// comes.
+func refusesBuffering(ex *exchange.Exchange) bool {
+	for i := range ex.UpRes.Fields {
+		f := &ex.UpRes.Fields[i]
+		if f.ID == wire.FieldOther && exchange.SameName(f.Name.Of(ex.UpRaw), accelBuffering) {
+			return exchange.SameName(f.Value.Of(ex.UpRaw), []byte("no"))
+		}
+	}
+	return false
+}
+
+var accelBuffering = []byte("x-accel-buffering")
 
 func responseLists(ex *exchange.Exchange, name []byte) bool {
 	for option, next := ex.UpRes.NextOption(ex.UpRaw, 0); option != nil; option, next = ex.UpRes.NextOption(ex.UpRaw, next) {

@@ -235,8 +235,10 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 	p := exchange.Proxy{
 		Intercept: c.Proxy.InterceptErrors,
 		Via:       c.Proxy.Via,
-		Attempts:  u.Retry.Attempts,
-		Timeouts:  u.Timeouts.Timeouts().Override(c.Timeouts),
+		Close:     c.Proxy.Close, Buffering: c.Proxy.Buffering,
+		PassForwarded: c.Proxy.Forwarded == config.ForwardedPass,
+		Attempts:      u.Retry.Attempts,
+		Timeouts:      u.Timeouts.Timeouts().Override(c.Timeouts),
 	}
 	host := u.Host
 	if !c.Proxy.Host.IsZero() {

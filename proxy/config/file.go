@@ -352,6 +352,20 @@ type Proxy struct {
 	// InterceptErrors gives an upstream's answers of status 300 and more the
 	// error pages that are configured for them. nginx: proxy_intercept_errors.
 	InterceptErrors bool `yaml:"intercept_errors,omitempty"`
+	// Forwarded says what becomes of X-Forwarded-For, -Proto and -Host, of
+	// X-Forwarded-Port, X-Real-IP and Forwarded. own (default): perigee writes
+	// the first three, and believes clients only behind trusted_proxies. pass:
+	// what the client sent goes on unseen and nothing is added, as in nginx.
+	Forwarded ForwardedPolicy `yaml:"forwarded,omitempty"`
+	// Close asks endpoints to close the connection behind each answer
+	// (Connection: close) and keeps none. nginx: proxy_set_header Connection
+	// close.
+	Close bool `yaml:"close,omitempty"`
+	// Buffering passes an answer on in pieces of 4KiB, its end apart: few larger
+	// writes instead of many small ones, for clients that can wait for them. What
+	// an endpoint that falls silent leaves of a piece is lost. An answer with
+	// X-Accel-Buffering: no is passed on as it comes. nginx: proxy_buffering.
+	Buffering bool `yaml:"buffering,omitempty"`
 	// Via is the name under which perigee adds itself to the Via header of
 	// requests and responses (RFC 9110 section 7.6.3). Default empty: not added,
 	// because nginx origins stop compressing for requests that carry Via.

@@ -69,7 +69,8 @@ func (c *checker) purpose(path string, r *Route) {
 		return
 	}
 	p := r.Proxy
-	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" || p.InterceptErrors {
+	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" || p.InterceptErrors ||
+		p.Forwarded != "" || p.Close || p.Buffering {
 		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream, or remove proxy")
 	}
 	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {

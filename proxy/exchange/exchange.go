@@ -64,6 +64,8 @@ type Exchange struct {
 	// it by memory they own until the stage runs again. Last: none follows.
 	Chunk []byte
 	Last  bool
+	// Held is what of a buffered answer has not been passed on.
+	Held []byte
 	// Scripted says that the answer is a script's.
 	Scripted bool
 	// Typeless says that a script took the default Content-Type away.
@@ -162,6 +164,7 @@ type Exchange struct {
 	StartNS int64
 
 	filled bool     // Req has its fields
+	claims uint64   // forwarding fields of Req that are the client's word, by ID
 	owned  []string // files that go with the exchange
 
 	former *Identity // until scripts' copy of it is gone
@@ -212,6 +215,8 @@ type Place struct {
 	Plain     bool          // response filters are passed over: one of them has failed
 	Finished  bool          // the last piece of the answer has been sent
 	Lost      bool          // the client takes no more, though a script goes on
+	Buffered  bool          // the answer is passed on in larger pieces
+	Passed    bool          // Held is being passed on
 	Stock     bool          // the answer is the gateway's own for a status
 	Away      bool          // the snapshot was left: nothing of it is needed any more
 	Skipped   bool          // nothing was there to write
@@ -314,7 +319,7 @@ func Release(ex *Exchange) {
 		ex.HasEarly = false
 	}
 	ex.plainHeads()
-	ex.filled = false
+	ex.filled, ex.claims = false, 0
 	ex.added = ex.added[:0]
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Identity, ex.former = nil, nil
@@ -326,7 +331,7 @@ func Release(ex *Exchange) {
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
-	ex.Chunk = nil
+	ex.Chunk, ex.Held = nil, trim(ex.Held)
 	ex.Captures, ex.Vars = ex.Captures[:0], ex.Vars[:0]
 	ex.Jump = ""
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil

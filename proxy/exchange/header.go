@@ -32,7 +32,22 @@ func (ex *Exchange) BeginRequest() {
 // FillRequest makes Req's fields from the head that arrived, without those that
 // belong to the client's connection and its framing (RFC 9110 §7.6.1). Later
 // calls do nothing.
-func (ex *Exchange) FillRequest() {
+func (ex *Exchange) FillRequest() { ex.fill(false) }
+
+// FillToSend is FillRequest for the request as it leaves. own: what the client
+// itself says of those it speaks for is taken out; what filters say of it stays,
+// and so does what comes behind a trusted proxy and is not written anew.
+func (ex *Exchange) FillToSend(own bool) {
+	if !ex.filled {
+		ex.fill(own)
+		return
+	}
+	if own && ex.claims != 0 {
+		ex.dropClaims()
+	}
+}
+
+func (ex *Exchange) fill(own bool) {
 	if ex.filled {
 		return
 	}
@@ -44,13 +59,14 @@ func (ex *Exchange) FillRequest() {
 		switch {
 		case f.ID.HopByHop(), f.ID == wire.FieldContentLength, f.ID == wire.FieldExpect:
 			continue
-		case f.ID == wire.FieldXForwardedFor, f.ID == wire.FieldXForwardedProto, f.ID == wire.FieldXForwardedHost:
-			continue // written anew when the request is sent on
-		case !ex.Conn.Trusted && (f.ID == wire.FieldXForwardedPort || f.ID == wire.FieldForwarded || f.ID == wire.FieldXRealIP):
-			continue // anybody can write these
 		case f.ID == wire.FieldHost:
 			h.AddBytesKV(f.Name.Of(ex.Raw), ex.Head.Host.Of(ex.Raw))
 			continue
+		case f.ID.Forwarding() && ex.claim(f.ID):
+			if own {
+				continue
+			}
+			ex.claims |= 1 << f.ID
 		}
 		name := f.Name.Of(ex.Raw)
 		if listed && f.ID == wire.FieldOther && ex.listedInConnection(name) {
@@ -89,6 +105,9 @@ func (ex *Exchange) SetRequestHeader(name string, value []byte) {
 // DelRequestHeader removes all fields of that name.
 func (ex *Exchange) DelRequestHeader(name string) {
 	ex.FillRequest()
+	if ex.claims != 0 {
+		ex.claims &^= 1 << wire.LookupField([]byte(name))
+	}
 	for i := range ex.Head.Fields {
 		if spelt := ex.Head.Fields[i].Name.Of(ex.Raw); sameName(spelt, name) {
 			ex.Req.DelBytes(spelt)

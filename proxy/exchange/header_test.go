@@ -14,7 +14,7 @@ import (
 
 // sentFields are the field lines of Req as they would be sent on.
 func sentFields(ex *Exchange) []string {
-	ex.FillRequest()
+	ex.FillToSend(true)
 	lines := strings.Split(string(ex.Req.AppendBytes(nil)), "\r\n")
 	return lines[1 : len(lines)-2]
 }

@@ -56,9 +56,18 @@ type Proxy struct {
 	Timeouts upstream.Timeouts
 	// Intercept gives statuses of the upstream the route's error pages.
 	Intercept bool
+	// PassForwarded sends the client's forwarding fields on and adds none.
+	PassForwarded bool
+	// Close asks endpoints to close behind each answer.
+	Close bool
+	// Buffering passes an answer on in pieces of BufferPiece bytes at least.
+	Buffering bool
 	// SetHeaders are laid over the request; an empty template removes.
 	SetHeaders []HeaderTemplate
 }
+
+// BufferPiece is the least that is passed on of a buffered answer but its end.
+const BufferPiece = 4 << 10
 
 // HeaderTemplate is a field whose value is evaluated per request.
 type HeaderTemplate struct {

@@ -14,13 +14,11 @@ type scope struct {
 	port      string
 	lua       map[string]*lua // by stage
 	add       []pair          // add_header
-	headers   []pair          // proxy_set_header
-	timeouts  []pair          // of route.timeouts
 	readBody  bool            // lua_need_request_body
 	typ       string          // default_type
 	pages     []errorPage     // error_page
 	bare      bool            // lua_use_default_type off
-	catch     bool            // proxy_intercept_errors
+	sending   sending         // how requests are sent on
 	files     files           // root, index and their like
 	sockets   sockets         // of ngx.socket, beyond the http block's
 	options   []pair          // of route.lua, beside its scripts
@@ -43,7 +41,6 @@ func (s scope) inside() scope {
 	}
 	inner.steps, inner.branches, inner.computed = nil, nil, nil
 	inner.pages = s.pages[:len(s.pages):len(s.pages)]
-	inner.timeouts = s.timeouts[:len(s.timeouts):len(s.timeouts)]
 	inner.content, inner.own, inner.files.try = nil, make(map[string]bool), nil
 	return inner
 }
@@ -96,7 +93,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if name == "" || m.taken(name) {
 		name = m.name(d)
 	}
-	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, catch: s.catch}
+	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages}
 	r.typ = s.defaultType()
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
@@ -212,7 +209,7 @@ func (m *importer) shared(d *directive, s *scope) {
 		}
 		return
 	}
-	if m.steps(d, s, "") || m.sockets(d, &s.sockets) {
+	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) {
 		return
 	}
 	switch d.name {
@@ -220,10 +217,6 @@ func (m *importer) shared(d *directive, s *scope) {
 		s.readBody = d.arg(0) == "on"
 	case "add_header":
 		m.inherit(d, &s.add, s)
-	case "proxy_set_header":
-		m.inherit(d, &s.headers, s)
-	case "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout":
-		m.proxyTimeout(d, s)
 	case "default_type":
 		s.typ = d.arg(0)
 	case "lua_use_default_type":
@@ -232,8 +225,6 @@ func (m *importer) shared(d *directive, s *scope) {
 		s.option(d)
 	case "error_page":
 		m.errorPage(d, s)
-	case "proxy_intercept_errors":
-		s.catch = d.arg(0) == "on"
 	case "access_log":
 		m.accessLog(d)
 	default:

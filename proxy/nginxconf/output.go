@@ -53,27 +53,27 @@ type respond struct {
 }
 
 type route struct {
-	name, path             string
-	before                 bool
-	steps                  []step
-	computed               []computed
-	hosts                  []string
-	listeners              []string
-	internal               bool
-	lua                    map[string]*lua
-	respond                *respond
-	upstream, host         string
-	headers, add, timeouts []pair
-	typ                    string
-	pages                  []errorPage
-	noPages                bool // none, though there are some for all routes
-	catch                  bool // the upstream's errors get pages
-	static                 *files
-	try                    []string // try_files
-	sockets                sockets
-	charset, modified      string
-	root, bodyBuffer       string
-	options                []pair
+	name, path        string
+	before            bool
+	steps             []step
+	computed          []computed
+	hosts             []string
+	listeners         []string
+	internal          bool
+	lua               map[string]*lua
+	respond           *respond
+	upstream          string
+	sending           sending
+	add               []pair
+	typ               string
+	pages             []errorPage
+	noPages           bool // none, though there are some for all routes
+	static            *files
+	try               []string // try_files
+	sockets           sockets
+	charset, modified string
+	root, bodyBuffer  string
+	options           []pair
 }
 
 // variable notes a variable; a value wins over none.
@@ -384,14 +384,7 @@ func (r *route) yaml() *yaml.Node {
 	}
 	m.text("upstream", r.upstream)
 	if r.upstream != "" {
-		told := newMapping()
-		told.text("host", r.host)
-		told.pairs("headers", r.headers, texts)
-		if r.catch {
-			told.plain("intercept_errors", "true")
-		}
-		m.add("proxy", told.node)
-		m.pairs("timeouts", r.timeouts, plains)
+		r.sending.yaml(m)
 	}
 	return m.node
 }

@@ -73,17 +73,8 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 		m.leave(d, "the path %q cannot replace the location's: it has a query, an access script or is no prefix", uri)
 		return
 	}
-	r.upstream, r.timeouts = m.out.upstreamFor(host, scheme == "https"), s.timeouts
-	for _, h := range s.headers {
-		switch strings.ToLower(h.name) {
-		case "host":
-			r.host = h.value
-		case "connection", "upgrade":
-			m.leave(d, "%s is written by perigee itself, upgrades included", h.name)
-		default:
-			r.headers = append(r.headers, h)
-		}
-	}
+	r.upstream, r.sending = m.out.upstreamFor(host, scheme == "https"), s.sending
+	m.told(d, r)
 }
 
 // constants fills in what is the same for every request.
@@ -112,33 +103,6 @@ func (m *importer) rewrite(r *route, pattern, uri string) bool {
 	}
 	r.lua["access"] = &lua{text: fmt.Sprintf("ngx.req.set_uri(%s .. ngx.var.uri:sub(%d))", luaQuote(uri), len(prefix)+1)}
 	return true
-}
-
-func (m *importer) proxyTimeout(d *directive, s *scope) {
-	text, ok := duration(d.arg(0))
-	if !ok || text == "0s" {
-		m.leave(d, "%q is no time that can be waited", d.arg(0))
-		return
-	}
-	keys := map[string][]string{
-		"proxy_connect_timeout": {"connect"},
-		"proxy_send_timeout":    {"send"},
-		"proxy_read_timeout":    {"response", "read"},
-	}
-	for _, key := range keys[d.name] {
-		s.timeouts = replace(s.timeouts, pair{key, text})
-	}
-}
-
-// replace sets a name's value in a copy of the list.
-func replace(list []pair, p pair) []pair {
-	fresh := make([]pair, 0, len(list)+1)
-	for _, old := range list {
-		if old.name != p.name {
-			fresh = append(fresh, old)
-		}
-	}
-	return append(fresh, p)
 }
 
 // upstreamFor returns the name of the upstream for proxy_pass's host, which it

@@ -83,6 +83,7 @@ type Conn struct {
 	final    bool // the final head has been read
 	reusable bool // the final head leaves the connection open
 	upgraded bool // the final head is a 101
+	once     bool // it is not kept
 	interim  int  // number of 1xx heads so far
 	body     Framing
 }
@@ -172,12 +173,16 @@ func (k Canceler) Cancel() {
 // connection and others that it waits for; everybody else uses a Canceler.
 func (c *Conn) Cancel() { c.Canceler().Cancel() }
 
+// Once says that the connection is not to be kept: the endpoint was asked to
+// close it.
+func (c *Conn) Once() { c.once = true }
+
 // Release ends the exchange's use of the connection and of everything that was
 // read into its buffer. The connection is kept if the outcome is Finished, the
 // response was read to its end and allows it, the request was sent completely
 // and no byte is left over. kept says whether it was.
 func (c *Conn) Release(o Outcome) (kept bool) {
-	keep := o == Finished && c.reusable && c.body.Done() && c.has(markSentAll) &&
+	keep := o == Finished && !c.once && c.reusable && c.body.Done() && c.has(markSentAll) &&
 		c.r == c.w && len(c.ahead)+len(c.rest) == 0
 	c.served++
 	if most := c.limits.Requests; most > 0 && c.served >= most {

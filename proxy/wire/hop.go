@@ -15,6 +15,13 @@ const hopByHop uint64 = 1<<FieldConnection | 1<<FieldKeepAlive | 1<<FieldProxyCo
 // HopByHop reports the same for a name, a token in any case.
 func HopByHop(name []byte) bool { return LookupField(name).HopByHop() }
 
+// Forwarding reports whether a field says for whom a request was forwarded:
+// what anybody can write.
+func (id FieldID) Forwarding() bool { return forwarding>>id&1 != 0 }
+
+const forwarding uint64 = 1<<FieldXForwardedFor | 1<<FieldXForwardedProto | 1<<FieldXForwardedHost |
+	1<<FieldXForwardedPort | 1<<FieldXRealIP | 1<<FieldForwarded
+
 // EndToEnd reports whether a field keeps its way through the gateway even when
 // Connection lists it. RFC 9110 §7.6.1 lets a sender list only fields of one
 // connection; a client that lists Host, Cookie or X-Forwarded-For tries to make

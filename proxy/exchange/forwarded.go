@@ -1,0 +1,53 @@
+package exchange
+
+import "perigee/proxy/wire"
+
+// claim tells whether a forwarding field is only the client's word: perigee
+// writes the field anew, or anybody could have written it.
+func (ex *Exchange) claim(id wire.FieldID) bool {
+	switch id {
+	case wire.FieldXForwardedFor, wire.FieldXForwardedProto, wire.FieldXForwardedHost:
+		return true
+	}
+	return !ex.Conn.Trusted
+}
+
+// dropClaims takes the client's own forwarding fields out of Req. What filters
+// have added in the same spelling stands behind the client's, and stays.
+func (ex *Exchange) dropClaims() {
+	for i := range ex.Head.Fields {
+		f := &ex.Head.Fields[i]
+		if ex.claims>>f.ID&1 == 0 {
+			continue
+		}
+		spelt := f.Name.Of(ex.Raw)
+		came, first := ex.spelt(spelt)
+		if first != i {
+			continue // done
+		}
+		values := ex.Req.PeekAll(text(spelt))
+		var added []string
+		for _, v := range values[min(came, len(values)):] {
+			added = append(added, string(v))
+		}
+		ex.Req.DelBytes(spelt)
+		for _, v := range added {
+			ex.Req.AddBytesK(spelt, v)
+		}
+	}
+	ex.claims = 0
+}
+
+// spelt counts the fields that arrived with exactly this spelling, and gives the
+// index of the first.
+func (ex *Exchange) spelt(name []byte) (n, first int) {
+	for i := range ex.Head.Fields {
+		if string(ex.Head.Fields[i].Name.Of(ex.Raw)) == string(name) {
+			if n == 0 {
+				first = i
+			}
+			n++
+		}
+	}
+	return n, first
+}
