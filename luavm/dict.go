@@ -62,6 +62,13 @@ func (d *Dict) Name() string { return d.name }
 // Size is the declared size in bytes.
 func (d *Dict) Size() int64 { return d.size }
 
+// hold is one Declare more.
+func (d *Dict) hold() {
+	d.owner.mu.Lock()
+	d.users++
+	d.owner.mu.Unlock()
+}
+
 // Release gives the dictionary back; the last one frees its memory. No VM
 // that was given it may run after that.
 func (d *Dict) Release() {

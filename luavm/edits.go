@@ -133,7 +133,7 @@ func (s *Slot) NextEdit(e *Edit) bool {
 // Output is what scripts printed since the last ClearOutput, or in body_filter
 // what replaces the chunk. Valid until the next run.
 func (s *Slot) Output() []byte {
-	return unsafe.Slice((*byte)(s.c.Out), int(s.c.OutLen))
+	return s.c.Printed()
 }
 
 // ClearOutput says that Output was taken.

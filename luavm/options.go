@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -123,6 +124,8 @@ type Options struct {
 	RunningTimers int           // handlers of timers under way, per VM; 256, negative: none
 	Drain         time.Duration // how long they may take after SetExiting; 30 s
 
+	Threads Threads // of ngx.run_worker_thread
+
 	LogLevel int // ngx.log lines less grave are dropped in Lua; LevelErr when 0
 	// Log takes one line of ngx.log or print, as "[lua] file:line: text". s is the
 	// exchange's slot, nil outside of exchanges. line is valid during the
@@ -165,6 +168,9 @@ func (o *Options) defaults() {
 	if o.RunningTimers == 0 {
 		o.RunningTimers = 256
 	}
+	if o.Threads.VMs == 0 {
+		o.Threads.VMs = 10
+	}
 	if o.Drain == 0 {
 		o.Drain = 30 * time.Second
 	}
@@ -179,6 +185,15 @@ func (o *Options) defaults() {
 	}
 	if o.Failed == nil {
 		o.Failed = func(*ScriptError) {}
+	}
+}
+
+// strings are those of init.lua's argument.
+func (o *Options) strings() map[string]string {
+	return map[string]string{
+		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix, "body_temp": o.BodyTemp,
+		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
+		"thread_pools": o.Threads.names(), "kind": "",
 	}
 }
 

@@ -18,10 +18,11 @@ import (
 type Pool struct {
 	options Options
 	scripts []*Script
-	worker  *Script     // InitWorker
-	timer   *Script     // what runs the handlers of ngx.timer
-	checker *shim.State // compiles what Add gets; gone after Start
-	ring    *shim.Ring  // log lines for ngx.errlog, or nil
+	worker  *Script          // InitWorker
+	timer   *Script          // what runs the handlers of ngx.timer
+	checker *shim.State      // compiles what Add gets; gone after Start
+	gates   map[string]*gate // of thread pools
+	ring    *shim.Ring       // log lines for ngx.errlog, or nil
 
 	places  []atomic.Pointer[VM] // by worker
 	closed  atomic.Bool
@@ -70,6 +71,7 @@ func NewPool(options Options) (*Pool, error) {
 	}
 	return &Pool{
 		options: options, checker: checker, ring: ring,
+		gates:  options.Threads.gates(options.Workers),
 		places: make([]atomic.Pointer[VM], options.Workers),
 		alive:  map[*VM]struct{}{},
 		done:   make(chan struct{}),

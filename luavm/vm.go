@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +55,7 @@ type VM struct {
 
 	timers    timers
 	processes processes
+	threads   threadStates
 	drain     *time.Timer // ends timers of a VM that is to go
 }
 
@@ -114,11 +114,7 @@ func (vm *VM) boot() error {
 	if err := vm.state.Provide(shimDicts(o.Dicts)); err != nil {
 		return err
 	}
-	err = vm.state.Boot(lib.init, list, map[string]string{
-		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix, "body_temp": o.BodyTemp,
-		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
-	})
-	if err != nil {
+	if err := vm.state.Boot(lib.init, list, o.strings()); err != nil {
 		return err
 	}
 	if err := vm.once(o.Init, PhaseInit); err != nil {
@@ -447,6 +443,7 @@ func (vm *VM) close() {
 	}
 	vm.seats.free = nil
 	vm.conns.end()
+	vm.threads.end()
 	vm.sweeper.stop()
 	if !lost {
 		vm.state.ShutSockets(vm.state.Idle())

@@ -32,6 +32,7 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 		Path:        c.Path, CPath: c.CPath,
 		InitWorkerWaits: c.InitWorkerWaits, InitTime: c.TotalTime.Std(),
 		PendingTimers: c.Timers.Pending, RunningTimers: c.Timers.Running,
+		Threads:    c.Threads.Options(),
 		Drain:      max(c.Drain.Std(), 1), // luavm's 0 is its default
 		RegexCache: c.Regex.CacheEntries, RegexLimit: uint32(c.Regex.MatchLimit),
 		BodyTemp: file.Limits.BodyTemp,

@@ -6,7 +6,10 @@
 --   log_line                        C function behind ngx.log
 --   socket_object                   C function: what ngx.socket.tcp returns
 --   adopt                           C function: a thread for a coroutine
+--   pack, unpack, call              C functions: see carry.c
 --   cdef, path, cpath, prefix, body_temp, regex_cache, regex_limit   strings
+--   thread_pools                    names, each with a line feed behind it
+--   kind                            "thread": for ngx.run_worker_thread
 --
 -- Each file of lualib/ngx is called with this table, P, and adds its functions
 -- to P.ngx. What it needs of the standard library it takes into locals now: a
@@ -128,4 +131,7 @@ _G.ngx = ngx
 package.loaded.ngx = ngx
 P.offer_ffi()
 require "resty.core"
+if P.kind == "thread" then
+  P.narrow()
+end
 P.guard_globals()

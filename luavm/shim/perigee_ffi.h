@@ -68,6 +68,7 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_PIPE_SPAWN = 41, PG_OP_PIPE_READ = 42, PG_OP_PIPE_WRITE = 43,
   PG_OP_PIPE_WAIT = 44, PG_OP_PIPE_KILL = 45,
   PG_OP_PIPE_SHUTDOWN = 46,  /* child processes: see pipe.lua */
+  PG_OP_WORKER_THREAD = 47,  /* a function elsewhere: see worker_thread.lua */
   PG_OP_SPEC = 56,           /* what specs ask their host for: op_str */
 
   /* not the host's: the scheduler in thread.c acts on them */

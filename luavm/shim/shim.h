@@ -174,6 +174,11 @@ int32_t pg_core_waiting(pg_vm *, uint32_t op);
 void pg_core_show(pg_vm *);
 int pg_note_add(pg_vm *, uint32_t kind, uint32_t a, uint32_t b, double num);
 
+/* ---- carry.c ---- */
+int pg_lua_pack(lua_State *);
+int pg_lua_unpack(lua_State *);
+int pg_lua_call(lua_State *);
+
 /* ---- socket.c, socket_pool.c ---- */
 int pg_lua_socket_object(lua_State *);
 void pg_sock_orphan(const pg_thread *, int with_go);

@@ -70,6 +70,11 @@ type Slot struct {
 	Sockets            *SocketConf
 }
 
+// Printed is what ngx.print has gathered; C's memory.
+func (slot *Slot) Printed() []byte {
+	return unsafe.Slice((*byte)(slot.Out), int(slot.OutLen))
+}
+
 // A Thread is pg_thread: a light thread of a Slot, in C memory.
 type Thread struct {
 	Op            uint32

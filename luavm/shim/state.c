@@ -96,6 +96,12 @@ static int do_open(lua_State *L) {
   lua_pushlightuserdata(L, v);
   lua_pushcclosure(L, pg_lua_adopt, 1);
   lua_setfield(L, -2, "adopt");
+  lua_pushcfunction(L, pg_lua_pack);
+  lua_setfield(L, -2, "pack");
+  lua_pushcfunction(L, pg_lua_unpack);
+  lua_setfield(L, -2, "unpack");
+  lua_pushcfunction(L, pg_lua_call);
+  lua_setfield(L, -2, "call");
   lua_setfield(L, LUA_REGISTRYINDEX, BOOT_KEY);
   return 0;
 }

@@ -82,7 +82,7 @@ func (m *importer) leave(d *directive, format string, values ...any) {
 func meaningless(name string) bool {
 	switch name {
 	case "events", "pid", "user", "daemon", "master_process", "worker_rlimit_nofile", "worker_connections",
-		"load_module", "lock_file", "pcre_jit", "thread_pool", "worker_cpu_affinity", "timer_resolution",
+		"load_module", "lock_file", "pcre_jit", "worker_cpu_affinity", "timer_resolution",
 		"client_body_in_single_buffer", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path",
 		"sendfile", "tcp_nopush", "tcp_nodelay", "types_hash_max_size", "types_hash_bucket_size",
 		"server_names_hash_bucket_size", "server_names_hash_max_size", "variables_hash_max_size",
@@ -101,6 +101,8 @@ func (m *importer) main(list []*directive) {
 			m.workers(d)
 		case d.name == "error_log":
 			m.errorLog(d)
+		case d.name == "thread_pool":
+			m.threadPool(d)
 		case !meaningless(d.name):
 			m.leave(d, "has no equivalent")
 		}
@@ -200,6 +202,8 @@ func (m *importer) once(d *directive, s *scope) {
 		m.timers(d, "pending")
 	case "lua_max_running_timers":
 		m.timers(d, "running")
+	case "lua_worker_thread_vm_pool_size":
+		m.threadVMs(d)
 	case "lua_regex_match_limit":
 		m.regex(d, "match_limit")
 	case "init_by_lua", "init_by_lua_block", "init_by_lua_file":

@@ -25,7 +25,8 @@ type output struct {
 	limits, dicts, variables  []pair
 	timers, regex             []pair
 	luaPath, luaCPath         string
-	luaCapture                string
+	luaCapture, threadVMs     string
+	threadPools               []threadPool
 	fresh                     bool // lua_code_cache off
 	sockets                   sockets
 	init, initWorker          *lua
@@ -275,6 +276,7 @@ func (o *output) lua() *yaml.Node {
 	l.pairs("shared_dicts", o.dicts, plains)
 	l.pairs("timers", o.timers, plains)
 	l.pairs("regex", o.regex, plains)
+	l.add("threads", o.threads())
 	if o.fresh {
 		l.plain("code_cache", "false")
 	}

@@ -149,6 +149,8 @@ type Settings struct {
 	BrokenScripts BrokenScripts `yaml:"broken_scripts"`
 	// Timers bounds ngx.timer.
 	Timers Timers `yaml:"timers"`
+	// Threads is what ngx.run_worker_thread runs functions in.
+	Threads Threads `yaml:"threads,omitempty"`
 	// Drain is how long handlers of timers may run on once their configuration
 	// was replaced: those that are pending fire at once then, as premature.
 	// Default 30s. At the process's end it is drain.timeout that bounds them.
@@ -326,6 +328,7 @@ func (s *Settings) Check() []unit.Problem {
 		report("total_time", fmt.Sprintf("duration %q is shorter than cpu_budget %q", s.TotalTime, s.CPUBudget), "raise total_time, or write 0 for no limit")
 	}
 	s.Timers.check(report)
+	s.Threads.check(report)
 	if s.Drain < 0 {
 		report("drain", fmt.Sprintf("duration %q is negative", s.Drain), "write how long timers may run on, such as 30s")
 	}

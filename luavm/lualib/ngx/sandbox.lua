@@ -240,10 +240,10 @@ local function ngx_view(seen)
   local view = setmetatable({}, {
     __index = function(_, key)
       local v = copy[key]
-      if v == nil then
-        return ngx[key]
+      if v ~= nil or key == "run_worker_thread" then
+        return v
       end
-      return v
+      return ngx[key]
     end,
     __newindex = function(_, key, value)
       if not setters[key] then
