@@ -169,6 +169,8 @@ func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 			fmt.Fprintf(b, "  endpoint %s weight %d\n", e.Address, e.Weight)
 		}
 		fmt.Fprintf(b, "  attempts %d, retry on %v\n", u.Retry.Attempts, u.Retry.On)
+	case !r.Proxy.Target.IsZero():
+		fmt.Fprintf(b, "target: %s\n", r.Proxy.Target)
 	default:
 		b.WriteString("answer: from the content script\n")
 	}

@@ -78,8 +78,8 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 // choose sets the endpoint of the next attempt: Continue, Wait, or Fail with
 // FailStatus.
 func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
-	group := ex.Route.Group
-	if b := ex.Route.Balancer; b != nil {
+	group := ex.Outlet.Group
+	if b := ex.Outlet.Balancer; b != nil {
 		if verdict := b.Step(ex, exchange.Balancer); verdict != exchange.Continue {
 			return verdict
 		}
@@ -92,7 +92,7 @@ func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
 			g.state.problem("upstream " + group.Name() + ": " + err.Error())
 			return exchange.Fail
 		}
-	} else if e = group.Pick(&ex.Tried); e == nil && ex.Route.Balancer != nil {
+	} else if e = group.Pick(&ex.Tried); e == nil && ex.Outlet.Balancer != nil {
 		ex.Tried.Reset() // the script has asked for more tries than endpoints
 		e = group.Pick(&ex.Tried)
 	}
@@ -107,7 +107,7 @@ func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
 func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 	ex.Place.Fresh = false
 	if err == nil {
-		if ex.Route.Proxy.Close {
+		if ex.Outlet.Proxy.Close {
 			ex.Up.Once()
 		}
 		ex.Record.Last().Connect = time.Since(ex.AttemptStart)
@@ -195,7 +195,7 @@ func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
 	if ex.UpRes.Status == 101 && !ex.Head.Upgrade {
 		return g.attemptBroke(ex, errUnasked)
 	}
-	if ex.UpRes.Status >= 300 && ex.Route.Proxy.Intercept && g.intercepted(ex) {
+	if ex.UpRes.Status >= 300 && ex.Outlet.Proxy.Intercept && g.intercepted(ex) {
 		return true
 	}
 	g.fillResponse(ex)
@@ -257,7 +257,7 @@ func (g *Gateway) attemptFailed(ex *exchange.Exchange, status int, err error) {
 // outcome. Only what never reached an endpoint is repeated for every method
 // (RFC 9110 §9.2.2).
 func (g *Gateway) mayRetry(ex *exchange.Exchange, on exchange.RetryOn) bool {
-	p := &ex.Route.Proxy
+	p := &ex.Outlet.Proxy
 	if p.Retry&on == 0 || !ex.MayTry() || !g.replayable(ex) {
 		return false
 	}

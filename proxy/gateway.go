@@ -130,7 +130,7 @@ func (g *Gateway) before(ex *exchange.Exchange) bool {
 }
 
 func (g *Gateway) enterRoute(ex *exchange.Exchange, r *exchange.Route, step uint8) {
-	ex.Route = r
+	ex.Route, ex.Outlet, ex.Place.Relocated = r, nil, false
 	ex.BodyLimit, ex.BodyBuffer = r.BodyLimit, r.BodyBuffer
 	ex.Record.Route = r.Name
 	ex.Stale = true
@@ -207,8 +207,8 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 		ex.Place.Step = stepMatch
 		return true
 	}
-	if next == stepBody && ex.Route.Group == nil {
-		return g.fail(ex, 404, "no_content")
+	if next == stepBody && !g.findOutlet(ex) {
+		return true
 	}
 	ex.Place.Filter = 0
 	ex.Place.Step = next

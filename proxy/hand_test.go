@@ -74,7 +74,7 @@ func (h *hand) perform() {
 			h.held = append(h.held, op)
 			continue
 		case exchange.OpConnect:
-			up, _, err := h.ex.Endpoint.Acquire(h.ex.Route.Proxy.Timeouts)
+			up, _, err := h.ex.Endpoint.Acquire(h.ex.Outlet.Proxy.Timeouts)
 			h.ex.SetUp(up)
 			op.Err = err
 		case exchange.OpReceiveHead:

@@ -29,11 +29,14 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 
 // appendUpstreamHead makes the request head that is sent to the endpoint.
 func appendUpstreamHead(ex *exchange.Exchange) {
-	p := &ex.Route.Proxy
+	p := &ex.Outlet.Proxy
 	ex.FillToSend(!p.PassForwarded)
 	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
 		ex.Target = ex.AppendTarget(ex.Target[:0])
 		ex.Req.SetRequestURIBytes(ex.Target)
+	}
+	if len(ex.Sent) > 0 {
+		ex.Req.SetRequestURIBytes(ex.Sent)
 	}
 	ex.Req.SetProtocol("HTTP/1.1")
 	setHost(ex, p)
@@ -68,6 +71,8 @@ func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
 	switch p.Host {
 	case exchange.HostEndpoint:
 		ex.SetRequestHeader("Host", []byte(ex.Endpoint.Address()))
+	case exchange.HostTarget:
+		ex.SetRequestHeader("Host", ex.Authority)
 	case exchange.HostTemplate:
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], p.HostValue)
 		ex.SetRequestHeader("Host", ex.Scratch)
@@ -147,7 +152,7 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 		head = strconv.AppendInt(head, size, 10)
 		head = append(head, '\r', '\n')
 	}
-	if ex.Route.Proxy.Close && !ex.Head.Upgrade {
+	if ex.Outlet.Proxy.Close && !ex.Head.Upgrade {
 		head = append(head, "Connection: close\r\n"...)
 	}
 	if f, ok := ex.Head.Find(wire.FieldUpgrade); ok && ex.Head.Upgrade {
@@ -183,7 +188,7 @@ func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 		}
 		h.AddBytesKV(name, f.Value.Of(ex.UpRaw))
 	}
-	ex.Place.Buffered = ex.Route.Proxy.Buffering && !refusesBuffering(ex)
+	ex.Place.Buffered = ex.Outlet.Proxy.Buffering && !refusesBuffering(ex)
 	if res.Status == 101 {
 		h.AddBytesKV([]byte("Connection"), []byte("Upgrade"))
 	}

@@ -31,6 +31,7 @@ type Snapshot struct {
 	inflightLimit int64
 	variables     []variable
 	groups        map[string]*upstream.Group
+	open          []*upstream.Group // of routes with a target
 	balancers     map[string]exchange.Filter
 	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
@@ -100,6 +101,9 @@ func (s *Snapshot) retire() {
 
 func (s *Snapshot) close() {
 	for _, g := range s.groups {
+		g.Close()
+	}
+	for _, g := range s.open {
 		g.Close()
 	}
 	if s.pool != nil {
@@ -221,13 +225,48 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	if r.DocumentRoot == "" {
 		r.DocumentRoot = filepath.Join(s.File.Root(), "html")
 	}
-	if c.Upstream != "" {
-		r.Group = s.groups[c.Upstream]
-		r.Endpoints = len(r.Group.Info())
-		r.Proxy = proxyPolicy(c, s.File.Upstreams[c.Upstream])
-		r.Balancer = s.balancers[c.Upstream]
+	switch {
+	case c.Upstream != "":
+		r.Outlet = b.outlet(c, c.Upstream)
+	case !c.Proxy.Target.IsZero():
+		if err := b.target(r, c); err != nil {
+			return nil, err
+		}
 	}
 	return r, b.filters(r, c)
+}
+
+// outlet joins a route with an upstream.
+func (b *builder) outlet(c *config.Route, name string) exchange.Outlet {
+	s := b.snapshot
+	group := s.groups[name]
+	return exchange.Outlet{
+		Group: group, Endpoints: len(group.Info()), Balancer: s.balancers[name],
+		Proxy: proxyPolicy(c, s.File.Upstreams[name]),
+	}
+}
+
+// target gives a route all the outlets that its target may name.
+func (b *builder) target(r *exchange.Route, c *config.Route) error {
+	s := b.snapshot
+	var settings upstream.Config
+	settings.SetDefaults()
+	// A colon keeps the name apart from those of upstreams.
+	group, err := upstream.NewOpenGroup(s.state.Upstreams, "route:"+c.Name, &settings, c.Proxy.TLS)
+	if err != nil {
+		return err
+	}
+	s.open = append(s.open, group)
+	r.Outlet = exchange.Outlet{Group: group, Proxy: proxyPolicy(c, &settings)}
+	if c.Proxy.Host.IsZero() {
+		r.Outlet.Proxy.Host = exchange.HostTarget
+	}
+	r.Target = &exchange.Target{Text: c.Proxy.Target, Named: make(map[string]*exchange.Outlet)}
+	for name := range s.File.Upstreams {
+		o := b.outlet(c, name)
+		r.Target.Named[name] = &o
+	}
+	return nil
 }
 
 // proxyPolicy joins what upstream and route say about sending on.
@@ -237,6 +276,8 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 		Via:       c.Proxy.Via,
 		Close:     c.Proxy.Close, Buffering: c.Proxy.Buffering,
 		PassForwarded: c.Proxy.Forwarded == config.ForwardedPass,
+		Path:          escapedPath(c.Proxy.Path),
+		Replaces:      c.Match.Paths,
 		Attempts:      u.Retry.Attempts,
 		Timeouts:      u.Timeouts.Timeouts().Override(c.Timeouts),
 	}
@@ -260,6 +301,9 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 	}
 	return p
 }
+
+// escapedPath is a path as it is sent.
+func escapedPath(path string) string { return string(exchange.AppendEscaped(nil, []byte(path))) }
 
 var retryFlags = map[upstream.RetryCondition]exchange.RetryOn{
 	upstream.RetryConnect: exchange.RetryConnect,

@@ -312,7 +312,8 @@ type Route struct {
 	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since,omitempty"`
 	// Static answers with files of a directory.
 	Static *static.Config `yaml:"static,omitempty"`
-	// Upstream is the name of an entry of upstreams. nginx: proxy_pass.
+	// Upstream is the name of an entry of upstreams; proxy.target goes where
+	// variables say. nginx: proxy_pass.
 	Upstream string `yaml:"upstream,omitempty"`
 	// Proxy says what the upstream is told.
 	Proxy Proxy `yaml:"proxy,omitempty"`
@@ -343,6 +344,22 @@ type Match struct {
 
 // Proxy is a route's proxy block.
 type Proxy struct {
+	// Target is an address, evaluated per request, that serves the route instead
+	// of an upstream: http:// or https://, then the name of an upstream or
+	// host[:port], then nothing, or the path and query that are sent on instead
+	// of the request's. Hosts are looked up when they are connected to; their
+	// connections are kept, and timeouts have an upstream's defaults. Who writes
+	// the variables chooses whom perigee talks to: keep clients from naming
+	// hosts. nginx: proxy_pass with variables.
+	Target unit.Template `yaml:"target,omitempty"`
+	// Path is sent on in the place of what match.paths says, which is then prefixes
+	// and exact paths only: paths: ["/api/"], path: "/" sends /api/x on as /x. A
+	// path that a script or rewrite has set is sent on as it is. nginx: proxy_pass
+	// with a path.
+	Path string `yaml:"path,omitempty"`
+	// TLS is for a target's https:// addresses that are no upstreams. Default:
+	// verified against the system's authorities.
+	TLS *upstream.TLSConfig `yaml:"tls,omitempty"`
 	// Host replaces the upstream's host setting for this route: pass, endpoint
 	// or a text with variables.
 	Host unit.Template `yaml:"host,omitempty"`

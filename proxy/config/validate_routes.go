@@ -43,7 +43,7 @@ func (c *checker) purpose(path string, r *Route) {
 	for _, s := range [...]struct {
 		name string
 		set  bool
-	}{{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"static", r.Static != nil}, {"lua.content", content}} {
+	}{{"upstream", r.Upstream != ""}, {"proxy.target", !r.Proxy.Target.IsZero()}, {"respond", r.Respond != nil}, {"static", r.Static != nil}, {"lua.content", content}} {
 		if s.set {
 			serving = append(serving, s.name)
 		}
@@ -53,7 +53,7 @@ func (c *checker) purpose(path string, r *Route) {
 	case len(serving) > 1:
 		c.report(path, "a route is served by one thing, not by "+strings.Join(serving, " and "), "keep one of them")
 	case len(serving) == 0 && !early:
-		c.report(path, "nothing serves this route", "add upstream, respond, static or lua.content")
+		c.report(path, "nothing serves this route", "add upstream, proxy.target, respond, static or lua.content")
 	}
 	if r.Upstream != "" {
 		if _, ok := c.Upstreams[r.Upstream]; !ok {
@@ -66,15 +66,60 @@ func (c *checker) purpose(path string, r *Route) {
 			}
 			c.report(path+".upstream", fmt.Sprintf("there is no upstream %q", r.Upstream), hint)
 		}
+		c.sentPath(path+".proxy.path", r)
+		if r.Proxy.TLS != nil {
+			c.report(path+".proxy.tls", "proxy.tls is for targets: the route has an upstream", "use the upstream's tls block")
+		}
 		return
 	}
 	p := r.Proxy
+	if p.Path != "" {
+		c.report(path+".proxy.path", "proxy.path is for upstreams: the route has none", "write the path in target, or add upstream")
+	}
+	if !p.Target.IsZero() {
+		c.target(path+".proxy", &p)
+		return
+	}
 	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" || p.InterceptErrors ||
-		p.Forwarded != "" || p.Close || p.Buffering {
-		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream, or remove proxy")
+		p.Forwarded != "" || p.Close || p.Buffering || p.TLS != nil {
+		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream or proxy.target, or remove proxy")
 	}
 	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {
 		c.report(path+".timeouts", "timeouts have no effect: the route has no upstream", "add upstream, or remove timeouts")
+	}
+}
+
+// target checks an address that is evaluated per request as far as it is fixed.
+func (c *checker) target(path string, p *Proxy) {
+	const fix = "write http:// or https://, then an upstream's name or host[:port]"
+	text := p.Target.String()
+	first := p.Target.Parts()[0].Literal
+	scheme, rest, found := strings.Cut(first, "://")
+	switch {
+	case first == "": // begins with a variable
+	case !found || scheme != "http" && scheme != "https":
+		c.report(path+".target", fmt.Sprintf("target %q is no http:// or https:// address", text), fix)
+	case len(p.Target.Parts()) == 1 && strings.Trim(rest, "/") == "" || strings.HasPrefix(rest, "/"):
+		c.report(path+".target", fmt.Sprintf("target %q has no host", text), fix)
+	}
+	if p.TLS == nil {
+		return
+	}
+	c.problems(path+".tls", p.TLS.Check())
+	c.readable(path+".tls.ca", p.TLS.CA)
+	c.readable(path+".tls.cert", p.TLS.Cert)
+	c.readable(path+".tls.key", p.TLS.Key)
+}
+
+// sentPath checks the path that is sent on in the place of the route's.
+func (c *checker) sentPath(path string, r *Route) {
+	p := r.Proxy.Path
+	switch {
+	case p == "":
+	case p[0] != '/' || strings.ContainsAny(p, "?#\x00"):
+		c.report(path, fmt.Sprintf("%q is no path", p), "write / or a path that begins with it, without a query")
+	case len(r.Match.Paths) == 0 || slices.ContainsFunc(r.Match.Paths, func(m unit.Pattern) bool { return m.Regexp != nil }):
+		c.report(path, "the route's own path is no fixed part of what is asked for", "match prefixes or exact paths, or use proxy.target")
 	}
 }
 
@@ -88,7 +133,8 @@ func (c *checker) early(path string, r *Route) {
 		key string
 		set bool
 	}{
-		{"upstream", r.Upstream != ""}, {"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal},
+		{"upstream", r.Upstream != ""}, {"proxy.target", !r.Proxy.Target.IsZero()},
+		{"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal},
 		{"lua.server_rewrite", scripts.ServerRewrite != nil}, {"lua.rewrite", scripts.Rewrite != nil},
 		{"lua.access", scripts.Access != nil}, {"lua.content", scripts.Content != nil},
 	} {

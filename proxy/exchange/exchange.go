@@ -103,6 +103,12 @@ type Exchange struct {
 	// Place is where the gateway's steps stand.
 	Place Place
 
+	// Outlet is where the request is sent on: the route's, or what its Target
+	// said; nil while that is not known. Authority and Sent are that Target's
+	// host[:port] and, if not empty, what is sent on as the request's target.
+	Outlet          *Outlet
+	Authority, Sent []byte
+
 	// Peer is what a balancer script has said of this and later attempts.
 	Peer Peer
 
@@ -209,6 +215,7 @@ type Place struct {
 	Anew      bool // the restart is nginx's internal redirect: server_rewrite runs again
 	Chosen    bool // the next match is the last word: server_rewrite does not run again
 	Named     bool // variables of the configuration have their values
+	Relocated bool // the path has been replaced since the route was matched
 	HeadDone  bool // the header filters have run, the framing is settled
 	HeadSent  bool
 	OwnPath   bool          // Location is a path that the gateway wrote
@@ -339,7 +346,8 @@ func Release(ex *Exchange) {
 	ex.ReleaseFiles()
 	ex.removeOwned()
 	ex.BodyFile, ex.BodyBuffer = BodyFile{}, 0
-	ex.Endpoint, ex.Up, ex.UpRaw = nil, nil, nil
+	ex.Endpoint, ex.Up, ex.UpRaw, ex.Outlet = nil, nil, nil, nil
+	ex.Authority, ex.Sent = trim(ex.Authority), trim(ex.Sent)
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false

@@ -11,6 +11,8 @@ type Peer struct {
 	// Peer is the endpoint of the next attempt; without an address the
 	// upstream chooses.
 	upstream.Peer
+	// Fixed says that there is no other endpoint than Peer.
+	Fixed bool
 	// More is how many attempts were added to as many as there are endpoints.
 	More int
 	// Timeouts replace the route's where they are not 0, from the next attempt
@@ -20,7 +22,7 @@ type Peer struct {
 
 // Timeouts bound the attempt that is made next.
 func (ex *Exchange) Timeouts() upstream.Timeouts {
-	t := ex.Route.Proxy.Timeouts
+	t := ex.Outlet.Proxy.Timeouts
 	for _, f := range [...]struct {
 		mine  *time.Duration
 		other time.Duration
@@ -37,7 +39,10 @@ func (ex *Exchange) Timeouts() upstream.Timeouts {
 
 // MayTry tells whether the route's bounds allow another attempt.
 func (ex *Exchange) MayTry() bool {
-	r := ex.Route
+	r := ex.Outlet
+	if ex.Peer.Fixed {
+		return false
+	}
 	if r.Balancer != nil {
 		return ex.Attempts < min(r.Proxy.Attempts, r.Endpoints+ex.Peer.More)
 	}

@@ -14,16 +14,13 @@ type Route struct {
 	// Steps are the filters that take part in a stage, in running order: the
 	// response stages are reversed already.
 	Steps [StageCount][]Filter
-	// Group is the upstream; nil: the content is made here.
-	Group *upstream.Group
-	// Endpoints is how many endpoints Group has.
-	Endpoints int
-	// Balancer runs before each attempt at Group and may fill Exchange.Peer;
-	// nil: Group chooses.
-	Balancer Filter
+	// Outlet is where requests are sent on; without a Group the content is made
+	// here.
+	Outlet
+	// Target chooses another outlet for each request; nil: Outlet is the one.
+	Target *Target
 	// Internal routes are reached by name, error pages and scripts only.
 	Internal bool
-	Proxy    Proxy
 	// IfModifiedSince is how the condition of that name is judged.
 	IfModifiedSince ModifiedPolicy
 	// DefaultType is the type of answers that name none; empty: none is sent.
@@ -40,6 +37,27 @@ type Route struct {
 	// Edits tells whether any filter may change the body on its way, so that
 	// a Content-Length from the upstream cannot be promised.
 	EditsBody bool
+}
+
+// Outlet is an upstream with what a route says of sending on to it.
+type Outlet struct {
+	// Group is the upstream.
+	Group *upstream.Group
+	// Endpoints is how many endpoints Group has.
+	Endpoints int
+	// Balancer runs before each attempt at Group and may fill Exchange.Peer;
+	// nil: Group chooses.
+	Balancer Filter
+	Proxy    Proxy
+}
+
+// Target is an address that is evaluated per request.
+type Target struct {
+	// Text is scheme://authority, with a path and query or without.
+	Text unit.Template
+	// Named are the outlets of authorities that are names of upstreams. All other
+	// authorities are addresses, reached by the route's own outlet.
+	Named map[string]*Outlet
 }
 
 // Proxy says how a request is sent on.
@@ -62,6 +80,10 @@ type Proxy struct {
 	Close bool
 	// Buffering passes an answer on in pieces of BufferPiece bytes at least.
 	Buffering bool
+	// Path, if not empty, is sent on in the place of what one of Replaces matched,
+	// exact paths and prefixes.
+	Path     string
+	Replaces []unit.Pattern
 	// SetHeaders are laid over the request; an empty template removes.
 	SetHeaders []HeaderTemplate
 }
@@ -96,6 +118,7 @@ const (
 	HostPass     HostPolicy = iota // the client's
 	HostEndpoint                   // the endpoint's address
 	HostTemplate                   // a text of its own
+	HostTarget                     // the authority of the route's Target
 )
 
 // RetryOn is a set of outcomes after which another endpoint is tried.

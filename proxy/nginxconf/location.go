@@ -126,7 +126,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		r.bodyBuffer = s.files.bodyBuffer
 	}
 	m.prelude(&r, s)
-	if r.respond == nil && r.upstream == "" && r.static == nil && len(r.steps) == 0 && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
+	if r.respond == nil && r.upstream+r.target == "" && r.static == nil && len(r.steps) == 0 && r.lua["content"] == nil && r.lua["rewrite"] == nil && r.lua["access"] == nil {
 		if pattern == "/" && len(s.hosts)+len(s.listeners) == 0 && len(r.lua) == 0 {
 			return // what no route serves is answered 404
 		}

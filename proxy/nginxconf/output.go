@@ -63,7 +63,7 @@ type route struct {
 	internal          bool
 	lua               map[string]*lua
 	respond           *respond
-	upstream          string
+	upstream, target  string
 	sending           sending
 	add               []pair
 	typ               string
@@ -385,8 +385,8 @@ func (r *route) yaml() *yaml.Node {
 		m.add("static", r.static.yaml(r.try))
 	}
 	m.text("upstream", r.upstream)
-	if r.upstream != "" {
-		r.sending.yaml(m)
+	if r.upstream+r.target != "" {
+		r.sending.yaml(m, r.target)
 	}
 	return m.node
 }

@@ -1,9 +1,10 @@
 package nginxconf
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
+
+	"perigee/proxy/unit"
 )
 
 // upstream carries an upstream block over.
@@ -49,7 +50,7 @@ func (m *importer) endpoint(d *directive) (endpoint, bool) {
 }
 
 // proxy carries proxy_pass over into r: an upstream block's name, or host:port,
-// of which an upstream is made.
+// of which an upstream is made; with variables it stays as it is.
 func (m *importer) proxy(r *route, s scope, pattern string) {
 	d := s.content
 	target := constants(d.arg(0), &s)
@@ -59,22 +60,29 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 		host, uri = rest[:i], rest[i:]
 	}
 	switch {
-	case !found || scheme != "http" && scheme != "https":
-		m.leave(d, "%q is no http:// or https:// address", target)
-		return
-	case strings.Contains(target, "$"):
-		m.leave(d, "%q depends on the request", target)
-		return
 	case strings.HasPrefix(host, "unix:"):
 		m.leave(d, "upstreams are reached over TCP")
 		return
-	}
-	if uri != "" && !m.rewrite(r, pattern, uri) {
-		m.leave(d, "the path %q cannot replace the location's: it has a query, an access script or is no prefix", uri)
+	case strings.Contains(target, "$"):
+		text, err := template(target)
+		if err != nil || !strings.HasPrefix(target, "$") && (!found || scheme != "http" && scheme != "https") {
+			m.leave(d, "%q is no http:// or https:// address", target)
+			return
+		}
+		r.target, r.sending = text, s.sending
+		r.told()
+		return
+	case !found || scheme != "http" && scheme != "https":
+		m.leave(d, "%q is no http:// or https:// address", target)
 		return
 	}
-	r.upstream, r.sending = m.out.upstreamFor(host, scheme == "https"), s.sending
-	m.told(d, r)
+	r.sending = s.sending
+	if uri != "" && !sentPath(r, pattern, uri) {
+		m.leave(d, "the path %q cannot replace the location's: it has a query or escapes, or the location is no path", uri)
+		return
+	}
+	r.upstream = m.out.upstreamFor(host, scheme == "https")
+	r.told()
 }
 
 // constants fills in what is the same for every request.
@@ -85,23 +93,15 @@ func constants(text string, s *scope) string {
 	return text
 }
 
-// rewrite replaces the part of the path that the location matched by uri, in
-// the access stage: nginx does it when the request goes out, after all scripts.
-func (m *importer) rewrite(r *route, pattern, uri string) bool {
-	kind, prefix, modified := strings.Cut(pattern, " ")
-	switch {
-	case !modified:
-		prefix = pattern
-	case kind != "=" && kind != "^~":
+// sentPath has uri sent on in the place of what the location matched.
+func sentPath(r *route, pattern, uri string) bool {
+	p, err := unit.ParsePattern(pattern)
+	if err != nil || p.Regexp != nil || p.Text == "" || p.Text[0] != '/' || strings.HasPrefix(p.Text, "/@") || strings.ContainsAny(uri, "?#%") {
 		return false
 	}
-	if uri == prefix {
-		return true
+	if uri != p.Text {
+		r.sending.path = escape(uri)
 	}
-	if !strings.HasPrefix(prefix, "/") || strings.ContainsAny(uri, "?#") || r.lua["access"] != nil {
-		return false
-	}
-	r.lua["access"] = &lua{text: fmt.Sprintf("ngx.req.set_uri(%s .. ngx.var.uri:sub(%d))", luaQuote(uri), len(prefix)+1)}
 	return true
 }
 

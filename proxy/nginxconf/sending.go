@@ -12,6 +12,7 @@ type sending struct {
 	// These are what told makes of headers.
 	host  string
 	close bool
+	path  string // proxy_pass's
 }
 
 // sending carries over a directive about requests that are sent on. False: it is
@@ -21,6 +22,9 @@ func (m *importer) sending(d *directive, s *scope) bool {
 	switch d.name {
 	case "proxy_set_header":
 		m.inherit(d, &to.headers, s)
+		if name := strings.ToLower(d.arg(0)); (name == "connection" || name == "upgrade") && !ours(name, d.arg(1)) {
+			m.leave(d, "%s is written by perigee itself, upgrades included", d.arg(0))
+		}
 	case "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout":
 		m.proxyTimeout(d, to)
 	case "proxy_buffering":
@@ -60,8 +64,20 @@ func replace(list []pair, p pair) []pair {
 	return append(fresh, p)
 }
 
+// ours tells whether perigee says the same of a connection to an upstream.
+func ours(name, value string) bool {
+	if name == "upgrade" {
+		return value == "$http_upgrade"
+	}
+	switch strings.ToLower(value) {
+	case "", "close", "upgrade", "$http_connection", "$connection_upgrade":
+		return true
+	}
+	return false
+}
+
 // told sorts what the upstream is told: some fields are settings here.
-func (m *importer) told(d *directive, r *route) {
+func (r *route) told() {
 	to := &r.sending
 	var plain []pair
 	for _, h := range to.headers {
@@ -70,11 +86,8 @@ func (m *importer) told(d *directive, r *route) {
 			to.host = h.value
 		case name == "connection" && strings.EqualFold(h.value, "close"):
 			to.close = true
-		case name == "connection" && (h.value == "" || strings.EqualFold(h.value, "upgrade") || h.value == "$http_connection"),
-			name == "upgrade" && h.value == "$http_upgrade":
-			// so it is here
 		case name == "connection" || name == "upgrade":
-			m.leave(d, "%s is written by perigee itself, upgrades included", h.name)
+			// perigee's own business
 		default:
 			plain = append(plain, h)
 		}
@@ -83,8 +96,10 @@ func (m *importer) told(d *directive, r *route) {
 }
 
 // yaml adds the proxy block and the timeouts. nginx adds no field of its own.
-func (to *sending) yaml(m mapping) {
+func (to *sending) yaml(m mapping, target string) {
 	told := newMapping()
+	told.text("target", target)
+	told.text("path", to.path)
 	told.text("host", to.host)
 	told.pairs("headers", to.headers, texts)
 	told.plain("forwarded", "pass")
@@ -96,6 +111,9 @@ func (to *sending) yaml(m mapping) {
 	}
 	if to.catch {
 		told.plain("intercept_errors", "true")
+	}
+	if target != "" && !strings.HasPrefix(target, "http:") { // nginx does not verify unless told so
+		told.pairs("tls", []pair{{"verify", "false"}}, plains)
 	}
 	m.add("proxy", told.node)
 	m.pairs("timeouts", to.timeouts, plains)

@@ -16,7 +16,7 @@ func (m *importer) slashes() {
 			continue
 		}
 		bare, slash := strings.CutSuffix(p.Text, "/")
-		if !slash || bare == "" || r.upstream == "" || r.internal || m.exact(bare, r.hosts) {
+		if !slash || bare == "" || r.upstream+r.target == "" || r.internal || m.exact(bare, r.hosts) {
 			continue
 		}
 		m.out.routes = append(m.out.routes, route{

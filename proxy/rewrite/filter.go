@@ -104,6 +104,7 @@ func (s *step) move(ex *exchange.Exchange) {
 	ex.Scratch = appendTarget(ex.Scratch[:0], ex, s.To, false)
 	path, query, _ := bytes.Cut(ex.Scratch, []byte{'?'})
 	ex.Path = append(ex.Path[:0], path...)
+	ex.Place.Relocated = true
 	ex.SetQuery(query)
 	ex.Stale = true
 }

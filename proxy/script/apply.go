@@ -26,7 +26,7 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 			ex.Req.SetMethodBytes(e.Value)
 		case luavm.EditURI:
 			ex.Path = append(ex.Path[:0], e.Value...)
-			ex.Rewritten = true
+			ex.Rewritten, ex.Place.Relocated = true, true
 			ex.Place.Moved = stage == exchange.ServerRewrite
 			restart = restart || e.Aux == 1
 		case luavm.EditExec:

@@ -42,7 +42,7 @@ func beginAttempt(ex *exchange.Exchange) {
 	if a := ex.Record.Last(); a != nil && ex.Attempts > 0 {
 		last = a.Status
 	}
-	ex.Lua.SetAttempt(ex.Attempts+1, ex.Route.Proxy.Attempts, last)
+	ex.Lua.SetAttempt(ex.Attempts+1, ex.Outlet.Proxy.Attempts, last)
 }
 
 func editPeer(ex *exchange.Exchange, e *luavm.Edit) {

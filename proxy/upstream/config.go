@@ -239,6 +239,18 @@ type TLSConfig struct {
 // SetDefaults turns verification on.
 func (t *TLSConfig) SetDefaults() { t.Verify = true }
 
+// Check reports settings that do not go together.
+func (t *TLSConfig) Check() []unit.Problem {
+	var problems []unit.Problem
+	if (t.Cert == "") != (t.Key == "") {
+		problems = append(problems, unit.Problem{Message: "cert and key are only useful together", Hint: "give both or neither"})
+	}
+	if !t.Verify && t.CA != "" {
+		problems = append(problems, unit.Problem{Path: "ca", Message: "authorities are given, but verify is false", Hint: "remove verify: false or ca"})
+	}
+	return problems
+}
+
 // Check reports what is wrong with values taken one by one or together.
 func (c *Config) Check() []unit.Problem {
 	var problems []unit.Problem
@@ -298,11 +310,11 @@ func (c *Config) checkRest() []unit.Problem {
 	if c.Keepalive.Idle > 0 && c.Keepalive.IdleTimeout <= 0 {
 		report("keepalive.idle_timeout", `duration "0" would keep no connection`, "write idle: 0 to keep none")
 	}
-	if c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		report("tls", "cert and key are only useful together", "give both or neither")
-	}
-	if c.TLS != nil && !c.TLS.Verify && c.TLS.CA != "" {
-		report("tls.ca", "authorities are given, but verify is false", "remove verify: false or ca")
+	if c.TLS != nil {
+		for _, p := range c.TLS.Check() {
+			p.Path = strings.TrimSuffix("tls."+p.Path, ".")
+			problems = append(problems, p)
+		}
 	}
 	if c.Lua != nil && c.Lua.Balancer == nil {
 		report("lua", "the block holds no script", "add balancer: or remove lua")

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -96,4 +97,23 @@ func (g *Group) closeNamed() {
 		g.registry.giveBack(e.Endpoint)
 	}
 	g.named.all = nil
+}
+
+// NewOpenGroup builds a group without endpoints of its own: each is named, as
+// host:port, http:// or https:// address. t is for the https:// ones; nil: they
+// are verified by the system's authorities.
+func NewOpenGroup(r *Registry, name string, c *Config, t *TLSConfig) (*Group, error) {
+	bare := *c
+	bare.TLS = t
+	material, err := bare.material()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	bare.TLS = nil
+	g := &Group{name: name, registry: r}
+	g.named.open = func(p Peer) (*Endpoint, error) {
+		return bare.borrow(r, name, EndpointConfig{Address: p.Address}, p.ServerName, material)
+	}
+	g.replan()
+	return g, nil
 }
