@@ -51,6 +51,7 @@
 //	proxy            gateway, forwarding, answers, snapshots, listeners
 //	proxy/serve      the goroutine driver: connections, framing, ops
 //	proxy/exchange   the exchange and the words of filters and drivers
+//	proxy/ip         who may ask, by address
 //	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions

@@ -4,6 +4,7 @@ import (
 	"perigee/luavm"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/ip"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
@@ -18,6 +19,7 @@ import (
 func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	var (
 		edit    *transform.Filter
+		peers   *ip.Filter
 		lua     *script.Filter
 		respond *respond.Filter
 		files   *static.Filter
@@ -26,6 +28,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	)
 	if c.Transform != nil {
 		edit = transform.New(*c.Transform)
+	}
+	if len(c.IP) > 0 {
+		peers = ip.New(c.IP, b.snapshot.state.report)
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
@@ -51,6 +56,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
 		{exchange.Rewrite, steps, steps != nil},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
+		{exchange.Access, peers, peers != nil},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
 		{exchange.Content, files, files != nil},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"perigee/proxy/ip"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
@@ -295,6 +296,10 @@ type Route struct {
 	// Rewrite changes the request before anything else is done with it: a list of
 	// steps. nginx: set, if, rewrite, return, break.
 	Rewrite rewrite.Steps `yaml:"rewrite,omitempty"`
+	// IP says who may ask, by address: the first rule that names the client
+	// counts; a client that none names may. Others are answered 403 before
+	// scripts and credentials are looked at. nginx: allow, deny.
+	IP ip.Rules `yaml:"ip,omitempty"`
 	// Transform edits headers.
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Lua holds the route's scripts.

@@ -134,7 +134,7 @@ func (c *checker) early(path string, r *Route) {
 		set bool
 	}{
 		{"upstream", r.Upstream != ""}, {"proxy.target", !r.Proxy.Target.IsZero()},
-		{"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal},
+		{"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal}, {"ip", len(r.IP) > 0},
 		{"lua.server_rewrite", scripts.ServerRewrite != nil}, {"lua.rewrite", scripts.Rewrite != nil},
 		{"lua.access", scripts.Access != nil}, {"lua.content", scripts.Content != nil},
 	} {
@@ -158,6 +158,7 @@ func (c *checker) routeParts(path string, r *Route) {
 			c.report(item(path+".rewrite", i)+".route", fmt.Sprintf("there is no route %q", name), "name one of routes")
 		}
 	}
+	c.problems(path+".ip", r.IP.Check())
 	if r.Lua != nil {
 		c.problems(path+".lua", r.Lua.Check())
 	}

@@ -18,6 +18,7 @@ type scope struct {
 	typ       string          // default_type
 	pages     []errorPage     // error_page
 	bare      bool            // lua_use_default_type off
+	peers     []peerRule      // allow, deny
 	sending   sending         // how requests are sent on
 	files     files           // root, index and their like
 	sockets   sockets         // of ngx.socket, beyond the http block's
@@ -93,7 +94,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if name == "" || m.taken(name) {
 		name = m.name(d)
 	}
-	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages}
+	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, peers: s.peers}
 	r.typ = s.defaultType()
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
@@ -104,6 +105,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		for _, stage := range []string{"rewrite", "access", "content"} {
 			delete(r.lua, stage) // they come too late
 		}
+		r.peers = nil
 		if len(r.steps) == 1 {
 			r.respond, r.steps = r.steps[0].respond, nil
 		}
@@ -209,7 +211,7 @@ func (m *importer) shared(d *directive, s *scope) {
 		}
 		return
 	}
-	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) {
+	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) || m.access(d, s) {
 		return
 	}
 	switch d.name {

@@ -64,6 +64,7 @@ type route struct {
 	lua               map[string]*lua
 	respond           *respond
 	upstream, target  string
+	peers             []peerRule
 	sending           sending
 	add               []pair
 	typ               string
@@ -350,6 +351,7 @@ func (r *route) yaml() *yaml.Node {
 		m.node.Content = append(m.node.Content, scalar("error_pages"), newMapping().node)
 	}
 	m.steps(r.steps)
+	m.peers(r.peers)
 	response, transform := newMapping(), newMapping()
 	response.pairs("add", r.add, texts)
 	transform.add("response", response.node)

@@ -74,6 +74,13 @@ func FuzzCIDR(f *testing.F) {
 	})
 }
 
+func FuzzNetwork(f *testing.F) {
+	for _, seed := range []string{"", "all", "unix:", "10.0.0.0/8", "::1", "10.0.0.1/8"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) { roundTrip(t, text, ParseNetwork) })
+}
+
 func FuzzPattern(f *testing.F) {
 	for _, seed := range []string{"/p", "= /p", "^~ /p", "~ re", "~* (a|b)$", "=", "~*", "^~~ /"} {
 		f.Add(seed)
