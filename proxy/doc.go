@@ -16,7 +16,7 @@
 //	   v
 //	 rewrite filters -- transform, script                  (may match again)
 //	   v
-//	 access filters --- script
+//	 access filters --- auth, script
 //	   v
 //	 content filters -- respond, static, script                 (may answer)
 //	   v                                                   forward.go
@@ -52,6 +52,7 @@
 //	proxy/serve      the goroutine driver: connections, framing, ops
 //	proxy/exchange   the exchange and the words of filters and drivers
 //	proxy/ip         who may ask, by address
+//	proxy/auth       who asks, and whether they may
 //	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions

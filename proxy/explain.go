@@ -19,6 +19,7 @@ func Check(file *config.File) error {
 	log := observe.NewLog(discard{}, observe.LevelEmerg)
 	state := NewState(observe.BuildInfo{}, log)
 	defer state.Upstreams.Close()
+	defer state.Auth.Close()
 	for i := range file.Listeners {
 		if _, err := serverTLS(file.Listeners[i].TLS); err != nil {
 			return file.NewError(fmt.Sprintf("listeners[%d].tls", i), err.Error(), "give readable PEM files that belong together")
@@ -150,6 +151,9 @@ func (q Question) exchange() (*exchange.Exchange, error) {
 func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	fmt.Fprintf(b, "route: %s\n", r.Name)
 	explainRewrite(b, r)
+	if r.Auth != nil {
+		fmt.Fprintf(b, "  access: auth, %s\n", r.Auth)
+	}
 	if r.Lua != nil {
 		for key, s := range r.Lua.Sources() {
 			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))

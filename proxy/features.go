@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"perigee/luavm"
+	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/ip"
@@ -24,6 +25,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		respond *respond.Filter
 		files   *static.Filter
 		steps   *rewrite.Filter
+		guard   *auth.Filter
 		err     error
 	)
 	if c.Transform != nil {
@@ -31,6 +33,10 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	if len(c.IP) > 0 {
 		peers = ip.New(c.IP, b.snapshot.state.report)
+	}
+	if c.Auth != nil {
+		state := b.snapshot.state
+		guard = b.snapshot.auth.Filter(c.Auth, state.Metrics.Auth(r.Name), state.report)
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
@@ -57,6 +63,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Rewrite, steps, steps != nil},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, peers, peers != nil},
+		{exchange.Access, guard, guard != nil},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
 		{exchange.Content, files, files != nil},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perigee/luavm"
+	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -36,6 +37,7 @@ type Snapshot struct {
 	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
+	auth          *auth.Parts
 	unmatched     *observe.RouteMetrics
 	state         *State
 
@@ -106,6 +108,7 @@ func (s *Snapshot) close() {
 	for _, g := range s.open {
 		g.Close()
 	}
+	s.auth.Close()
 	if s.pool != nil {
 		s.pool.Close()
 		<-s.pool.Done()
@@ -139,6 +142,9 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 			return nil, err
 		}
 		s.groups[name] = g
+	}
+	if s.auth, err = newAuth(file, state); err != nil {
+		return nil, err
 	}
 	if s.dicts, err = declareDicts(file, state); err != nil {
 		return nil, err

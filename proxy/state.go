@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"perigee/luavm"
+	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -23,6 +24,7 @@ type State struct {
 	Metrics   *observe.Metrics
 	Upstreams *upstream.Registry
 	Dicts     *luavm.Dicts
+	Auth      *auth.Registry
 	Log       *observe.Log
 	// Listen binds a listener's address; nil: the network's. Set, as Clock,
 	// before NewServer: for tests.
@@ -43,6 +45,7 @@ func NewState(build observe.BuildInfo, log *observe.Log) *State {
 		Dicts: luavm.NewDicts(), Log: log,
 	}
 	s.Upstreams.SetMetrics(s.Metrics)
+	s.Auth = auth.NewRegistry(s.Metrics, func(level observe.Level, message string) { log.Print(level, nil, message) })
 	return s
 }
 
@@ -133,6 +136,7 @@ func (s *State) problem(message string) { s.Log.Print(observe.LevelError, nil, m
 // after it.
 func (s *State) close() {
 	s.Upstreams.Close()
+	s.Auth.Close()
 	if access := s.access.Load(); access != nil {
 		_ = access.Close(closeLimit)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"perigee/proxy/auth"
 	"perigee/proxy/ip"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
@@ -57,6 +58,11 @@ type File struct {
 	Drain Drain `yaml:"drain"`
 	// Lua is what all scripts share.
 	Lua script.Settings `yaml:"lua"`
+	// Consumers are those who ask, by name: their groups, roles, scopes and API
+	// keys. auth.consumers_file may have more.
+	Consumers map[string]auth.Consumer `yaml:"consumers,omitempty"`
+	// Auth is what the auth blocks of routes share.
+	Auth auth.Settings `yaml:"auth,omitempty"`
 	// Upstreams are groups of servers by name.
 	Upstreams map[string]*upstream.Config `yaml:"upstreams,omitempty"`
 	// Routes say what is served how. The order matters only where hosts, paths
@@ -300,6 +306,9 @@ type Route struct {
 	// counts; a client that none names may. Others are answered 403 before
 	// scripts and credentials are looked at. nginx: allow, deny.
 	IP ip.Rules `yaml:"ip,omitempty"`
+	// Auth says who may ask, and how they show who they are. It is done before
+	// access scripts.
+	Auth *auth.Config `yaml:"auth,omitempty"`
 	// Transform edits headers.
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Lua holds the route's scripts.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"perigee/proxy/auth"
 	"perigee/proxy/unit"
 )
 
@@ -60,6 +61,8 @@ func (c *checker) check() {
 	c.listeners()
 	c.admin()
 	c.problems("lua", c.Lua.Check())
+	c.problems("auth", c.Auth.Check())
+	c.problems("consumers", auth.CheckConsumers(c.Consumers, c.Auth.Issuers))
 	for _, name := range sortedKeys(c.Upstreams) {
 		path := unit.Join("upstreams", name)
 		if !namePattern.MatchString(name) {

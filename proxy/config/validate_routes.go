@@ -135,6 +135,7 @@ func (c *checker) early(path string, r *Route) {
 	}{
 		{"upstream", r.Upstream != ""}, {"proxy.target", !r.Proxy.Target.IsZero()},
 		{"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal}, {"ip", len(r.IP) > 0},
+		{"auth", r.Auth != nil},
 		{"lua.server_rewrite", scripts.ServerRewrite != nil}, {"lua.rewrite", scripts.Rewrite != nil},
 		{"lua.access", scripts.Access != nil}, {"lua.content", scripts.Content != nil},
 	} {
@@ -164,6 +165,9 @@ func (c *checker) routeParts(path string, r *Route) {
 	}
 	if r.Respond != nil {
 		c.problems(path+".respond", r.Respond.Check())
+	}
+	if r.Auth != nil {
+		c.problems(path+".auth", r.Auth.Check(c.Auth.Issuers))
 	}
 	if r.Static != nil {
 		c.static(path+".static", r)

@@ -125,6 +125,8 @@ type Exchange struct {
 	AttemptStart time.Time
 	PumpFault    *wire.Error
 
+	// Task is what OpTask runs.
+	Task Task
 	// Send is what OpWrite sends.
 	Send Send
 	// Down takes the answer.
@@ -175,8 +177,9 @@ type Exchange struct {
 
 	former *Identity // until scripts' copy of it is gone
 
-	added [][]byte // names of request fields that filters have added
-	query []byte   // memory of a query that was set
+	added  [][]byte // names of request fields that filters have added
+	query  []byte   // memory of a query that was set
+	hidden []byte   // memory of the record's query, where it has a secret
 
 	ops           [maxOps]luavm.Op
 	posted, fresh uint16
@@ -332,6 +335,7 @@ func Release(ex *Exchange) {
 	ex.Identity, ex.former = nil, nil
 	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)
 	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
+	ex.hidden = trim(ex.hidden)
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
 	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
 	ex.HeadEdited, ex.Typeless, ex.Stale = false, false, false
@@ -342,7 +346,7 @@ func Release(ex *Exchange) {
 	ex.Captures, ex.Vars = ex.Captures[:0], ex.Vars[:0]
 	ex.Jump = ""
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
-	ex.Place, ex.Send = Place{}, Send{}
+	ex.Place, ex.Send, ex.Task = Place{}, Send{}, nil
 	ex.ReleaseFiles()
 	ex.removeOwned()
 	ex.BodyFile, ex.BodyBuffer = BodyFile{}, 0

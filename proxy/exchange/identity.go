@@ -144,3 +144,12 @@ func (ex *Exchange) TakeFormer() *Identity {
 	ex.former = nil
 	return id
 }
+
+// Claims are the texts of a token's claims by their own names. Callers must not
+// change them. id may be nil.
+func (id *Identity) Claims() []Var {
+	if id == nil {
+		return nil
+	}
+	return id.claims
+}

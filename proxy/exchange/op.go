@@ -26,7 +26,17 @@ const (
 	OpWrite
 	// OpTunnel copies bytes both ways until one side ends.
 	OpTunnel
+	// OpTask runs Exchange.Task, which may block.
+	OpTask
 )
+
+// Task is what a native filter waits for that is no I/O of the exchange itself:
+// somebody else's fetch, a store's answer.
+type Task interface {
+	// Run may block and must end by itself in bounded time; its outcome is op.Err,
+	// or where the filter looks for it.
+	Run(ex *Exchange, op *luavm.Op)
+}
 
 // What an OpReadBody does with the body (luavm.Op.Int).
 const (

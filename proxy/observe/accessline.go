@@ -27,8 +27,10 @@ func AppendAccessJSON(dst []byte, rec *Record) []byte {
 	dst = strconv.AppendUint(dst, uint64(rec.Client.Port()), 10)
 	dst = appendMember(dst, "route", rec.Route)
 	dst = appendMember(dst, "consumer", rec.Consumer)
-	dst = appendMember(dst, "auth_method", rec.AuthMethod)
-	dst = appendMember(dst, "auth", rec.AuthOutcome)
+	if rec.AuthOutcome != AuthNotAsked {
+		dst = appendMember(dst, "auth_method", rec.AuthMethod.String())
+		dst = appendMember(dst, "auth", rec.AuthOutcome.String())
+	}
 	dst = append(dst, `,"duration":`...)
 	dst = appendSeconds(dst, rec.Duration)
 	dst = append(dst, `,"ttfb":`...)
@@ -219,9 +221,9 @@ func AppendAccessText(dst []byte, rec *Record) []byte {
 	dst = rec.AppendUpstreamTime(dst, ResponseTime)
 	dst = append(dst, `" route=`...)
 	dst = appendWord(dst, rec.Route)
-	if rec.AuthOutcome != "" {
+	if rec.AuthOutcome != AuthNotAsked {
 		dst = append(dst, " auth="...)
-		dst = append(dst, rec.AuthOutcome...)
+		dst = append(dst, rec.AuthOutcome.String()...)
 	}
 	if rec.Abort != AbortNone {
 		dst = append(dst, " abort="...)

@@ -24,6 +24,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	m.writeUpstreams(&e)
 	m.writeConnections(&e)
 	m.writeLua(&e)
+	m.writeAuth(&e)
 	m.writeProcess(&e)
 	if _, err := w.Write(e.buf); err != nil {
 		return err

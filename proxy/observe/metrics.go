@@ -29,6 +29,9 @@ type Metrics struct {
 	endpoints registry[endpointKey, EndpointMetrics]
 	scripts   registry[string, ScriptMetrics]
 	listeners registry[string, ListenerMetrics]
+	auth      registry[string, AuthMetrics]
+	keySets   registry[string, KeySetMetrics]
+	authFiles registry[string, AuthFileMetrics]
 
 	// InFlight counts exchanges that started and did not finish. Every exchange
 	// adds 1 and -1 with its shard.
@@ -89,6 +92,9 @@ func (m *Metrics) Applied(digest string) {
 	m.upstreams.expire(oldest)
 	m.endpoints.expire(oldest)
 	m.scripts.expire(oldest)
+	m.auth.expire(oldest)
+	m.keySets.expire(oldest)
+	m.authFiles.expire(oldest)
 	// A listener's series stay: their gauge is taken back when the last of its
 	// connections closes, however many configurations later that is.
 }

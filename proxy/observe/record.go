@@ -98,10 +98,9 @@ type Record struct {
 	Listener string         // the listener's configured address
 	Route    string         // the matched route's name, "" when none matched
 	Consumer string         // who auth said it is, "" when nobody asked
-	// AuthMethod is what was shown for it ("api_key", "jwt"), AuthOutcome what
-	// auth made of it: "allowed", or why not. Both "" when nobody asked.
-	AuthMethod  string
-	AuthOutcome string
+	// AuthMethod is what was shown for it, AuthOutcome what auth made of it.
+	AuthMethod  AuthMethod
+	AuthOutcome AuthOutcome
 
 	Scheme   string // "http" or "https"
 	Protocol string // "HTTP/1.1"

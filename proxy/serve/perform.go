@@ -122,6 +122,8 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 		op.Err = ex.Down.Write(ex, ex.Send)
 	case exchange.OpTunnel:
 		op.Err = tunnel(ex)
+	case exchange.OpTask:
+		ex.Task.Run(ex, op)
 	case luavm.OpReqRead, luavm.OpReqReadRaw, luavm.OpReqWrite:
 		forScript(ex, op)
 	case exchange.OpLookup:

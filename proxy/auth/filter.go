@@ -1,0 +1,272 @@
+package auth
+
+import (
+	"slices"
+	"sort"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
+	"perigee/proxy/unit"
+)
+
+// Filter finds out who asks, in the access stage, and lets pass or refuses.
+type Filter struct {
+	config   Config
+	metrics  *observe.AuthMetrics
+	report   Report
+	key      *place // nil: no API keys
+	keys     *directory
+	token    *place // nil: no tokens
+	issuers  []*issuer
+	verifier *verifier
+	known    *directory
+	headers  []upstreamField
+	// challenges are the WWW-Authenticate values: of a request that showed nothing,
+	// of one whose credential is bad, of one whose bearer may not.
+	ask, bad, scope []string
+}
+
+// upstreamField is a field for the upstream.
+type upstreamField struct {
+	name  string
+	value unit.Template
+}
+
+// Report writes to the gateway's log.
+type Report func(level observe.Level, ex *exchange.Exchange, message string)
+
+// Filter makes the filter of a checked block.
+func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *Filter {
+	f := &Filter{config: *c, metrics: metrics, report: report, known: p.directories[""], verifier: &p.verifier}
+	if k := c.APIKey; k != nil {
+		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, "X-Api-Key")
+		at.forward = k.Forward
+		f.key, f.keys = &at, p.directories[k.KeysFile]
+	}
+	if j := c.JWT; j != nil {
+		scheme := j.Scheme
+		switch scheme {
+		case "":
+			scheme = "Bearer"
+		case "none":
+			scheme = ""
+		}
+		at := newPlace(j.Header, scheme, j.Query, j.Cookie, "Authorization")
+		at.forward = j.Forward
+		f.token = &at
+		names := j.Issuers
+		if len(names) == 0 {
+			names = p.names
+		}
+		for _, name := range names {
+			f.issuers = append(f.issuers, p.issuers[name])
+		}
+	}
+	for name, value := range c.Headers {
+		f.headers = append(f.headers, upstreamField{name, value})
+	}
+	sort.Slice(f.headers, func(i, j int) bool { return f.headers[i].name < f.headers[j].name })
+	f.challenge()
+	return f
+}
+
+// challenge writes what refused clients are told (RFC 6750 §3).
+func (f *Filter) challenge() {
+	realm := ` realm="` + f.config.Realm + `"`
+	if f.token != nil {
+		f.ask = append(f.ask, "Bearer"+realm)
+		f.bad = append(f.bad, "Bearer"+realm+`, error="invalid_token"`)
+		f.scope = append(f.scope, "Bearer"+realm+`, error="insufficient_scope"`)
+	}
+	if f.key != nil {
+		scheme := f.key.scheme
+		if scheme == "" {
+			scheme = "ApiKey"
+		}
+		f.ask, f.bad = append(f.ask, scheme+realm), append(f.bad, scheme+realm)
+	}
+}
+
+// Name implements exchange.Filter.
+func (f *Filter) Name() string { return "auth" }
+
+// Step implements exchange.Filter.
+func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict {
+	waited := false
+	if ex.Waiting(exchange.OpTask) {
+		if ex.Take(exchange.OpTask) == nil {
+			return exchange.Wait
+		}
+		waited = true
+	}
+	key, token := f.look(ex)
+	if token.wait != nil && !waited {
+		ex.Task = token.wait
+		ex.Post(exchange.OpTask)
+		return exchange.Wait
+	}
+	method, outcome := f.join(&key, &token)
+	ex.Record.AuthMethod = method
+	id := key.identity
+	switch {
+	case outcome == observe.AuthAnonymous:
+		ex.Identify(nil)
+		return f.pass(ex, outcome)
+	case outcome != observe.AuthAllowed:
+		return f.refuse(ex, outcome)
+	case method == observe.AuthJWT:
+		id = token.identity
+	case method == observe.AuthBoth:
+		if id = both(key.identity, token.identity); id == nil {
+			return f.refuse(ex, observe.AuthConsumer)
+		}
+	}
+	ex.Identify(id)
+	if !f.permits(id) {
+		return f.refuse(ex, observe.AuthForbidden)
+	}
+	return f.pass(ex, observe.AuthAllowed)
+}
+
+// look judges what the request shows; an outcome of AuthMissing is nothing, and
+// AuthNotAsked a method that the route does not have.
+func (f *Filter) look(ex *exchange.Exchange) (key, token result) {
+	known, now := f.known.current.Load(), ex.Record.Start
+	scratch := len(ex.Scratch)
+	if f.key != nil {
+		var text []byte
+		if text, key.outcome = f.key.find(ex); key.outcome == observe.AuthAllowed {
+			key.identity, key.outcome = f.keys.current.Load().find(text, now)
+		}
+	}
+	if f.token != nil {
+		var text []byte
+		if text, token.outcome = f.token.find(ex); token.outcome == observe.AuthAllowed {
+			token = f.verifier.verify(text, f.issuers, known, now)
+		}
+	}
+	ex.Scratch = ex.Scratch[:scratch]
+	return key, token
+}
+
+// join says what was shown and what the whole of it is worth: all that is shown
+// must be good.
+func (f *Filter) join(key, token *result) (method observe.AuthMethod, outcome observe.AuthOutcome) {
+	shown := func(r *result) bool {
+		return r.outcome != observe.AuthNotAsked && r.outcome != observe.AuthMissing
+	}
+	switch {
+	case shown(key) && shown(token):
+		method, outcome = observe.AuthBoth, key.outcome
+		if outcome == observe.AuthAllowed {
+			outcome = token.outcome
+		}
+	case shown(key):
+		method, outcome = observe.AuthAPIKey, key.outcome
+	case shown(token):
+		method, outcome = observe.AuthJWT, token.outcome
+	case f.config.Optional:
+		return observe.AuthNone, observe.AuthAnonymous
+	default:
+		return observe.AuthNone, observe.AuthMissing
+	}
+	if outcome == observe.AuthAllowed && f.config.Require == RequireAll && method != observe.AuthBoth {
+		outcome = observe.AuthMissing
+	}
+	return method, outcome
+}
+
+// both joins a key's identity and a token's; nil: they are of two consumers.
+func both(key, token *exchange.Identity) *exchange.Identity {
+	if key.Consumer != token.Consumer {
+		return nil
+	}
+	id := exchange.Identity{
+		Consumer: key.Consumer, Credential: observe.AuthBoth.String(), Key: key.Key,
+		Issuer: token.Issuer, Subject: token.Subject,
+		Groups: append(clone(key.Groups), token.Groups...),
+		Roles:  append(clone(key.Roles), token.Roles...),
+		Scopes: append(clone(key.Scopes), token.Scopes...),
+	}
+	return exchange.NewIdentity(id, token.Claims())
+}
+
+// permits tells whether the rules let somebody pass who is known.
+func (f *Filter) permits(id *exchange.Identity) bool {
+	allow, deny := &f.config.Allow, &f.config.Deny
+	switch {
+	case slices.Contains(deny.Consumers, id.Consumer), member(deny.Groups, id.Groups), member(deny.Roles, id.Roles):
+		return false
+	case len(allow.Consumers) > 0 && !slices.Contains(allow.Consumers, id.Consumer):
+		return false
+	case len(allow.Groups) > 0 && !member(allow.Groups, id.Groups):
+		return false
+	case len(allow.Roles) > 0 && !member(allow.Roles, id.Roles):
+		return false
+	}
+	return f.scopes(id)
+}
+
+// scopes tells whether somebody has all the scopes that are asked for.
+func (f *Filter) scopes(id *exchange.Identity) bool {
+	for _, scope := range f.config.Allow.Scopes {
+		if !slices.Contains(id.Scopes, scope) {
+			return false
+		}
+	}
+	return true
+}
+
+// pass lets the request go on, without its credentials.
+func (f *Filter) pass(ex *exchange.Exchange, outcome observe.AuthOutcome) exchange.Verdict {
+	ex.Record.AuthOutcome = outcome
+	f.metrics.Observe(&ex.Record)
+	if f.key != nil && outcome == observe.AuthAllowed {
+		f.key.remove(ex)
+	}
+	if f.token != nil && outcome == observe.AuthAllowed {
+		f.token.remove(ex)
+	}
+	for i := range f.headers {
+		h := &f.headers[i]
+		ex.HeadEdited = true
+		start := len(ex.Scratch)
+		ex.Scratch = ex.AppendTemplate(ex.Scratch, h.value)
+		if value := ex.Scratch[start:]; len(value) == 0 {
+			ex.DelRequestHeader(h.name)
+		} else {
+			ex.SetRequestHeader(h.name, value)
+		}
+		ex.Scratch = ex.Scratch[:start]
+	}
+	return exchange.Continue
+}
+
+// refuse ends the request. The client learns no more than the status says.
+func (f *Filter) refuse(ex *exchange.Exchange, outcome observe.AuthOutcome) exchange.Verdict {
+	rec := &ex.Record
+	rec.AuthOutcome = outcome
+	f.metrics.Observe(rec)
+	f.report(observe.LevelInfo, ex, "auth refused the request: "+rec.AuthMethod.String()+", "+outcome.String())
+	var challenges []string
+	switch outcome {
+	case observe.AuthForbidden:
+		ex.FailStatus = 403
+		if rec.AuthMethod == observe.AuthJWT && !f.scopes(ex.Identity) {
+			challenges = f.scope
+		}
+	case observe.AuthConsumer:
+		ex.FailStatus = 403
+	case observe.AuthKeysUnavailable:
+		ex.FailStatus = 503
+	case observe.AuthMissing:
+		ex.FailStatus, challenges = 401, f.ask
+	default:
+		ex.FailStatus, challenges = 401, f.bad
+	}
+	for _, text := range challenges {
+		ex.Early.AddBytesV("WWW-Authenticate", []byte(text))
+		ex.HasEarly = true
+	}
+	return exchange.Fail
+}

@@ -1,0 +1,49 @@
+package exchange
+
+// masked stands in access lines for the value of an argument that is a secret.
+const masked = "***"
+
+// HideArgument masks the values of a query argument in the record, and so in the
+// access log and the process log. name is compared decoded.
+func (ex *Exchange) HideArgument(name string) {
+	start := len(ex.hidden) // behind what the record's query may be in
+	ex.hidden = ex.editArguments(ex.hidden, ex.Record.Query, name, masked)
+	ex.Record.Query = ex.hidden[start:]
+}
+
+// RemoveArgument takes an argument out of the query that is sent on. The others
+// stay as they are written.
+func (ex *Exchange) RemoveArgument(name string) {
+	start := len(ex.Scratch)
+	ex.Scratch = ex.editArguments(ex.Scratch, ex.Query, name, "")
+	if left := ex.Scratch[start:]; len(left) != len(ex.Query) {
+		ex.SetQuery(left)
+		ex.Stale = true
+	}
+	ex.Scratch = ex.Scratch[:start]
+}
+
+// editArguments appends query to dst, with the values of an argument replaced,
+// or without the argument for an empty value.
+func (ex *Exchange) editArguments(dst, query []byte, name, value string) []byte {
+	start := len(dst)
+	for len(query) > 0 {
+		var pair []byte
+		pair, query = cut(query, '&')
+		key, _ := cut(pair, '=')
+		var decoded [64]byte
+		same := string(AppendUnescaped(decoded[:0], key)) == name
+		if same && value == "" {
+			continue
+		}
+		if len(dst) > start {
+			dst = append(dst, '&')
+		}
+		if !same {
+			dst = append(dst, pair...)
+			continue
+		}
+		dst = append(append(append(dst, key...), '='), value...)
+	}
+	return dst
+}
