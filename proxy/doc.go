@@ -51,6 +51,7 @@
 //	proxy            gateway, forwarding, answers, snapshots, listeners
 //	proxy/serve      the goroutine driver: connections, framing, ops
 //	proxy/exchange   the exchange and the words of filters and drivers
+//	proxy/mapping    variables that are looked up: maps
 //	proxy/ip         who may ask, by address
 //	proxy/auth       who asks, and whether they may
 //	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform

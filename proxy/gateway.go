@@ -48,7 +48,7 @@ const (
 // reads the request's target.
 func (g *Gateway) Begin(ex *exchange.Exchange) {
 	snap := g.enter(ex)
-	ex.Snapshot = snap
+	ex.Snapshot, ex.Maps = snap, snap.maps
 	g.state.Metrics.InFlight.Add(ex.Record.Shard, 1)
 	g.beginRecord(ex)
 	ex.BeginRequest()

@@ -11,6 +11,7 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/unit"
@@ -31,6 +32,7 @@ type Snapshot struct {
 	errorPages    map[int]exchange.ErrorPage
 	inflightLimit int64
 	variables     []variable
+	maps          mapping.Set
 	groups        map[string]*upstream.Group
 	open          []*upstream.Group // of routes with a target
 	balancers     map[string]exchange.Filter
@@ -129,6 +131,7 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		errorPages:    config.Pages(file.ErrorPages),
 		inflightLimit: int64(file.Limits.Inflight),
 		variables:     variables(file),
+		maps:          newMaps(file),
 		unmatched:     state.Metrics.Route(""),
 	}
 	defer func() {

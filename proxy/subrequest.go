@@ -89,7 +89,7 @@ func (g *Gateway) subrequest(ex, child *exchange.Exchange, c *script.Capture, i 
 	if err := g.giveHead(ex, child, s, c.Fields); err != nil {
 		return &subrequestError{err.Error(), -1}
 	}
-	child.Snapshot = ex.Snapshot
+	child.Snapshot, child.Maps = ex.Snapshot, ex.Maps
 	child.Host = append(child.Host[:0], ex.Host...)
 	child.Path = append(child.Path[:0], s.Path...)
 	child.SetQuery(s.Query)

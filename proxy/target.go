@@ -3,6 +3,7 @@ package proxy
 import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/mapping"
 	"perigee/proxy/route"
 	"perigee/proxy/unit"
 )
@@ -106,6 +107,18 @@ func (s *Snapshot) evaluate(ex *exchange.Exchange) {
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], v.value)
 		ex.Vars = append(ex.Vars, exchange.Var{Name: v.name, Value: string(ex.Scratch)})
 	}
+}
+
+// newMaps makes the variables that are looked up; nil if there are none.
+func newMaps(file *config.File) mapping.Set {
+	if len(file.Maps) == 0 {
+		return nil
+	}
+	set := make(mapping.Set, len(file.Maps))
+	for name, c := range file.Maps {
+		set[name] = mapping.New(c)
+	}
+	return set
 }
 
 // variable is one of the configuration's variables.

@@ -3,6 +3,7 @@ package config
 import (
 	"perigee/proxy/auth"
 	"perigee/proxy/ip"
+	"perigee/proxy/mapping"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
@@ -31,6 +32,11 @@ type File struct {
 	// "$http_x_tenant"} makes $tenant and ngx.var.tenant, which scripts may also
 	// assign. nginx: set.
 	Variables map[string]unit.Template `yaml:"variables,omitempty"`
+	// Maps are variables that are looked up by what another text is: {backend:
+	// {from: $host, exact: {a.example: one}, default: two}} makes $backend. They
+	// are evaluated when they are used; scripts see the values that they have when
+	// a run of the script begins, and may assign others. nginx: map.
+	Maps map[string]*mapping.Config `yaml:"maps,omitempty"`
 	// DefaultType is the Content-Type of answers of scripts and respond blocks
 	// that name none; empty: none is sent. Default text/plain. nginx:
 	// default_type.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -136,30 +135,6 @@ func (c *checker) names(path string, names []string) {
 	}
 }
 
-func (c *checker) variables() {
-	c.names("variables", sortedKeys(c.Variables))
-	for _, name := range sortedKeys(c.Variables) {
-		if c.reaches(name, name, make(map[string]bool)) {
-			c.report(unit.Join("variables", name), fmt.Sprintf("variable %q is made of itself", name), "write $$ for a dollar, or use another name")
-		}
-	}
-}
-
-// reaches says whether the variable from is made of the variable to, directly
-// or through others.
-func (c *checker) reaches(from, to string, seen map[string]bool) bool {
-	seen[from] = true
-	for _, part := range c.Variables[from].Parts() {
-		if part.Variable == to {
-			return true
-		}
-		if _, ours := c.Variables[part.Variable]; ours && !seen[part.Variable] && c.reaches(part.Variable, to, seen) {
-			return true
-		}
-	}
-	return false
-}
-
 // listeners checks addresses, of each and against each other, and certificates.
 func (c *checker) listeners() {
 	if len(c.Listeners) == 0 {
@@ -280,66 +255,4 @@ func (f *File) Templates(visit func(path string, t unit.Template)) {
 			}
 		}
 	})
-}
-
-// VariableOrder lists the names of Variables so that each comes after those it
-// is made of, and otherwise by name. Load has refused circles.
-func (f *File) VariableOrder() []string {
-	order := make([]string, 0, len(f.Variables))
-	done := make(map[string]bool, len(f.Variables))
-	var add func(name string)
-	add = func(name string) {
-		t, ours := f.Variables[name]
-		if !ours || done[name] {
-			return
-		}
-		done[name] = true
-		for _, part := range t.Parts() {
-			add(part.Variable)
-		}
-		order = append(order, name)
-	}
-	for _, name := range sortedKeys(f.Variables) {
-		add(name)
-	}
-	return order
-}
-
-// SetVariables are the variables that only routes set, sorted.
-func (f *File) SetVariables() []string {
-	var names []string
-	for i := range f.Routes {
-		r := &f.Routes[i]
-		names = append(names, r.Rewrite.Variables()...)
-		if r.Lua != nil {
-			names = append(names, r.Lua.Variables()...)
-		}
-	}
-	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
-		_, ours := f.Variables[name]
-		return ours
-	})
-}
-
-// CheckVariables reports templates with a variable that the configuration's
-// variables do not name and that known does not know: at run time it would be
-// empty without a word. Captures ($1 to $9) are always known.
-func (f *File) CheckVariables(known func(name string) bool) Errors {
-	c := &checker{File: f}
-	set := f.SetVariables()
-	f.Templates(func(path string, t unit.Template) {
-		for _, part := range t.Parts() {
-			name := part.Variable
-			if _, ours := f.Variables[name]; name == "" || ours || slices.Contains(set, name) || name[0] >= '0' && name[0] <= '9' || known(name) {
-				continue
-			}
-			hint := "$$ is a dollar"
-			if near, found := nearest(name, sortedKeys(f.Variables)); found {
-				hint = fmt.Sprintf("did you mean $%s?", near)
-			}
-			c.report(path, fmt.Sprintf("there is no variable $%s", name), hint)
-		}
-	})
-	return c.errs.sorted()
 }

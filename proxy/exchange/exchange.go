@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"perigee/luavm"
+	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
 	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
@@ -143,8 +144,10 @@ type Exchange struct {
 	LuaRuns [StageCount]LuaRun
 	// LuaUntil is when each stage's script must have ended, after Record.Start.
 	LuaUntil [StageCount]time.Duration
-	// Vars are variables set by scripts and by the configuration.
+	// Vars are variables set by scripts and by the configuration. Maps are those
+	// that are looked up when they are used, and are not in Vars yet.
 	Vars []Var
+	Maps mapping.Set
 
 	// Parent is the exchange whose script made this one, a subrequest, and waits
 	// for its end; nil: a client made it. Level is how many are above it.
@@ -170,6 +173,8 @@ type Exchange struct {
 	HeadText, RespText []byte
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
+
+	glancing bool // what is looked up is not kept
 
 	filled bool     // Req has its fields
 	claims uint64   // forwarding fields of Req that are the client's word, by ID
@@ -343,7 +348,7 @@ func Release(ex *Exchange) {
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
 	ex.Chunk, ex.Held = nil, trim(ex.Held)
-	ex.Captures, ex.Vars = ex.Captures[:0], ex.Vars[:0]
+	ex.Captures, ex.Vars, ex.Maps = ex.Captures[:0], ex.Vars[:0], nil
 	ex.Jump = ""
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
 	ex.Place, ex.Send, ex.Task = Place{}, Send{}, nil

@@ -28,6 +28,9 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 			return append(dst, ex.Vars[i].Value...)
 		}
 	}
+	if m := ex.Maps[name]; m != nil {
+		return ex.appendMapped(dst, name, m)
+	}
 	if len(name) == 1 && name[0] >= '1' && name[0] <= '9' {
 		if i := int(name[0] - '1'); i < len(ex.Captures) {
 			dst = append(dst, ex.Captures[i]...)

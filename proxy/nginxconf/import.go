@@ -216,7 +216,9 @@ func (m *importer) once(d *directive, s *scope) {
 		o.exitWorker = m.source(d)
 	case "error_log":
 		m.errorLog(d)
-	case "log_format", "map", "geo", "limit_req_zone", "limit_conn_zone":
+	case "map":
+		m.mapBlock(d)
+	case "log_format", "geo", "limit_req_zone", "limit_conn_zone":
 		m.leave(d, "has no equivalent yet")
 	default:
 		if !m.sockets(d, &o.sockets) {

@@ -29,6 +29,7 @@ type output struct {
 	threadPools               []threadPool
 	fresh                     bool // lua_code_cache off
 	sockets                   sockets
+	maps                      []lookup
 	init, initWorker          *lua
 	exitWorker                *lua
 	broken                    bool // there are scripts that nginx starts with but cannot run
@@ -218,7 +219,7 @@ func list(values []string, style yaml.Style) *yaml.Node {
 	return n
 }
 
-var topKey = regexp.MustCompile(`(?m)^(variables|default_type|error_pages|absolute_redirect|listeners|admin|limits|lua|upstreams|routes):`)
+var topKey = regexp.MustCompile(`(?m)^(variables|maps|default_type|error_pages|absolute_redirect|listeners|admin|limits|lua|upstreams|routes):`)
 
 // yaml writes the whole configuration.
 func (o *output) yaml() ([]byte, error) {
@@ -235,6 +236,7 @@ func (o *output) yaml() ([]byte, error) {
 	access.text("file", o.accessFile)
 	top.add("access_log", access.node)
 	top.pairs("variables", o.variables, texts)
+	top.maps(o.maps)
 	top.typeOf(o.typ)
 	top.pages(o.pages)
 	if !o.relative {

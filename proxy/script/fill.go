@@ -110,6 +110,9 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
 	_ = s.SetVarString(luavm.VarDefaultType, ex.Route.DefaultType)
 	_ = s.SetVarString(luavm.VarDocumentRoot, ex.Route.DocumentRoot)
+	if len(ex.Maps) > 0 {
+		ex.Glance(func(name string, value []byte) { _ = s.SetExtra(name, value) })
+	}
 	if ex.BodyFile.Set() && s.Var(luavm.VarBodyFile) == nil {
 		_ = s.SetVarString(luavm.VarBodyFile, ex.BodyFile.Path)
 		if ex.Owns(ex.BodyFile.Path) { // not of a parent
