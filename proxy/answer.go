@@ -16,6 +16,9 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 		ex.Resp.SetStatusCode(ex.Place.Status)
 		ex.Place.Status = 0
 	}
+	if ex.Place.Answer == 0 {
+		ex.DropCoding() // of an answer that this one replaces
+	}
 	noteLocation(ex)
 	layEarly(ex)
 	if ex.Place.Source != exchange.FromUpstream && !g.judge(ex) {
@@ -340,8 +343,7 @@ func (g *Gateway) written(ex *exchange.Exchange) bool {
 // the log.
 func needsScripts(ex *exchange.Exchange) bool {
 	streams := ex.Place.Source == exchange.FromUpstream || ex.Place.Source == exchange.FromFile
-	return ex.Route == nil || !streams ||
-		len(ex.Route.Steps[exchange.Body])+len(ex.Route.Steps[exchange.Log]) > 0
+	return ex.Route == nil || !streams || ex.Route.EditsBody || len(ex.Route.Steps[exchange.Log]) > 0
 }
 
 // leave gives up the exchange's VM and its hold on the snapshot: a stream or a

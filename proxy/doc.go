@@ -24,7 +24,7 @@
 //	   |              ^                                |
 //	   |              +--------- retry <---------------+
 //	   v                                                   answer.go
-//	 header filters --- script, transform, static; then framing is decided
+//	 header filters --- script, transform, compress, static; then framing is decided
 //	   v
 //	 +> next piece of body -> body filters (script) -> write --+
 //	 +---------------------------------------------------------+
@@ -54,7 +54,7 @@
 //	proxy/mapping    variables that are looked up: maps
 //	proxy/ip         who may ask, by address
 //	proxy/auth       who asks, and whether they may
-//	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform
+//	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform, proxy/compress
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions
 //	proxy/upstream   endpoints, their connections, round robin

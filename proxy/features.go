@@ -3,6 +3,7 @@ package proxy
 import (
 	"perigee/luavm"
 	"perigee/proxy/auth"
+	"perigee/proxy/compress"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/ip"
@@ -26,6 +27,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		files   *static.Filter
 		steps   *rewrite.Filter
 		guard   *auth.Filter
+		press   *compress.Filter
 		err     error
 	)
 	if c.Transform != nil {
@@ -37,6 +39,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	if c.Auth != nil {
 		state := b.snapshot.state
 		guard = b.snapshot.auth.Filter(c.Auth, state.Metrics.Auth(r.Name), state.report)
+	}
+	if c.Compress != nil {
+		press = compress.New(*c.Compress)
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
@@ -70,8 +75,10 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
 		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
 		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
+		{exchange.Header, press, press != nil},
 		{exchange.Header, files, files != nil}, // ranges of what the others left
 		{exchange.Body, lua.At(exchange.Body), lua.Has(exchange.Body)},
+		{exchange.Body, press, press != nil},
 		{exchange.Log, lua.At(exchange.Log), lua.Has(exchange.Log)},
 	} {
 		if f.runs {

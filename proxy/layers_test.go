@@ -45,7 +45,7 @@ var layers = []layer{
 	},
 	{
 		packages: []string{
-			"proxy/ai", "proxy/auth", "proxy/cache", "proxy/ip", "proxy/limit",
+			"proxy/ai", "proxy/auth", "proxy/cache", "proxy/compress", "proxy/ip", "proxy/limit",
 			"proxy/respond", "proxy/rewrite", "proxy/script", "proxy/static", "proxy/transform",
 		},
 		private: "features are blind to each other: what a later stage needs of an earlier one is a named field of the exchange",

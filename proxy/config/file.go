@@ -2,6 +2,7 @@ package config
 
 import (
 	"perigee/proxy/auth"
+	"perigee/proxy/compress"
 	"perigee/proxy/ip"
 	"perigee/proxy/mapping"
 	"perigee/proxy/respond"
@@ -317,6 +318,8 @@ type Route struct {
 	Auth *auth.Config `yaml:"auth,omitempty"`
 	// Transform edits headers.
 	Transform *transform.Config `yaml:"transform,omitempty"`
+	// Compress makes answers shorter for clients that can read them so.
+	Compress *compress.Config `yaml:"compress,omitempty"`
 	// Lua holds the route's scripts.
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.

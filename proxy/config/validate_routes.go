@@ -175,6 +175,9 @@ func (c *checker) routeParts(path string, r *Route) {
 	if r.Transform != nil {
 		c.problems(path+".transform", r.Transform.Check())
 	}
+	if r.Compress != nil {
+		c.problems(path+".compress", r.Compress.Check())
+	}
 	c.problems(path+".proxy", unit.CheckHeaders("headers", r.Proxy.Headers))
 	c.problems(path+".proxy", unit.CheckHeaderValue("host", r.Proxy.Host))
 	if r.Proxy.Via != "" && !unit.IsToken(r.Proxy.Via) {

@@ -65,6 +65,9 @@ type Exchange struct {
 	// it by memory they own until the stage runs again. Last: none follows.
 	Chunk []byte
 	Last  bool
+	// Coding is what encodes the answer's body on its way out; nil: it goes as it
+	// is. A header filter sets it.
+	Coding Coding
 	// Held is what of a buffered answer has not been passed on.
 	Held []byte
 	// Scripted says that the answer is a script's.
@@ -348,6 +351,7 @@ func Release(ex *Exchange) {
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
 	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
 	ex.Chunk, ex.Held = nil, trim(ex.Held)
+	ex.DropCoding()
 	ex.Captures, ex.Vars, ex.Maps = ex.Captures[:0], ex.Vars[:0], nil
 	ex.Jump = ""
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
@@ -398,5 +402,7 @@ func (ex *Exchange) SetUp(c *upstream.Conn) {
 	}
 }
 
-// EditsBody tells whether filters of the route may change the answer's body.
-func (ex *Exchange) EditsBody() bool { return ex.Route != nil && ex.Route.EditsBody }
+// EditsBody tells whether filters may change the answer's body.
+func (ex *Exchange) EditsBody() bool {
+	return ex.Coding != nil || ex.Route != nil && ex.Route.EditsBody
+}

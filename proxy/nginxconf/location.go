@@ -22,7 +22,8 @@ type scope struct {
 	sending   sending         // how requests are sent on
 	files     files           // root, index and their like
 	sockets   sockets         // of ngx.socket, beyond the http block's
-	options   []pair          // of route.lua, beside its scripts
+	gzip      compression
+	options   []pair // of route.lua, beside its scripts
 
 	// These belong to the block itself.
 	steps    []step
@@ -120,7 +121,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		m.untried(s)
 	}
 	r.charset, r.modified, r.sockets = s.files.charset, s.files.modified, s.sockets
-	r.options = s.options
+	r.options, r.gzip = s.options, s.gzip
 	if r.static == nil && s.files.given && s.files.alias == "" && !strings.Contains(s.files.root, "$") {
 		r.root = s.files.root // scripts ask for $document_root
 	}
@@ -211,7 +212,7 @@ func (m *importer) shared(d *directive, s *scope) {
 		}
 		return
 	}
-	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) || m.access(d, s) {
+	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) || m.gzip(d, &s.gzip) || m.access(d, s) {
 		return
 	}
 	switch d.name {

@@ -77,6 +77,7 @@ type route struct {
 	charset, modified string
 	root, bodyBuffer  string
 	options           []pair
+	gzip              compression
 }
 
 // variable notes a variable; a value wins over none.
@@ -359,6 +360,7 @@ func (r *route) yaml() *yaml.Node {
 	transform.add("response", response.node)
 	transform.text("charset", r.charset)
 	m.add("transform", transform.node)
+	m.add("compress", r.gzip.yaml())
 	scripts := newMapping()
 	scripts.computed(r.computed)
 	for _, stage := range []string{"server_rewrite", "rewrite", "access", "content", "header_filter", "body_filter", "log"} {
