@@ -96,7 +96,7 @@ func (s *Server) Apply(file *config.File) error {
 		closeAll()
 		return err
 	}
-	if err := s.state.useAccessLog(file.AccessLog); err != nil {
+	if err := snap.openLogs(); err != nil {
 		snap.close()
 		closeAll()
 		return err
@@ -110,6 +110,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	file := snap.File
 	s.driver.SetLimits(limits(&file.Limits))
 	former := s.gateway.current.Swap(snap)
+	s.state.access.Store(snap.access)
 	s.state.captureLog(snap.pool)
 	for address, l := range s.listeners {
 		if c, stays := tlsConfigs[address]; stays {

@@ -35,6 +35,9 @@ type Snapshot struct {
 	maps          mapping.Set
 	groups        map[string]*upstream.Group
 	open          []*upstream.Group // of routes with a target
+	access        *accessLog        // of routes that have none of their own
+	routeLogs     []*accessLog
+	logFiles      []string // that are open
 	balancers     map[string]exchange.Filter
 	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
@@ -110,6 +113,7 @@ func (s *Snapshot) close() {
 	for _, g := range s.open {
 		g.Close()
 	}
+	s.closeLogs()
 	s.auth.Close()
 	if s.pool != nil {
 		s.pool.Close()
@@ -132,7 +136,11 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		inflightLimit: int64(file.Limits.Inflight),
 		variables:     variables(file),
 		maps:          newMaps(file),
+		access:        newAccessLog(&file.AccessLog),
 		unmatched:     state.Metrics.Route(""),
+	}
+	if s.access != nil {
+		s.access.maps = s.maps
 	}
 	defer func() {
 		if err != nil {
@@ -168,6 +176,12 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 			return nil, placed(file, fmt.Sprintf("routes[%d]", i), err)
 		}
 		s.routes = append(s.routes, r)
+		log := s.access
+		if own := file.Routes[i].AccessLog; own != nil {
+			log = newAccessLog(own)
+		}
+		s.routeLogs = append(s.routeLogs, log)
+		r.Index = i
 	}
 	s.tables = newTables(file)
 	if err := s.pool.Start(); err != nil {
@@ -329,10 +343,11 @@ func (s *Snapshot) observe(ex *exchange.Exchange) {
 	if rec.Status == 0 {
 		rec.Status = ex.Resp.StatusCode()
 	}
-	metrics := s.unmatched
+	metrics, log := s.unmatched, s.access
 	if ex.Route != nil {
-		metrics = ex.Route.Metrics
+		metrics, log = ex.Route.Metrics, s.routeLogs[ex.Route.Index]
 	}
 	metrics.Observe(rec)
 	s.state.observe(ex)
+	log.write(ex)
 }

@@ -35,10 +35,8 @@ func (s *Server) Reopen() {
 	if err := s.state.Log.Reopen(); err != nil {
 		s.state.problem("reopen log: " + err.Error())
 	}
-	if access := s.state.access.Load(); access != nil {
-		if err := access.Reopen(); err != nil {
-			s.state.problem("reopen access log: " + err.Error())
-		}
+	if err := s.state.logs.reopen(); err != nil {
+		s.state.problem("reopen access log: " + err.Error())
 	}
 }
 

@@ -105,32 +105,6 @@ func (LogLevel) Values() []string {
 	return []string{"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"}
 }
 
-// AccessLog is the access_log block.
-type AccessLog struct {
-	// Format is json (default), text (nginx's combined) or off.
-	Format AccessLogFormat `yaml:"format"`
-	// File is a path relative to prefix, or "-" for standard output (default).
-	File string `yaml:"file" config:"path"`
-}
-
-// SetDefaults sets JSON on standard output.
-func (a *AccessLog) SetDefaults() { a.Format, a.File = AccessLogJSON, "-" }
-
-// AccessLogFormat names the shape of an access line.
-type AccessLogFormat string
-
-// The formats.
-const (
-	AccessLogJSON AccessLogFormat = "json"
-	AccessLogText AccessLogFormat = "text"
-	AccessLogOff  AccessLogFormat = "off"
-)
-
-// Values are the words that are accepted.
-func (AccessLogFormat) Values() []string {
-	return []string{string(AccessLogJSON), string(AccessLogText), string(AccessLogOff)}
-}
-
 // Listener is one served address.
 type Listener struct {
 	// Address is [host]:port; without a host all addresses of the machine. Port
@@ -333,6 +307,8 @@ type Route struct {
 	// answers that are made here: exact (default), before, or off. nginx:
 	// if_modified_since.
 	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since,omitempty"`
+	// AccessLog replaces the top-level access_log, as a whole, for this route.
+	AccessLog *AccessLog `yaml:"access_log,omitempty"`
 	// Static answers with files of a directory.
 	Static *static.Config `yaml:"static,omitempty"`
 	// Upstream is the name of an entry of upstreams; proxy.target goes where

@@ -69,7 +69,7 @@ func KnownVariable(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
+	return slices.Contains(knownNames, name) || slices.Contains(logNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
 }
 
 // appendKnown appends variables that have one name each.
@@ -110,7 +110,11 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "request_id":
 		return append(dst, ex.Record.ID[:]...)
 	case "status":
-		return strconv.AppendInt(dst, int64(ex.Resp.StatusCode()), 10)
+		status := ex.Record.Status // of the answer that was sent
+		if status == 0 {
+			status = ex.Resp.StatusCode()
+		}
+		return strconv.AppendInt(dst, int64(status), 10)
 	case "connection":
 		return strconv.AppendUint(dst, ex.Conn.ID, 10)
 	case "connection_requests":
@@ -122,7 +126,7 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "upstream_addr", "upstream_status", "upstream_response_time":
 		return ex.AppendTries(dst, name)
 	}
-	return dst
+	return ex.appendLogged(dst, name)
 }
 
 // AppendTries appends a value per attempt at the upstream, separated as nginx

@@ -280,3 +280,10 @@ func appendHexEscaped[T []byte | string](dst []byte, s T) []byte {
 	}
 	return append(dst, s[start:]...)
 }
+
+// AppendHexEscaped appends s as nginx writes a variable into a log line: a quote,
+// a backslash and every byte outside of printable ASCII as \xHH.
+func AppendHexEscaped(dst, s []byte) []byte { return appendHexEscaped(dst, s) }
+
+// AppendJSONEscaped appends s as the inside of a JSON string.
+func AppendJSONEscaped(dst, s []byte) []byte { return appendJSONText(dst, s) }
