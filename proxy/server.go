@@ -112,6 +112,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	former := s.gateway.current.Swap(snap)
 	s.state.access.Store(snap.access)
 	s.state.captureLog(snap.pool)
+	s.state.Limits.Commit(snap.counters, int64(file.Limits.Counters), file.LimitNames())
 	for address, l := range s.listeners {
 		if c, stays := tlsConfigs[address]; stays {
 			l.tls.Store(c)

@@ -11,11 +11,13 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/limit"
 	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
+	"perigee/ratelimit"
 )
 
 // Snapshot is the immutable product of one configuration. Exchanges enter it at
@@ -44,6 +46,8 @@ type Snapshot struct {
 	dicts         []*luavm.Dict
 	auth          *auth.Parts
 	unmatched     *observe.RouteMetrics
+	counters      *ratelimit.Table // nil: no route has limits
+	limits        []*limit.Filter
 	state         *State
 
 	retired atomic.Bool
@@ -162,6 +166,11 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	}
 	if s.pool, err = newPool(file, state, s.dicts); err != nil {
 		return nil, err
+	}
+	if file.Limited() {
+		if s.counters, err = state.Limits.Prepare(int64(file.Limits.Counters)); err != nil {
+			return nil, file.NewError("limits.counters", err.Error(), "use less memory")
+		}
 	}
 	b := &builder{snapshot: s}
 	if err := b.balancers(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"perigee/luavm"
 	"perigee/proxy/auth"
 	"perigee/proxy/exchange"
+	"perigee/proxy/limit"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/upstream"
@@ -24,6 +25,7 @@ type State struct {
 	Upstreams *upstream.Registry
 	Dicts     *luavm.Dicts
 	Auth      *auth.Registry
+	Limits    *limit.Store
 	Log       *observe.Log
 	// Listen binds a listener's address; nil: the network's. Set, as Clock,
 	// before NewServer: for tests.
@@ -42,7 +44,7 @@ type State struct {
 func NewState(build observe.BuildInfo, log *observe.Log) *State {
 	s := &State{
 		Metrics: observe.NewMetrics(build), Upstreams: upstream.NewRegistry(),
-		Dicts: luavm.NewDicts(), Log: log,
+		Dicts: luavm.NewDicts(), Limits: limit.NewStore(), Log: log,
 	}
 	s.Upstreams.SetMetrics(s.Metrics)
 	s.Auth = auth.NewRegistry(s.Metrics, func(level observe.Level, message string) { log.Print(level, nil, message) })

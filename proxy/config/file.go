@@ -4,6 +4,7 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/compress"
 	"perigee/proxy/ip"
+	"perigee/proxy/limit"
 	"perigee/proxy/mapping"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
@@ -218,6 +219,10 @@ type Limits struct {
 	// made if it is not there. Default: the system's (TMPDIR, or /tmp). nginx:
 	// client_body_temp_path.
 	BodyTemp string `yaml:"body_temp,omitempty" config:"path"`
+	// Counters is the memory in which the limits of routes count: 16 bytes for each
+	// key that is active. Another size than before forgets what was counted.
+	// Default 64MiB. nginx: the zone of limit_req_zone.
+	Counters unit.Size `yaml:"counters"`
 	// HeaderTimeout is the time to receive a whole request head. Default 10s.
 	// nginx: client_header_timeout.
 	HeaderTimeout unit.Duration `yaml:"header_timeout"`
@@ -237,8 +242,8 @@ func (l *Limits) SetDefaults() {
 	*l = Limits{
 		Connections: 100000, Inflight: 20000,
 		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB, BodyBuffer: 16 * unit.KiB,
-		SubrequestBytes: 32 * unit.MiB,
-		HeaderTimeout:   unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
+		SubrequestBytes: 32 * unit.MiB, Counters: 64 * unit.MiB,
+		HeaderTimeout: unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
 		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
 	}
 }
@@ -294,6 +299,9 @@ type Route struct {
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Compress makes answers shorter for clients that can read them so.
 	Compress *compress.Config `yaml:"compress,omitempty"`
+	// Limit bounds how often requests pass: a list of limits, each with a key.
+	// nginx: limit_req, limit_conn.
+	Limit limit.Rules `yaml:"limit,omitempty"`
 	// Lua holds the route's scripts.
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.

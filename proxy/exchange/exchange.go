@@ -139,6 +139,9 @@ type Exchange struct {
 	Lookup Lookup
 	File   FileBody
 
+	// Limits is what limits have decided.
+	Limits Limits
+
 	// Lua is the exchange's seat in a VM, taken by its first script.
 	Lua *luavm.Slot
 	// LuaRuns is how far the script of each stage has come: while a content
@@ -364,6 +367,7 @@ func Release(ex *Exchange) {
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false
+	ex.Limits.reset()
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)
 	ex.families = ex.families[:0]

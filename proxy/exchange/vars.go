@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"perigee/proxy/unit"
 )
@@ -39,9 +40,11 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 	}
 	switch {
 	case strings.HasPrefix(name, "http_"):
-		return append(dst, ex.RequestHeader(dashed(name[len("http_"):]))...)
+		var field fieldName
+		return append(dst, ex.RequestHeader(field.dashed(name[len("http_"):]))...)
 	case strings.HasPrefix(name, "sent_http_"):
-		return append(dst, PeekResponse(&ex.Resp, dashed(name[len("sent_http_"):]))...)
+		var field fieldName
+		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("sent_http_"):]))...)
 	case strings.HasPrefix(name, "arg_"):
 		return append(dst, Argument(ex.Query, name[len("arg_"):])...)
 	case strings.HasPrefix(name, "cookie_"):
@@ -189,8 +192,25 @@ func cut(b []byte, at byte) (before, after []byte) {
 	return b, nil
 }
 
-// dashed makes a field name of the tail of a variable's name.
-func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
+// fieldName is memory for the name of a field.
+type fieldName [64]byte
+
+// dashed makes a field name of the tail of a variable's name. It is valid as long
+// as f is.
+func (f *fieldName) dashed(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return name
+	}
+	if len(name) > len(f) {
+		return strings.ReplaceAll(name, "_", "-")
+	}
+	for i := range len(name) {
+		if f[i] = name[i]; f[i] == '_' {
+			f[i] = '-'
+		}
+	}
+	return unsafe.String(&f[0], len(name))
+}
 
 // HasArgument tells whether the query names an argument, with a value or not.
 func HasArgument(query []byte, name string) bool {

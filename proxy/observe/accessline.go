@@ -31,6 +31,10 @@ func AppendAccessJSON(dst []byte, rec *Record) []byte {
 		dst = appendMember(dst, "auth_method", rec.AuthMethod.String())
 		dst = appendMember(dst, "auth", rec.AuthOutcome.String())
 	}
+	if rec.Limit != "" {
+		dst = appendMember(dst, "limit", rec.Limit)
+		dst = appendMember(dst, "limit_outcome", LimitOutcome(rec.LimitOutcome))
+	}
 	dst = append(dst, `,"duration":`...)
 	dst = appendSeconds(dst, rec.Duration)
 	dst = append(dst, `,"ttfb":`...)
@@ -224,6 +228,12 @@ func AppendAccessText(dst []byte, rec *Record) []byte {
 	if rec.AuthOutcome != AuthNotAsked {
 		dst = append(dst, " auth="...)
 		dst = append(dst, rec.AuthOutcome.String()...)
+	}
+	if rec.Limit != "" {
+		dst = append(dst, " limit="...)
+		dst = append(dst, rec.Limit...)
+		dst = append(dst, ':')
+		dst = append(dst, LimitOutcome(rec.LimitOutcome)...)
 	}
 	if rec.Abort != AbortNone {
 		dst = append(dst, " abort="...)
