@@ -96,6 +96,7 @@ type waiter struct {
 	woken    bool
 	result   int32 // of the wake
 	end      func()
+	told     func() // see OnInterrupt
 }
 
 // Next is the op that came up after this one in the same run, or nil.
@@ -167,6 +168,8 @@ func (w *waiter) interrupt(wake bool, result int32) bool {
 		w.canceled = true
 		w.end = nil
 	}
+	told := w.told
+	w.told = nil
 	select {
 	case w.signal <- struct{}{}:
 	default:
@@ -174,6 +177,9 @@ func (w *waiter) interrupt(wake bool, result int32) bool {
 	w.mu.Unlock()
 	if end != nil {
 		end()
+	}
+	if told != nil {
+		told()
 	}
 	return true
 }
@@ -192,7 +198,7 @@ func (w *waiter) mend() {
 // handOut makes the waiter ready for another op.
 func (w *waiter) handOut() {
 	w.mu.Lock()
-	w.canceled, w.woken, w.end = false, false, nil
+	w.canceled, w.woken, w.end, w.told = false, false, nil, nil
 	select {
 	case <-w.signal:
 	default:

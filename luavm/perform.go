@@ -36,15 +36,7 @@ func Perform(op *Op) {
 // wait lets time pass; false: it was cut short. Negative: no end of its own.
 func (op *Op) wait(seconds float64) (whole bool) {
 	w := op.w
-	bound := time.Duration(-1)
-	if seconds >= 0 {
-		bound = inDuration(seconds)
-	}
-	if !op.Until.IsZero() {
-		if left := max(0, time.Until(op.Until)); bound < 0 || left < bound {
-			bound = left
-		}
-	}
+	bound := op.bound(seconds)
 	if w == nil {
 		time.Sleep(bound)
 		return true
@@ -68,6 +60,20 @@ func (op *Op) wait(seconds float64) (whole bool) {
 		w.timer.Stop()
 		return false
 	}
+}
+
+// bound is how long a wait for some time may take; negative: no bound.
+func (op *Op) bound(seconds float64) time.Duration {
+	bound := time.Duration(-1)
+	if seconds >= 0 {
+		bound = inDuration(seconds)
+	}
+	if !op.Until.IsZero() {
+		if left := max(0, time.Until(op.Until)); bound < 0 || left < bound {
+			bound = left
+		}
+	}
+	return bound
 }
 
 // waitBy is wait by another clock than the machine's. Until is the machine's

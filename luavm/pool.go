@@ -157,6 +157,21 @@ func (p *Pool) Pin(hint uint64) (*Slot, error) {
 	return nil, ErrBusy
 }
 
+// PinTo is Pin in the VM of one worker, counted round if there are fewer: for
+// event loops, each of which has a VM that others seldom use.
+func (p *Pool) PinTo(worker int) (*Slot, error) {
+	if p.closed.Load() {
+		return nil, ErrClosed
+	}
+	if p.options.Fresh {
+		return p.fresh(uint64(worker))
+	}
+	if s := p.seat(p.places[worker%len(p.places)].Load()); s != nil {
+		return s, nil
+	}
+	return p.Pin(uint64(worker))
+}
+
 // Beside gives a seat for a subrequest, in the same VM; with Options.Fresh in
 // one of its own, as in nginx.
 func (s *Slot) Beside() (*Slot, error) {

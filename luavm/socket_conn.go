@@ -39,6 +39,11 @@ type conn struct {
 	session *tlsSession
 
 	reading, writing side
+
+	// A socket that lives in an event loop: nc is closed then.
+	resident Resident
+	fd       int
+	sent     int // bytes of the write that is going on
 }
 
 // A side is one direction of a conn.
@@ -64,11 +69,18 @@ func clock() time.Duration { return time.Since(clockStart) }
 var longAgo = time.Unix(1, 0)
 
 func newConn(nc net.Conn) *conn {
-	k := &conn{nc: nc}
-	k.io = socket.New(nc, k.beforeWait)
-	k.reading.set, k.writing.set = nc.SetReadDeadline, nc.SetWriteDeadline
+	k := &conn{}
+	k.use(nc)
 	k.reading.end, k.writing.end = k.reading.cancel, k.writing.cancel
 	return k
+}
+
+// use makes nc what the connection is read from and written to.
+func (k *conn) use(nc net.Conn) {
+	k.nc = nc
+	k.io = socket.New(nc, k.beforeWait)
+	k.reading.set, k.writing.set = nc.SetReadDeadline, nc.SetWriteDeadline
+	k.reading.armed, k.writing.armed = 0, 0
 }
 
 // descriptor is the socket's, for C.
@@ -214,6 +226,10 @@ func (k *conn) cancel() {
 }
 
 func (k *conn) close() {
+	if k.resident != nil {
+		k.resident.Close()
+		return
+	}
 	// Without a TLS close: it would wait for the peer to take the alert.
 	_ = k.nc.Close()
 }

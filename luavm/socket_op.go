@@ -62,6 +62,10 @@ func performSocket(op *Op) {
 		op.Result = sockBroken
 		return
 	}
+	if err := k.attach(c); err != nil {
+		op.Result = outcome(err)
+		return
+	}
 	switch op.Kind {
 	case OpSockHandshake:
 		handshakeSocket(op, c, k)

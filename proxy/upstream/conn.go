@@ -126,6 +126,9 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.final, c.reusable, c.upgraded = false, false, false
 	c.body.done = false
 	c.marks.Store(0)
+	if c.link.resident != nil {
+		c.link.resident.late, c.link.resident.pieces = false, [3][]byte{}
+	}
 }
 
 // Endpoint is where the connection leads.
@@ -163,6 +166,10 @@ func (c *Conn) Canceler() Canceler { return Canceler{&c.link, c.link.state.Load(
 // ErrCanceled. The zero Canceler does nothing.
 func (k Canceler) Cancel() {
 	if k.link == nil || !k.link.state.CompareAndSwap(k.epoch<<1, k.epoch<<1|1) {
+		return
+	}
+	if k.link.resident != nil {
+		k.link.resident.who.Canceled()
 		return
 	}
 	// The error is of a connection that is closed already.
@@ -217,6 +224,9 @@ func (c *Conn) dropBuffers() {
 // TLS what came may be records without payload, such as session tickets; they
 // are taken in.
 func (c *Conn) quiet() bool {
+	if c.link.resident != nil {
+		return !c.link.resident.readable // its loop has been told
+	}
 	one := c.link.probe.one[:]
 	if c.tls == nil {
 		_, err := c.link.readReady(one)

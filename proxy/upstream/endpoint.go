@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type Endpoint struct {
 
 	failures failures
 	idle     idlePool
+	homes    []idlePool // of event loops, by number
 	inFlight atomic.Int64
 	dialed   atomic.Uint64
 	reused   atomic.Uint64
@@ -156,11 +158,19 @@ func (e *Endpoint) Info() Info {
 		TLS:      e.id.tls != "",
 		Avoided:  e.failures.until.Load() > int64(now()),
 		InFlight: e.inFlight.Load(),
-		Idle:     e.idle.size(),
+		Idle:     e.idleConns(),
 		Dialed:   e.dialed.Load(),
 		Reused:   e.reused.Load(),
 		Failed:   e.failed.Load(),
 	}
+}
+
+func (e *Endpoint) idleConns() int {
+	n := e.idle.size()
+	for i := range e.homes {
+		n += e.homes[i].size()
+	}
+	return n
 }
 
 // giveUp ends one use of a connection that is not kept.
@@ -169,7 +179,11 @@ func (e *Endpoint) giveUp() { e.inFlight.Add(-1) }
 // keep takes a connection back; it is closed when the pool is full or retired.
 func (e *Endpoint) keep(c *Conn) (kept bool) {
 	c.idleSince = now()
-	if kept = e.idle.put(c, e.limits.Load().Idle); kept {
+	pool := &e.idle
+	if c.link.resident != nil {
+		pool = &e.homes[c.link.resident.home]
+	}
+	if kept = pool.put(c, e.limits.Load().Idle); kept {
 		e.registry.expectIdle()
 	} else {
 		c.closeIdle()
@@ -179,7 +193,13 @@ func (e *Endpoint) keep(c *Conn) (kept bool) {
 }
 
 func (e *Endpoint) sweep(at monotonic) (left int) {
-	dead, left := e.idle.sweep(at, e.limits.Load().IdleTimeout)
+	timeout := e.limits.Load().IdleTimeout
+	dead, left := e.idle.sweep(func(c *Conn) bool { return at < c.idleSince.add(timeout) && c.quiet() })
+	for i := range e.homes {
+		// Their loops see what comes on them.
+		more, n := e.homes[i].sweep(func(c *Conn) bool { return at < c.idleSince.add(timeout) })
+		dead, left = append(dead, more...), left+n
+	}
 	for _, c := range dead {
 		c.closeIdle()
 	}
@@ -190,6 +210,11 @@ func (e *Endpoint) sweep(at monotonic) (left int) {
 func (e *Endpoint) retire() {
 	for _, c := range e.idle.retire() {
 		c.closeIdle()
+	}
+	for i := range e.homes {
+		for _, c := range e.homes[i].retire() {
+			c.closeIdle()
+		}
 	}
 }
 
@@ -238,13 +263,25 @@ func (p *idlePool) size() int {
 	return len(p.stack)
 }
 
-// sweep takes out the connections that are too old or closed by the endpoint.
-func (p *idlePool) sweep(at monotonic, timeout time.Duration) (dead []*Conn, left int) {
+// remove takes c out, if it is there.
+func (p *idlePool) remove(c *Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.stack, c)
+	if i < 0 {
+		return false
+	}
+	p.stack = slices.Delete(p.stack, i, i+1)
+	return true
+}
+
+// sweep takes out the connections that are not good any more.
+func (p *idlePool) sweep(good func(*Conn) bool) (dead []*Conn, left int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	kept := p.stack[:0]
 	for _, c := range p.stack {
-		if at < c.idleSince.add(timeout) && c.quiet() {
+		if good(c) {
 			kept = append(kept, c)
 		} else {
 			dead = append(dead, c)

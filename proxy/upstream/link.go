@@ -39,6 +39,10 @@ type link struct {
 	}
 
 	turn turn
+
+	// resident is nil unless the connection lives in an event loop; then
+	// nothing but the addresses of Conn is used.
+	resident *resident
 }
 
 // errNoSocket cannot come from a dialer of TCP or unix sockets.
@@ -82,8 +86,11 @@ func (l *link) beforeWait(write bool) error {
 	return nil
 }
 
-// startHead begins the Response timeout.
+// startHead begins the Response timeout; a loop keeps its own.
 func (l *link) startHead() {
+	if l.resident != nil {
+		return
+	}
 	l.deadlines.startHead(l.Conn)
 	if l.canceled() {
 		// The reader's deadline, armed from here, may have replaced Cancel's
@@ -103,6 +110,9 @@ func (l *link) endExchange() (ok bool) {
 
 // send writes the pieces, waiting for room.
 func (l *link) send(a, b, c []byte) error {
+	if l.resident != nil {
+		return l.resident.send(l, a, b, c)
+	}
 	l.waitedWrite = false
 	err := l.socket.Write(a, b, c)
 	if err == nil || l.waitedWrite || !isTimeout(err) {
@@ -118,6 +128,9 @@ func (l *link) send(a, b, c []byte) error {
 
 // receive waits for bytes and reads once.
 func (l *link) receive(p []byte) (int, error) {
+	if l.resident != nil {
+		return l.resident.receive(l, p)
+	}
 	l.waitedRead = false
 	n, err := l.socket.Read(p)
 	if err == nil || l.waitedRead || !isTimeout(err) {
@@ -127,6 +140,15 @@ func (l *link) receive(p []byte) (int, error) {
 		return 0, err
 	}
 	return l.socket.Read(p)
+}
+
+// Close closes the connection.
+func (l *link) Close() error {
+	if l.resident != nil {
+		l.resident.who.Close()
+		return nil
+	}
+	return l.Conn.Close()
 }
 
 // Read implements net.Conn for crypto/tls.

@@ -50,6 +50,9 @@ func (c *Conn) receiveHead(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil
 	}
+	if err == errQuiet {
+		return 0, err
+	}
 	return 0, c.failure(StepHead, err)
 }
 
@@ -117,6 +120,9 @@ func (c *Conn) NextBody() ([]byte, error) {
 			return nil, io.EOF
 		}
 		if err := c.moreBody(); err != nil {
+			if err == errQuiet {
+				return nil, err
+			}
 			return nil, c.failure(StepBody, err)
 		}
 		c.lookAhead()

@@ -28,6 +28,9 @@ type Registry struct {
 	// metrics is nil when nobody counts.
 	metrics atomic.Pointer[observe.Metrics]
 
+	// homes is how many event loops there are; set before the first borrowing.
+	homes int
+
 	mu        sync.Mutex
 	endpoints map[identity]*Endpoint
 	timer     *time.Timer
@@ -46,6 +49,10 @@ type identity struct {
 func NewRegistry() *Registry {
 	return &Registry{endpoints: make(map[identity]*Endpoint)}
 }
+
+// SetHomes says how many event loops there are. It comes before the first
+// configuration.
+func (r *Registry) SetHomes(n int) { r.homes = n }
 
 // SetMetrics makes every endpoint that is borrowed from now on hold its series
 // of m: see Endpoint.Metrics.
@@ -72,6 +79,7 @@ func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (
 	if e == nil {
 		e = build()
 		e.registry, e.id = r, id
+		e.homes = make([]idlePool, r.homes)
 		r.endpoints[id] = e
 	}
 	e.borrowers++

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,18 @@ func (c *Conn) Hijack() (*Tunnel, error) {
 	if c.tls != nil {
 		t.Conn = c.tls
 	}
+	if c.link.resident != nil {
+		nc, err := c.link.leave()
+		if err != nil {
+			return nil, t.fail(c, err)
+		}
+		t.Conn = nc
+	}
 	t.Buffered = append(t.Buffered, c.mem[c.r:c.w]...)
 	c.dropBuffers()
 	// No deadlines but the tunnel's owner's, under TLS too.
 	c.link.deadlines.endless()
-	if err := c.link.SetDeadline(time.Time{}); err != nil {
+	if err := t.SetDeadline(time.Time{}); err != nil {
 		return nil, t.fail(c, err)
 	}
 	return t, nil
@@ -45,6 +53,59 @@ func (c *Conn) Hijack() (*Tunnel, error) {
 func (t *Tunnel) fail(c *Conn, err error) error {
 	_ = t.Close()
 	return c.failure(StepBody, err)
+}
+
+// drain is how long the second direction of a tunnel may go on after the first
+// has ended.
+const drain = 10 * time.Second
+
+// Copy copies bytes both ways between a client and the endpoint, what is
+// buffered and ahead first, until one side ends. It returns how many bytes went
+// to the client and came from it.
+func (t *Tunnel) Copy(client net.Conn, ahead []byte) (sent, received int64, err error) {
+	if len(t.Buffered) > 0 {
+		n, err := client.Write(t.Buffered)
+		sent += int64(n)
+		if err != nil {
+			return sent, received, err
+		}
+	}
+	if len(ahead) > 0 {
+		n, err := t.Write(ahead)
+		received += int64(n)
+		if err != nil {
+			return sent, received, err
+		}
+	}
+	type half struct {
+		n   int64
+		err error
+	}
+	upward := make(chan half, 1)
+	go func() {
+		n, err := io.Copy(t.Conn, client)
+		endWrites(t.Conn)
+		_ = client.SetReadDeadline(time.Now())
+		_ = t.SetReadDeadline(time.Now().Add(drain))
+		upward <- half{n, err}
+	}()
+	n, err := io.Copy(client, t.Conn)
+	sent += n
+	endWrites(client)
+	_ = client.SetReadDeadline(time.Now().Add(drain))
+	h := <-upward
+	received += h.n
+	if err == nil {
+		err = h.err
+	}
+	return sent, received, err
+}
+
+// endWrites tells one side that the other has ended.
+func endWrites(nc net.Conn) {
+	if half, ok := nc.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
 }
 
 // Close ends the tunnel; further calls do nothing.

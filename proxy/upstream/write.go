@@ -20,6 +20,9 @@ func (c *Conn) Write(head, data, end []byte) error {
 	}
 	c.marks.Or(markSent)
 	if err := c.send(head, data, end); err != nil {
+		if err == errQuiet {
+			return err
+		}
 		return c.failure(StepSend, err)
 	}
 	return nil
@@ -73,6 +76,9 @@ func (c *Conn) receive(p []byte) (int, error) {
 // turn sends what WriteLast was given and reads the first bytes of the answer
 // into p. It answers bytes, or an error that failure has made.
 func (c *Conn) turn(p []byte) (n int, err error) {
+	if c.link.resident != nil {
+		return c.turnHome(p)
+	}
 	pieces := c.last
 	c.last, c.hasLast = [3][]byte{}, false
 	probe := c.kept && !c.has(markSent)

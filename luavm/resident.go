@@ -1,0 +1,261 @@
+package luavm
+
+import (
+	"net"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"perigee/luavm/shim"
+)
+
+// A host with an event loop performs what its scripts wait for without a
+// goroutine:
+//
+//	op.Timed()    time, or somebody's word: the host's own timers, and
+//	              OnInterrupt for the word
+//	op.Socket()   a plain socket: its descriptor moves into the host's epoll
+//	              once, and Attempt is tried at each event
+//	other ops     Perform, on a goroutine
+//
+// A socket that was moved and is then used by Perform, or by another loop,
+// moves back: connections outlive exchanges in their VM's pool, and the next
+// user may be a timer's handler.
+
+// A Resident is an event loop's record of a script's socket. Close may be called
+// from any thread: the loop closes the descriptor. It must not block.
+type Resident interface{ Close() }
+
+// A Socket is a script's plain connection as an event loop sees it.
+type Socket struct {
+	k    *conn
+	sock *shim.Sock
+}
+
+// Timed tells whether the op waits for nothing but time or somebody's word, and
+// how long at most; negative: no bound. Its end is reported by Over.
+func (op *Op) Timed() (d time.Duration, ok bool) {
+	if op.w == nil || op.w.slot.vm.pool.options.Clock != nil {
+		return 0, false
+	}
+	switch op.Kind {
+	case OpSleep, OpSemaphore, OpSockQueue:
+		return op.bound(op.Seconds), true
+	}
+	return 0, false
+}
+
+// Over says how a Timed op has ended: whole, when its time is over, or by an
+// interruption.
+func (op *Op) Over(whole bool) {
+	switch {
+	case whole && op.Kind == OpSleep:
+		op.Result = ResultOK
+	case whole:
+		op.Result = ResultTimeout
+	case op.Kind == OpSleep:
+		op.Result = ResultAborted
+	default:
+		op.Result = op.said()
+	}
+}
+
+// Interrupted tells whether the op was cancelled or woken.
+func (op *Op) Interrupted() bool {
+	op.w.mu.Lock()
+	defer op.w.mu.Unlock()
+	return op.w.canceled || op.w.woken
+}
+
+// OnInterrupt is OnCancel for a performer that must hear of a wake, too.
+func (op *Op) OnInterrupt(told func()) {
+	w := op.w
+	w.mu.Lock()
+	now := w.canceled || w.woken
+	w.told = told
+	if now {
+		w.told = nil
+	}
+	w.mu.Unlock()
+	if now && told != nil {
+		told()
+	}
+}
+
+// Socket is the connection of an OpSockRead or OpSockWrite that an event loop
+// can perform; ok false: it is for Perform.
+func (op *Op) Socket() (s Socket, ok bool) {
+	if op.Kind != OpSockRead && op.Kind != OpSockWrite {
+		return s, false
+	}
+	c := shim.SockAt(op.Number2)
+	k := op.VM().conns.get(c.Handle)
+	if k == nil || k.tls != nil {
+		return s, false
+	}
+	return Socket{k, c}, true
+}
+
+// Resident is what Settle was given; nil: the socket has not moved in.
+func (s Socket) Resident() Resident { return s.k.resident }
+
+// Settle moves the socket in: the runtime's poller forgets it. The loop has to
+// watch fd for both directions, edge-triggered.
+func (s Socket) Settle(who func(fd int) (Resident, error)) error {
+	fd, err := s.k.detach()
+	if err != nil {
+		return err
+	}
+	if s.k.resident, err = who(fd); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	s.k.fd = fd
+	s.sock.FD = int32(fd)
+	return nil
+}
+
+// An Attempt is how far a try has come.
+type Attempt uint8
+
+// The attempts.
+const (
+	AttemptWaits   Attempt = iota // nothing is there: the next event tells more
+	AttemptEmptied                // the op is done, and all that was there was read
+	AttemptDone                   // the op is done; there may be more
+)
+
+// Attempt tries op, which is of this socket.
+func (s Socket) Attempt(op *Op) Attempt {
+	if op.Kind == OpSockWrite {
+		return s.write(op)
+	}
+	room := s.sock.Room()
+	n, err := readNow(s.k.fd, room)
+	switch {
+	case err == syscall.EAGAIN:
+		return AttemptWaits
+	case err != nil:
+		op.Result = outcome(os.NewSyscallError("read", err))
+		return AttemptDone
+	}
+	op.Result = int32(n)
+	if n < len(room) && s.sock.Flags&shim.SockDatagram == 0 {
+		return AttemptEmptied
+	}
+	return AttemptDone
+}
+
+func (s Socket) write(op *Op) Attempt {
+	for {
+		p := s.sock.Unsent()[s.k.sent:]
+		if len(p) == 0 {
+			s.k.sent = 0
+			op.Result = 0
+			return AttemptDone
+		}
+		n, errno := writeNow(s.k.fd, p)
+		switch errno {
+		case 0:
+			s.k.sent += n
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return AttemptWaits
+		default:
+			s.k.sent = 0
+			op.Result = outcome(os.NewSyscallError("write", errno))
+			return AttemptDone
+		}
+	}
+}
+
+// Wait is how long op may take.
+func (s Socket) Wait(op *Op) time.Duration { return op.bounded() }
+
+// Fail ends op early: its time is over, or with aborted nobody wants it; then
+// the side of the socket is of no more use.
+func (s Socket) Fail(op *Op, aborted bool) {
+	side := &s.k.reading
+	if op.Kind == OpSockWrite {
+		side = &s.k.writing
+		s.k.sent = 0
+	}
+	op.Result = sockTimeout
+	if aborted {
+		side.mu.Lock()
+		side.canceled = true
+		side.mu.Unlock()
+		op.Result = sockBroken
+	}
+}
+
+// Useless tells whether an op that was cancelled has ended the side of op.
+func (s Socket) Useless(op *Op) bool {
+	side := &s.k.reading
+	if op.Kind == OpSockWrite {
+		side = &s.k.writing
+	}
+	side.mu.Lock()
+	defer side.mu.Unlock()
+	return side.canceled
+}
+
+// detach takes the socket from the runtime's poller: its descriptor is a new
+// one.
+func (k *conn) detach() (fd int, err error) {
+	fd = -1
+	err = k.io.Control(func(v uintptr) { fd, _ = unix.FcntlInt(v, unix.F_DUPFD_CLOEXEC, 3) })
+	if err == nil && fd < 0 {
+		err = os.NewSyscallError("dup", syscall.EMFILE)
+	}
+	if err != nil {
+		return 0, err
+	}
+	_ = k.nc.Close()
+	return fd, nil
+}
+
+// attach gives a socket that lives in a loop back to the runtime's poller.
+func (k *conn) attach(c *shim.Sock) error {
+	if k.resident == nil {
+		return nil
+	}
+	fd, err := unix.FcntlInt(uintptr(k.fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return os.NewSyscallError("dup", err)
+	}
+	f := os.NewFile(uintptr(fd), "socket")
+	nc, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		return err
+	}
+	k.resident.Close()
+	k.resident, k.fd = nil, -1
+	k.use(nc)
+	c.FD = k.descriptor()
+	return nil
+}
+
+func readNow(fd int, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+func writeNow(fd int, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return int(n), errno
+}
