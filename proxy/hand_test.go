@@ -16,6 +16,7 @@ import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
+	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
 
@@ -51,7 +52,7 @@ func (h *hand) Write(ex *exchange.Exchange, s exchange.Send) error {
 	return nil
 }
 
-func (h *hand) Tunnel(net.Conn, []byte) (int64, int64, error) {
+func (h *hand) Tunnel(*upstream.Tunnel) (int64, int64, error) {
 	return 0, 0, errors.New("no tunnel")
 }
 

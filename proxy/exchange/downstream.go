@@ -1,6 +1,6 @@
 package exchange
 
-import "net"
+import "perigee/proxy/upstream"
 
 // Downstream is where an exchange's answer goes and its request body comes
 // from: a client connection, a parent subrequest, a tunnel, a test. Its methods
@@ -19,9 +19,9 @@ type Downstream interface {
 	// the other side's buffer (back-pressure), or with an error when the
 	// other side is gone.
 	Write(ex *Exchange, s Send) error
-	// Tunnel copies bytes both ways between the client and up, early first,
-	// until one side ends. It returns how many bytes went each way.
-	Tunnel(up net.Conn, early []byte) (sent, received int64, err error)
+	// Tunnel copies bytes both ways between the client and up until one side
+	// ends. It returns how many bytes went each way.
+	Tunnel(up *upstream.Tunnel) (sent, received int64, err error)
 	// Received and Written are the exchange's bytes on the connection so far,
 	// heads and framing included.
 	Received() int64

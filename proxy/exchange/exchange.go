@@ -139,9 +139,9 @@ type Exchange struct {
 	Lookup Lookup
 	File   FileBody
 
-	// Limits is what limits have decided.
-	Limits Limits
-
+	// Worker is 1 more than the number of the VM that the exchange's scripts run
+	// in, as its driver wants it; 0: any.
+	Worker int
 	// Lua is the exchange's seat in a VM, taken by its first script.
 	Lua *luavm.Slot
 	// LuaRuns is how far the script of each stage has come: while a content
@@ -200,6 +200,7 @@ type Exchange struct {
 	families      []family
 	cancel        upstream.Canceler
 	wake          chan struct{}
+	waker         Waker
 	aborted       atomic.Bool
 	killed        atomic.Bool
 	ends          bool       // Abort ends the exchange; guarded by mu
@@ -367,7 +368,6 @@ func Release(ex *Exchange) {
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false
-	ex.Limits.reset()
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)
 	ex.families = ex.families[:0]
@@ -376,7 +376,8 @@ func Release(ex *Exchange) {
 	}
 	ex.LuaUntil = [StageCount]time.Duration{}
 	ex.Record.Reset()
-	ex.done, ex.cancel = 0, upstream.Canceler{}
+	ex.done, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
+	ex.Worker = 0
 	ex.aborted.Store(false)
 	ex.killed.Store(false)
 	ex.ends = false

@@ -1,6 +1,9 @@
 package exchange
 
-import "perigee/luavm"
+import (
+	"perigee/luavm"
+	"perigee/proxy/wire"
+)
 
 // Ops that an exchange can wait for, beside those of luavm. What an op works
 // on are fields of the exchange, named at each kind; its outcome is Op.Err and
@@ -111,6 +114,10 @@ func (ex *Exchange) Complete(op *luavm.Op) {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	ex.completed(op)
+	if ex.waker != nil {
+		ex.waker.Wake()
+		return
+	}
 	select {
 	case ex.wake <- struct{}{}:
 	default: // a wake-up is waiting already and will see this completion
@@ -133,6 +140,15 @@ func (ex *Exchange) completed(op *luavm.Op) {
 	}
 	ex.done |= ex.bit(op)
 }
+
+// A Waker is a driver's record of an exchange that it moves on a thread of its
+// own. Wake says that an op is complete; it may be called from any thread, also
+// when there is nothing to take any more, and must not block.
+type Waker interface{ Wake() }
+
+// SetWaker makes Complete tell w instead of Completions, until the exchange is
+// released.
+func (ex *Exchange) SetWaker(w Waker) { ex.waker = w }
 
 // Completions is where a driver that performed everything it could waits for
 // ops that others perform.
@@ -203,4 +219,28 @@ func (ex *Exchange) bit(op *luavm.Op) uint16 {
 		}
 	}
 	panic("BUG: op of another exchange")
+}
+
+// ReceiveHead is OpReceiveHead's work: it sends what is unsent and reads the
+// response head; interim ones but 101 are passed over. After upstream.ErrWait it
+// is to be called again.
+func (ex *Exchange) ReceiveHead() error {
+	if ex.Place.Unsent {
+		ex.Place.Unsent = false
+		ex.Up.WriteLast(ex.UpHead, ex.Body, nil)
+	}
+	asked := wire.AskedOther
+	if ex.Req.IsHead() {
+		asked = wire.AskedHEAD
+	}
+	for {
+		raw, err := ex.Up.ReadHead(&ex.UpRes, asked)
+		if err != nil {
+			return err
+		}
+		if ex.UpRes.Status >= 200 || ex.UpRes.Status == 101 {
+			ex.UpRaw = raw
+			return nil
+		}
+	}
 }

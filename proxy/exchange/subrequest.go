@@ -3,9 +3,9 @@ package exchange
 import (
 	"errors"
 	"io"
-	"net"
 
 	"perigee/luavm"
+	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
 
@@ -53,7 +53,7 @@ func (c *Captured) Write(ex *Exchange, s Send) error {
 }
 
 // Tunnel implements Downstream: a subrequest is never upgraded.
-func (*Captured) Tunnel(net.Conn, []byte) (int64, int64, error) {
+func (*Captured) Tunnel(*upstream.Tunnel) (int64, int64, error) {
 	return 0, 0, errors.New("a subrequest cannot become a tunnel")
 }
 

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"perigee/proxy/unit"
 )
@@ -40,11 +39,9 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 	}
 	switch {
 	case strings.HasPrefix(name, "http_"):
-		var field fieldName
-		return append(dst, ex.RequestHeader(field.dashed(name[len("http_"):]))...)
+		return append(dst, ex.RequestHeader(dashed(name[len("http_"):]))...)
 	case strings.HasPrefix(name, "sent_http_"):
-		var field fieldName
-		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("sent_http_"):]))...)
+		return append(dst, PeekResponse(&ex.Resp, dashed(name[len("sent_http_"):]))...)
 	case strings.HasPrefix(name, "arg_"):
 		return append(dst, Argument(ex.Query, name[len("arg_"):])...)
 	case strings.HasPrefix(name, "cookie_"):
@@ -72,7 +69,7 @@ func KnownVariable(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(knownNames, name) || slices.Contains(logNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
+	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
 }
 
 // appendKnown appends variables that have one name each.
@@ -113,11 +110,7 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "request_id":
 		return append(dst, ex.Record.ID[:]...)
 	case "status":
-		status := ex.Record.Status // of the answer that was sent
-		if status == 0 {
-			status = ex.Resp.StatusCode()
-		}
-		return strconv.AppendInt(dst, int64(status), 10)
+		return strconv.AppendInt(dst, int64(ex.Resp.StatusCode()), 10)
 	case "connection":
 		return strconv.AppendUint(dst, ex.Conn.ID, 10)
 	case "connection_requests":
@@ -129,7 +122,7 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "upstream_addr", "upstream_status", "upstream_response_time":
 		return ex.AppendTries(dst, name)
 	}
-	return ex.appendLogged(dst, name)
+	return dst
 }
 
 // AppendTries appends a value per attempt at the upstream, separated as nginx
@@ -192,25 +185,8 @@ func cut(b []byte, at byte) (before, after []byte) {
 	return b, nil
 }
 
-// fieldName is memory for the name of a field.
-type fieldName [64]byte
-
-// dashed makes a field name of the tail of a variable's name. It is valid as long
-// as f is.
-func (f *fieldName) dashed(name string) string {
-	if strings.IndexByte(name, '_') < 0 {
-		return name
-	}
-	if len(name) > len(f) {
-		return strings.ReplaceAll(name, "_", "-")
-	}
-	for i := range len(name) {
-		if f[i] = name[i]; f[i] == '_' {
-			f[i] = '-'
-		}
-	}
-	return unsafe.String(&f[0], len(name))
-}
+// dashed makes a field name of the tail of a variable's name.
+func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
 // HasArgument tells whether the query names an argument, with a value or not.
 func HasArgument(query []byte, name string) bool {

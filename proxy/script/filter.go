@@ -204,6 +204,9 @@ func (f *Filter) unseated(ex *exchange.Exchange, stage exchange.Stage, err error
 // seat gives the exchange a seat in a VM: a subrequest's is its parent's.
 func (f *Filter) seat(ex *exchange.Exchange) (*luavm.Slot, error) {
 	if ex.Parent == nil {
+		if ex.Worker > 0 {
+			return f.pool.PinTo(ex.Worker - 1)
+		}
 		return f.pool.Pin(ex.Conn.ID)
 	}
 	slot, err := ex.Parent.Lua.Beside()

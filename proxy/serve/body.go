@@ -1,10 +1,10 @@
 package serve
 
 import (
-	"errors"
 	"io"
 	"sync/atomic"
 
+	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
 
@@ -157,25 +157,15 @@ func (c *conn) readInto(p []byte) (n int, err error) {
 	return 0, err
 }
 
-var (
-	errSlowBody = &wire.Error{Status: 408, Reason: "slow_body", Text: "no byte of the request body came within limits.body_timeout"}
-	errCutBody  = &wire.Error{Status: 400, Reason: "cut_body", Text: "the client ended the connection inside the request body"}
-)
-
 func bodyError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case isTimeout(err):
-		return errSlowBody
+		return exchange.ErrSlowBody
 	}
-	return errCutBody
+	return exchange.ErrCutBody
 }
-
-// errAnswered ends the reading of a body that was not asked for in time.
-var errAnswered = errors.New("the answer was sent before the body was asked for")
-
-var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
 // sayContinue asks for a body that its client holds back (RFC 9110 §10.1.1),
 // unless the client has sent some of it already.
@@ -201,7 +191,7 @@ func (c *conn) askForBody() error {
 	if c.began {
 		// The answer came first: an interim one behind it would be read as
 		// the answer to the next request. The client need not send a body.
-		return errAnswered
+		return exchange.ErrAnswered
 	}
-	return c.writeLocked(continueLine, nil, nil)
+	return c.writeLocked(exchange.ContinueLine, nil, nil)
 }

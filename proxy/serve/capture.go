@@ -23,7 +23,7 @@ func (s *Server) subrequests(ex *exchange.Exchange, op *luavm.Op) (complete bool
 	var waiting []*exchange.Exchange
 	for _, child := range children {
 		child.Record.Start = time.Now()
-		child.StartNS = monotonicNS(child.Record.Start)
+		child.StartNS = exchange.MonotonicNS(child.Record.Start)
 		if !s.advance(child) {
 			waiting = append(waiting, child)
 		}

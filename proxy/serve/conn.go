@@ -178,7 +178,7 @@ func (c *conn) serveOne() bool {
 	c.info.Requests++
 	ex.Raw = c.buf[:c.headEnd:c.headEnd]
 	ex.Record.Start = time.Now()
-	ex.StartNS = monotonicNS(ex.Record.Start)
+	ex.StartNS = exchange.MonotonicNS(ex.Record.Start)
 	c.body.begin(&ex.Head)
 	c.sent, c.received, c.broken, c.began = 0, 0, false, false
 	c.close.Store(ex.Head.Close || c.server.closing.Load())
@@ -284,7 +284,7 @@ func (c *conn) awaitRequest(limits *Limits) error {
 // headError says what the failure of a read inside a head means.
 func (c *conn) headError(err error) error {
 	if isTimeout(err) {
-		return errSlowHead
+		return exchange.ErrSlowHead
 	}
 	return errIdle // the client left: nobody is there to be answered
 }
@@ -350,20 +350,17 @@ func (c *conn) goesOn() bool {
 	return false
 }
 
-// maxDrain is how much of an unread body is read away to keep a connection.
-const maxDrain = 64 << 10
-
 // drainBody reads the rest of a request body that nobody wanted, if it is short
 // and not held back by a client that waits for 100 (Continue).
 func (c *conn) drainBody() bool {
 	if c.body.done.Load() {
 		return true
 	}
-	if c.body.expect || c.body.left > maxDrain {
+	if c.body.expect || c.body.left > exchange.MaxDrain {
 		return false
 	}
 	var sink [4096]byte
-	for total := 0; total < maxDrain; {
+	for total := 0; total < exchange.MaxDrain; {
 		n, err := c.ReadBody(sink[:])
 		total += n
 		if err == io.EOF {
@@ -375,9 +372,6 @@ func (c *conn) drainBody() bool {
 	}
 	return false
 }
-
-// lingerTime bounds how long a closing connection waits for its client.
-const lingerTime = 2 * time.Second
 
 // linger closes the sending side and reads until the client has closed too:
 // unread bytes in a closed socket would make the kernel send RST, which can
@@ -393,7 +387,7 @@ func (c *conn) linger() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.tcp.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = c.tcp.SetReadDeadline(time.Now().Add(exchange.LingerTime))
 	var sink [4096]byte
 	for total := 0; total < 1<<20; {
 		n, err := c.tcp.Read(sink[:])

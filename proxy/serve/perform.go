@@ -110,22 +110,31 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 		op.Err = s.readWholeBody(ex, op.Int)
 	case exchange.OpConnect:
 		op.Err = connect(ex, op.Int == 1)
-	case exchange.OpSend:
-		op.Err = ex.Up.Write(ex.UpHead, nil, nil)
 	case exchange.OpPump:
 		op.Err = pump(ex)
-	case exchange.OpReceiveHead:
-		op.Err = receiveHead(ex)
-	case exchange.OpReceiveBody:
-		ex.Chunk, op.Err = ex.Up.NextBody()
 	case exchange.OpWrite:
 		op.Err = ex.Down.Write(ex, ex.Send)
 	case exchange.OpTunnel:
 		op.Err = tunnel(ex)
-	case exchange.OpTask:
-		ex.Task.Run(ex, op)
 	case luavm.OpReqRead, luavm.OpReqReadRaw, luavm.OpReqWrite:
 		forScript(ex, op)
+	default:
+		Perform(ex, op)
+	}
+}
+
+// Perform performs an op that needs nothing of the client's connection. It
+// blocks until that is done: an event loop has such ops performed on goroutines.
+func Perform(ex *exchange.Exchange, op *luavm.Op) {
+	switch op.Kind {
+	case exchange.OpSend:
+		op.Err = ex.Up.Write(ex.UpHead, nil, nil)
+	case exchange.OpReceiveHead:
+		op.Err = ex.ReceiveHead()
+	case exchange.OpReceiveBody:
+		ex.Chunk, op.Err = ex.Up.NextBody()
+	case exchange.OpTask:
+		ex.Task.Run(ex, op)
 	case exchange.OpLookup:
 		ex.Lookup.Run(int(op.Int))
 	case exchange.OpReadFile:
@@ -175,7 +184,7 @@ func (c *conn) pump(ex *exchange.Exchange) error {
 		total += int64(n)
 		if limit > 0 && total > limit {
 			c.Close()
-			return errBodyTooLarge
+			return exchange.ErrBodyTooLarge
 		}
 		piece := buf[room : room+n]
 		if chunked && n > 0 {
@@ -204,35 +213,13 @@ func (c *conn) pump(ex *exchange.Exchange) error {
 	}
 }
 
-// receiveHead reads the response head; interim ones but 101 are passed over.
-func receiveHead(ex *exchange.Exchange) error {
-	if ex.Place.Unsent {
-		ex.Place.Unsent = false
-		ex.Up.WriteLast(ex.UpHead, ex.Body, nil)
-	}
-	asked := wire.AskedOther
-	if ex.Req.IsHead() {
-		asked = wire.AskedHEAD
-	}
-	for {
-		raw, err := ex.Up.ReadHead(&ex.UpRes, asked)
-		if err != nil {
-			return err
-		}
-		if ex.UpRes.Status >= 200 || ex.UpRes.Status == 101 {
-			ex.UpRaw = raw
-			return nil
-		}
-	}
-}
-
 func tunnel(ex *exchange.Exchange) error {
 	t, err := ex.Up.Hijack()
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	sent, received, err := ex.Down.Tunnel(t.Conn, t.Buffered)
+	sent, received, err := ex.Down.Tunnel(t)
 	ex.Record.ResponseBodyBytes += sent
 	ex.Record.BytesIn += received
 	return err

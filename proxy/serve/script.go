@@ -38,7 +38,7 @@ func (c *conn) readForScript(ex *exchange.Exchange, op *luavm.Op) {
 	switch {
 	case n > 0 || err == io.EOF || err == nil:
 		op.Result = int32(n)
-	case err == errCutBody:
+	case err == exchange.ErrCutBody:
 		op.Result = luavm.SocketAborted
 	default:
 		op.Result = luavm.SocketOutcome(err)
@@ -55,14 +55,14 @@ func (c *conn) readBodyPiece(ex *exchange.Exchange, p []byte) (int, error) {
 		return 0, io.EOF
 	case ex.BodyLimit > 0 && c.BodySize() > ex.BodyLimit:
 		c.Close()
-		return 0, errBodyTooLarge
+		return 0, exchange.ErrBodyTooLarge
 	}
 	// As nginx, even if the client has not waited for it.
 	if err := c.askForBody(); err != nil {
 		return 0, err
 	}
 	n, err := c.readFramed(p)
-	if err == errSlowBody {
+	if err == exchange.ErrSlowBody {
 		return n, errSlowRead
 	}
 	if err != nil && err != io.EOF {

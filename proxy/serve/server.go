@@ -35,6 +35,9 @@ type Options struct {
 	Trusted func(addr netip.Addr) bool
 	// Opened and Closed count connections per listener.
 	Opened, Closed func(listener string)
+	// Others is how many connections other drivers have open, which count
+	// against Limits.Connections; nil: none.
+	Others func() int
 }
 
 // Limits bound what clients may use. Zero durations are no bound.
@@ -135,8 +138,8 @@ func (s *Server) Serve(ln net.Listener, name string, tlsConfig *tls.Config) erro
 
 func (s *Server) accept(l *listener, nc net.Conn) {
 	limits := s.limits.Load()
-	if limits.Connections > 0 && int(s.conns.size()) >= limits.Connections {
-		s.opt.Refused(&exchange.Conn{Listener: l.name}, ErrTooMany)
+	if limits.Connections > 0 && int(s.conns.size())+s.others() >= limits.Connections {
+		s.opt.Refused(&exchange.Conn{Listener: l.name}, exchange.ErrTooMany)
 		_ = nc.Close()
 		return
 	}
@@ -144,8 +147,15 @@ func (s *Server) accept(l *listener, nc net.Conn) {
 	go c.serve()
 }
 
-// ErrTooMany is the refusal of a connection over limits.connections.
-var ErrTooMany = &wire.Error{Status: 503, Reason: "connections", Text: "limits.connections are in use"}
+func (s *Server) others() int {
+	if s.opt.Others == nil {
+		return 0
+	}
+	return s.opt.Others()
+}
+
+// NextID numbers connections, of other drivers too.
+func (s *Server) NextID() uint64 { return s.nextID.Add(1) }
 
 // Connections is how many client connections are open.
 func (s *Server) Connections() int { return int(s.conns.size()) }

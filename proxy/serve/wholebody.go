@@ -5,16 +5,7 @@ import (
 	"os"
 
 	"perigee/proxy/exchange"
-	"perigee/proxy/wire"
 )
-
-// errBodyTooLarge refuses a body over the route's limit.
-var errBodyTooLarge = &wire.Error{Status: 413, Reason: "body_bytes", Text: "request body is larger than limits.body_bytes"}
-
-// bodyFileError says that a body's file cannot be written or read.
-func bodyFileError(err error) error {
-	return &wire.Error{Status: 500, Reason: "body_file", Text: "the file of a request body: " + err.Error()}
-}
 
 // readWholeBody reads the request body: into ex.Body as long as it fits into
 // ex.BodyBuffer, otherwise into a file. how is exchange.Body*.
@@ -22,7 +13,7 @@ func (s *Server) readWholeBody(ex *exchange.Exchange, how int32) error {
 	size := ex.Down.BodySize()
 	if ex.BodyLimit > 0 && size > ex.BodyLimit {
 		ex.Down.Close()
-		return errBodyTooLarge
+		return exchange.ErrBodyTooLarge
 	}
 	r := wholeBody{folder: s.limits.Load().BodyTemp, ex: ex, buffer: ex.BodyBuffer}
 	switch {
@@ -53,7 +44,7 @@ func (r *wholeBody) read(p []byte) (n int, ended bool, err error) {
 	r.total += int64(n)
 	if r.ex.BodyLimit > 0 && r.total > r.ex.BodyLimit {
 		r.ex.Down.Close()
-		return n, false, errBodyTooLarge
+		return n, false, exchange.ErrBodyTooLarge
 	}
 	if err == io.EOF || err == nil && r.ex.Down.BodyDone() {
 		r.ex.BodyRead = true
@@ -108,7 +99,7 @@ func (r *wholeBody) keep(body []byte) error {
 		return err
 	}
 	if _, err = f.Write(body); err != nil {
-		err = bodyFileError(err)
+		err = exchange.BodyFileError(err)
 	}
 	r.ex.BodyRead = err == nil
 	return r.finish(f, err)
@@ -117,7 +108,7 @@ func (r *wholeBody) keep(body []byte) error {
 func (r *wholeBody) create() (*os.File, error) {
 	f, err := os.CreateTemp(r.folder, "perigee-body-")
 	if err != nil {
-		return nil, bodyFileError(err)
+		return nil, exchange.BodyFileError(err)
 	}
 	r.ex.OwnFile(f.Name())
 	return f, nil
@@ -125,7 +116,7 @@ func (r *wholeBody) create() (*os.File, error) {
 
 func (r *wholeBody) finish(f *os.File, err error) error {
 	if closed := f.Close(); err == nil && closed != nil {
-		err = bodyFileError(closed)
+		err = exchange.BodyFileError(closed)
 	}
 	if err == nil {
 		r.ex.BodyFile = exchange.BodyFile{Path: f.Name(), Size: r.total}
@@ -138,7 +129,7 @@ func (r *wholeBody) pour(w io.Writer, head []byte) error {
 	mem := pumpBuffers.Get().(*[pumpSize]byte)
 	defer pumpBuffers.Put(mem)
 	if _, err := w.Write(head); err != nil {
-		return bodyFileError(err)
+		return exchange.BodyFileError(err)
 	}
 	for {
 		n, ended, err := r.read(mem[:])
@@ -147,7 +138,7 @@ func (r *wholeBody) pour(w io.Writer, head []byte) error {
 		}
 		if _, err := w.Write(mem[:n]); err != nil {
 			r.ex.Down.Close()
-			return bodyFileError(err)
+			return exchange.BodyFileError(err)
 		}
 		if ended {
 			return nil
@@ -159,7 +150,7 @@ func (r *wholeBody) pour(w io.Writer, head []byte) error {
 func pumpFile(ex *exchange.Exchange) error {
 	f, err := os.Open(ex.BodyFile.Path)
 	if err != nil {
-		return bodyFileError(err)
+		return exchange.BodyFileError(err)
 	}
 	defer f.Close()
 	mem := pumpBuffers.Get().(*[pumpSize]byte)
@@ -167,7 +158,7 @@ func pumpFile(ex *exchange.Exchange) error {
 	for left := ex.BodyFile.Size; left > 0; {
 		n, err := io.ReadFull(f, mem[:min(int64(pumpSize), left)])
 		if err != nil {
-			return bodyFileError(err)
+			return exchange.BodyFileError(err)
 		}
 		if err := ex.Up.Write(mem[:n], nil, nil); err != nil {
 			return err

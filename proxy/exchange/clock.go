@@ -1,4 +1,4 @@
-package serve
+package exchange
 
 import (
 	"time"
@@ -18,5 +18,5 @@ func clockPair() (base time.Time, offset int64) {
 	return time.Now(), ts.Nano()
 }
 
-// monotonicNS is t as a reading of CLOCK_MONOTONIC.
-func monotonicNS(t time.Time) int64 { return clockOffset + int64(t.Sub(clockBase)) }
+// MonotonicNS is t as a reading of CLOCK_MONOTONIC, as Exchange.StartNS wants it.
+func MonotonicNS(t time.Time) int64 { return clockOffset + int64(t.Sub(clockBase)) }
