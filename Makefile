@@ -31,6 +31,7 @@ run: build ## serve the demo on :8080 (admin :9901)
 
 test: deps-test ## run all tests with the race detector (PKG=./...)
 	$(GO) test $(TAGS) -race -shuffle=on $(PKG)
+	PERIGEE_DRIVER=goroutine $(GO) test $(TAGS) -race -shuffle=on ./proxy
 	$(GO) test $(TAGS) -run '$(EXACT)' ./bench ./luavm ./proxy
 
 lint: deps-test ## gofmt, vet, staticcheck, luacheck, sizes, unfinished words

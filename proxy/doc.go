@@ -41,7 +41,7 @@
 //	filter     one feature's step on a route; runs at a stage
 //	stage      rewrite, access, content, balancer, header, body, log
 //	verdict    what a filter answers: continue, respond, wait, ...
-//	driver     what moves exchanges along: here package serve
+//	driver     what moves exchanges along: packages loop and serve
 //	op         what an exchange can wait for
 //	snapshot   the immutable product of one configuration
 //	state      what outlives a reload, by name
@@ -49,13 +49,13 @@
 // # Map
 //
 //	proxy            gateway, forwarding, answers, snapshots, listeners
-//	proxy/serve      the goroutine driver: connections, framing, ops
+//	proxy/loop       the event loops: connections, framing, ops
+//	proxy/serve      the goroutine driver, which TLS needs
 //	proxy/exchange   the exchange and the words of filters and drivers
 //	proxy/mapping    variables that are looked up: maps
 //	proxy/ip         who may ask, by address
 //	proxy/auth       who asks, and whether they may
 //	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform, proxy/compress
-//	proxy/limit      how often, counted by package ratelimit
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions
 //	proxy/upstream   endpoints, their connections, round robin

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"perigee/proxy/config"
+	"perigee/proxy/loop"
 	"perigee/proxy/serve"
 	"perigee/proxy/wire"
 )
@@ -28,6 +30,8 @@ type Server struct {
 	gateway *Gateway
 	state   *State
 	driver  *serve.Server
+	looping atomic.Pointer[loop.Server] // nil until a listener is theirs
+	homes   int                         // how many loops there are, or would be
 
 	mu        sync.Mutex // one configuration at a time
 	listeners map[string]*listener
@@ -39,6 +43,7 @@ type Server struct {
 type listener struct {
 	net.Listener
 	address string
+	driver  config.Driver
 	tls     atomic.Pointer[tls.Config]
 }
 
@@ -46,17 +51,7 @@ type listener struct {
 // configuration.
 func NewServer(state *State) (*Server, error) {
 	s := &Server{gateway: &Gateway{state: state}, state: state, listeners: map[string]*listener{}}
-	driver, err := serve.New(serve.Options{
-		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
-		Subrequests: s.gateway.Subrequests,
-		Recovered:   s.recovered, Trusted: s.trusted,
-		Opened: func(name string) {
-			m := state.Metrics.Listener(name)
-			m.Open.Add(1)
-			m.Accepted.Inc()
-		},
-		Closed: func(name string) { state.Metrics.Listener(name).Open.Add(-1) },
-	}, serve.Limits{})
+	driver, err := serve.New(s.driverOptions(), serve.Limits{})
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +77,9 @@ func (s *Server) Apply(file *config.File) error {
 			return file.NewError("limits.body_temp", "the folder cannot be made: "+err.Error(), "name one that can, or leave the key out")
 		}
 	}
+	if err := s.makeLoops(file); err != nil {
+		return err
+	}
 	opened, tlsConfigs, err := s.openListeners(file)
 	if err != nil {
 		return err
@@ -96,7 +94,7 @@ func (s *Server) Apply(file *config.File) error {
 		closeAll()
 		return err
 	}
-	if err := snap.openLogs(); err != nil {
+	if err := s.state.useAccessLog(file.AccessLog); err != nil {
 		snap.close()
 		closeAll()
 		return err
@@ -109,16 +107,20 @@ func (s *Server) Apply(file *config.File) error {
 func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs map[string]*tls.Config) {
 	file := snap.File
 	s.driver.SetLimits(limits(&file.Limits))
+	if loops := s.looping.Load(); loops != nil {
+		loops.SetLimits(loop.Limits(limits(&file.Limits)))
+	}
 	former := s.gateway.current.Swap(snap)
-	s.state.access.Store(snap.access)
 	s.state.captureLog(snap.pool)
-	s.state.Limits.Commit(snap.counters, int64(file.Limits.Counters), file.LimitNames())
 	for address, l := range s.listeners {
 		if c, stays := tlsConfigs[address]; stays {
 			l.tls.Store(c)
 			continue
 		}
 		delete(s.listeners, address)
+		if l.driver == config.DriverLoop {
+			s.looping.Load().Stop(l.Listener)
+		}
 		_ = l.Close()
 	}
 	for address, l := range opened {
@@ -168,6 +170,9 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 			if (l.tls.Load() != nil) != (t != nil) {
 				return nil, nil, file.NewError(path+".tls", "a listener cannot change between cleartext and TLS while it runs", "restart, or use another address")
 			}
+			if l.driver != s.driverOf(c) {
+				return nil, nil, file.NewError(path+".driver", "a listener cannot change its driver while it runs", "restart, or use another address")
+			}
 			continue
 		}
 		bind := listen
@@ -178,7 +183,7 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 		if err != nil {
 			return nil, nil, file.NewError(path+".address", err.Error(), "use an address of this machine that nobody listens on")
 		}
-		opened[c.Address] = &listener{Listener: ln, address: c.Address}
+		opened[c.Address] = &listener{Listener: ln, address: c.Address, driver: s.driverOf(c)}
 	}
 	return opened, tlsConfigs, nil
 }
@@ -199,7 +204,13 @@ func (s *Server) serve(l *listener) {
 			return c, nil
 		}}
 	}
-	if err := s.driver.Serve(l.Listener, l.address, t); err != nil {
+	var err error
+	if l.driver == config.DriverLoop {
+		err = s.looping.Load().Serve(l.Listener, l.address)
+	} else {
+		err = s.driver.Serve(l.Listener, l.address, t)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		s.state.problem("listener " + l.address + " has stopped: " + err.Error())
 	}
 }
@@ -242,7 +253,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	defer cancel()
 	pool := s.gateway.current.Load().pool
 	pool.SetExiting()
-	err := s.driver.Drain(ctx)
+	err := s.drainDrivers(ctx)
 	for pool.Timers() > 0 && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -255,6 +266,9 @@ func (s *Server) Close() {
 	s.driver.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if loops := s.looping.Load(); loops != nil {
+		loops.Close()
+	}
 	if snap := s.gateway.current.Load(); snap != nil {
 		snap.retired.Store(true)
 		snap.pool.EndTimers()

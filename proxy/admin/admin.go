@@ -8,8 +8,7 @@
 //	  /readyz      503 while starting or draining      /metrics
 //	  /metrics     Prometheus text
 //	  /config      running configuration, masked
-//	  /routes /upstreams /lua /limits     status as JSON
-//	  POST /limits/reset
+//	  /routes /upstreams /lua     status as JSON
 //	  POST /reload
 //	  /debug/pprof/
 //
@@ -53,10 +52,6 @@ type Gateway interface {
 	Routes() []observe.RouteInfo
 	Upstreams() []observe.UpstreamInfo
 	Lua() observe.LuaInfo
-	Limits() observe.LimitsInfo
-	// ResetLimit lets a key of a limit start afresh, id as Limits has it; false:
-	// nothing was counted for it.
-	ResetLimit(name, id string) bool
 	// Reload reads the configuration again and applies it whole or not at all.
 	// Its error is for the operator, positions included; observe.ErrReloading
 	// says that it did not start.

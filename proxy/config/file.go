@@ -4,7 +4,6 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/compress"
 	"perigee/proxy/ip"
-	"perigee/proxy/limit"
 	"perigee/proxy/mapping"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
@@ -106,32 +105,69 @@ func (LogLevel) Values() []string {
 	return []string{"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"}
 }
 
+// AccessLog is the access_log block.
+type AccessLog struct {
+	// Format is json (default), text (nginx's combined) or off.
+	Format AccessLogFormat `yaml:"format"`
+	// File is a path relative to prefix, or "-" for standard output (default).
+	File string `yaml:"file" config:"path"`
+}
+
+// SetDefaults sets JSON on standard output.
+func (a *AccessLog) SetDefaults() { a.Format, a.File = AccessLogJSON, "-" }
+
+// AccessLogFormat names the shape of an access line.
+type AccessLogFormat string
+
+// The formats.
+const (
+	AccessLogJSON AccessLogFormat = "json"
+	AccessLogText AccessLogFormat = "text"
+	AccessLogOff  AccessLogFormat = "off"
+)
+
+// Values are the words that are accepted.
+func (AccessLogFormat) Values() []string {
+	return []string{string(AccessLogJSON), string(AccessLogText), string(AccessLogOff)}
+}
+
 // Listener is one served address.
 type Listener struct {
 	// Address is [host]:port; without a host all addresses of the machine. Port
 	// 0 takes a free one, which the log names. unix:/path is a socket of the
 	// file system. nginx: listen.
 	Address string `yaml:"address"`
-	// Driver is what moves the exchanges of this listener. Default goroutine.
-	Driver Driver `yaml:"driver"`
+	// Driver is what moves the exchanges of this listener: loop (event loops, one
+	// per worker), or goroutine (one per connection), which listeners with TLS
+	// need. Default loop, with tls goroutine. It cannot change while the listener
+	// is open.
+	Driver Driver `yaml:"driver,omitempty"`
 	// TLS makes the listener HTTPS.
 	TLS *TLS `yaml:"tls,omitempty"`
 }
 
-// SetDefaults sets the goroutine driver.
-func (l *Listener) SetDefaults() { l.Driver = DriverGoroutine }
+// DriverName is the driver, or the default one.
+func (l *Listener) DriverName() Driver {
+	switch {
+	case l.Driver != "":
+		return l.Driver
+	case l.TLS != nil:
+		return DriverGoroutine
+	}
+	return DriverLoop
+}
 
 // Driver names a driver.
 type Driver string
 
-// DriverGoroutine is the driver on fasthttp's server.
-const DriverGoroutine Driver = "goroutine"
+// The drivers.
+const (
+	DriverGoroutine Driver = "goroutine"
+	DriverLoop      Driver = "loop"
+)
 
 // Values are the words that are accepted.
-func (Driver) Values() []string { return []string{string(DriverGoroutine)} }
-
-// Unbuilt are the words that a later version will accept.
-func (Driver) Unbuilt() []string { return []string{"loop"} }
+func (Driver) Values() []string { return []string{string(DriverGoroutine), string(DriverLoop)} }
 
 // TLS is a listener's tls block.
 type TLS struct {
@@ -219,10 +255,6 @@ type Limits struct {
 	// made if it is not there. Default: the system's (TMPDIR, or /tmp). nginx:
 	// client_body_temp_path.
 	BodyTemp string `yaml:"body_temp,omitempty" config:"path"`
-	// Counters is the memory in which the limits of routes count: 16 bytes for each
-	// key that is active. Another size than before forgets what was counted.
-	// Default 64MiB. nginx: the zone of limit_req_zone.
-	Counters unit.Size `yaml:"counters"`
 	// HeaderTimeout is the time to receive a whole request head. Default 10s.
 	// nginx: client_header_timeout.
 	HeaderTimeout unit.Duration `yaml:"header_timeout"`
@@ -242,8 +274,8 @@ func (l *Limits) SetDefaults() {
 	*l = Limits{
 		Connections: 100000, Inflight: 20000,
 		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB, BodyBuffer: 16 * unit.KiB,
-		SubrequestBytes: 32 * unit.MiB, Counters: 64 * unit.MiB,
-		HeaderTimeout: unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
+		SubrequestBytes: 32 * unit.MiB,
+		HeaderTimeout:   unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
 		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
 	}
 }
@@ -299,9 +331,6 @@ type Route struct {
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Compress makes answers shorter for clients that can read them so.
 	Compress *compress.Config `yaml:"compress,omitempty"`
-	// Limit bounds how often requests pass: a list of limits, each with a key.
-	// nginx: limit_req, limit_conn.
-	Limit limit.Rules `yaml:"limit,omitempty"`
 	// Lua holds the route's scripts.
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
@@ -315,8 +344,6 @@ type Route struct {
 	// answers that are made here: exact (default), before, or off. nginx:
 	// if_modified_since.
 	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since,omitempty"`
-	// AccessLog replaces the top-level access_log, as a whole, for this route.
-	AccessLog *AccessLog `yaml:"access_log,omitempty"`
 	// Static answers with files of a directory.
 	Static *static.Config `yaml:"static,omitempty"`
 	// Upstream is the name of an entry of upstreams; proxy.target goes where

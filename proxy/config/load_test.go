@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 	f := parse(t, minimal+"upstreams: {u: {endpoints: ['a:1']}}\n")
 	for name, pair := range map[string][2]any{
 		"prefix":         {f.Prefix, "."},
-		"driver":         {f.Listeners[0].Driver, DriverGoroutine},
+		"driver":         {f.Listeners[0].DriverName(), DriverLoop},
 		"admin":          {f.Admin, Admin{Address: "127.0.0.1:9901"}},
 		"header_bytes":   {f.Limits.HeaderBytes, 16 * unit.KiB},
 		"body_bytes":     {f.Limits.BodyBytes, 10 * unit.MiB},

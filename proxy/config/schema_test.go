@@ -82,7 +82,7 @@ func described(t reflect.Type, into map[string]bool) {
 
 func TestDescriptionsAreTheComments(t *testing.T) {
 	all := make(map[string]string)
-	for _, dir := range []string{".", "../auth", "../compress", "../ip", "../limit", "../mapping", "../respond", "../rewrite", "../script", "../static", "../transform", "../unit", "../upstream"} {
+	for _, dir := range []string{".", "../auth", "../compress", "../ip", "../mapping", "../respond", "../rewrite", "../script", "../static", "../transform", "../unit", "../upstream"} {
 		comments(t, dir, all)
 	}
 	wanted := make(map[string]bool)
@@ -260,7 +260,7 @@ func TestSchemaAcceptsTheExampleAndRefusesUnknownKeys(t *testing.T) {
 		"unknown word":   "log: {level: loud}",
 		"wrong type":     "routes: {a: b}",
 		"bad size":       "limits: {body_bytes: 10MB}",
-		"bad driver":     `listeners: [{address: ":1", driver: loop}]`,
+		"bad driver":     `listeners: [{address: ":1", driver: loops}]`,
 		"bad path":       "routes: [{name: a, match: {paths: [a]}}]",
 		"deep unknown":   "upstreams: {a: {endpoints: [{addres: b}]}}",
 		"number as bool": "upstreams: {a: {tls: {verify: 1}}}",

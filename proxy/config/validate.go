@@ -14,7 +14,6 @@ import (
 
 	"perigee/proxy/auth"
 	"perigee/proxy/unit"
-	"perigee/ratelimit"
 )
 
 // checker finds what a single value cannot know to be wrong.
@@ -114,9 +113,6 @@ func (c *checker) numbers() {
 	if l.HeaderBytes < unit.KiB || l.HeaderBytes > unit.MiB {
 		c.report("limits.header_bytes", fmt.Sprintf("size %q is not between 1KiB and 1MiB", l.HeaderBytes), "16KiB suits most sites")
 	}
-	if l.Counters < ratelimit.MinTable || l.Counters > unit.Size(ratelimit.MaxTable) {
-		c.report("limits.counters", fmt.Sprintf("size %q is not between %d and %d bytes", l.Counters, int64(ratelimit.MinTable), int64(ratelimit.MaxTable)), "64MiB is room for millions of keys")
-	}
 	for _, d := range [...]struct {
 		key   string
 		value unit.Duration
@@ -158,6 +154,9 @@ func (c *checker) listeners() {
 		}
 		if l.TLS == nil {
 			continue
+		}
+		if l.Driver == DriverLoop {
+			c.report(path+".driver", "driver loop does not serve TLS", "leave driver out, or tls")
 		}
 		if l.TLS.Lua != nil {
 			c.problems(path+".tls.lua", l.TLS.Lua.Check())

@@ -16,7 +16,7 @@ type pair struct{ name, value string }
 // dollars escaped.
 type output struct {
 	prefix, logFile, logLevel string
-	access                    logging
+	accessFormat, accessFile  string
 	workers                   int
 	bodyBytes, headerBytes    string
 	bodyBuffer, bodyTemp      string
@@ -65,7 +65,6 @@ type route struct {
 	lua               map[string]*lua
 	respond           *respond
 	upstream, target  string
-	log               logging
 	peers             []peerRule
 	sending           sending
 	add               []pair
@@ -233,7 +232,10 @@ func (o *output) yaml() ([]byte, error) {
 	log.text("level", o.logLevel)
 	log.text("file", o.logFile)
 	top.add("log", log.node)
-	top.log(o.access)
+	access := newMapping()
+	access.text("format", o.accessFormat)
+	access.text("file", o.accessFile)
+	top.add("access_log", access.node)
 	top.pairs("variables", o.variables, texts)
 	top.maps(o.maps)
 	top.typeOf(o.typ)
@@ -385,7 +387,6 @@ func (r *route) yaml() *yaml.Node {
 	m.plain("body_buffer", r.bodyBuffer)
 	m.text("document_root", r.root)
 	m.text("if_modified_since", r.modified)
-	m.log(r.log)
 	if r.static != nil {
 		m.add("static", r.static.yaml(r.try))
 	}

@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"context"
+
+	"perigee/proxy/config"
+	"perigee/proxy/loop"
+	"perigee/proxy/serve"
+)
+
+// driverOptions are what the goroutine driver needs to know of the gateway.
+func (s *Server) driverOptions() serve.Options {
+	return serve.Options{
+		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
+		Subrequests: s.gateway.Subrequests,
+		Recovered:   s.recovered, Trusted: s.trusted,
+		Opened: s.opened, Closed: s.closed,
+		Others: func() int {
+			if loops := s.looping.Load(); loops != nil {
+				return loops.Connections()
+			}
+			return 0
+		},
+	}
+}
+
+func (s *Server) opened(listener string) {
+	m := s.state.Metrics.Listener(listener)
+	m.Open.Add(1)
+	m.Accepted.Inc()
+}
+
+func (s *Server) closed(listener string) { s.state.Metrics.Listener(listener).Open.Add(-1) }
+
+// makeLoops starts the event loops with the first configuration that has a
+// listener for them. There are as many as the first configuration has workers,
+// and they stay: endpoints keep idle connections for each.
+func (s *Server) makeLoops(file *config.File) error {
+	if s.homes == 0 {
+		s.homes = workers(file)
+		s.state.Upstreams.SetHomes(s.homes)
+	}
+	if s.looping.Load() != nil || !s.wantsLoops(file) {
+		return nil
+	}
+	loops, err := loop.New(s.homes, loop.Options{
+		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
+		Subrequests: s.gateway.Subrequests, Perform: serve.Perform,
+		Recovered: s.recovered, Trusted: s.trusted,
+		Opened: s.opened, Closed: s.closed,
+		NextID: s.driver.NextID, Others: s.driver.Connections,
+	}, loop.Limits(limits(&file.Limits)))
+	if err == nil {
+		s.looping.Store(loops)
+	}
+	return err
+}
+
+// driverOf is what moves the exchanges of a listener; one that is no socket is
+// the goroutine driver's.
+func (s *Server) driverOf(l *config.Listener) config.Driver {
+	if s.state.Listen != nil {
+		return config.DriverGoroutine
+	}
+	return l.DriverName()
+}
+
+func (s *Server) wantsLoops(file *config.File) bool {
+	for i := range file.Listeners {
+		if s.driverOf(&file.Listeners[i]) == config.DriverLoop {
+			return true
+		}
+	}
+	return false
+}
+
+// drainDrivers lets all exchanges end; see serve.Server.Drain.
+func (s *Server) drainDrivers(ctx context.Context) error {
+	loops := s.looping.Load()
+	if loops == nil {
+		return s.driver.Drain(ctx)
+	}
+	others := make(chan error, 1)
+	go func() { others <- loops.Drain(ctx) }()
+	err := s.driver.Drain(ctx)
+	if e := <-others; err == nil {
+		err = e
+	}
+	return err
+}

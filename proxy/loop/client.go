@@ -1,0 +1,476 @@
+package loop
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// What a client's connection is about.
+type state uint8
+
+const (
+	reading   state = iota // waits for a request, or has part of a head
+	busy                   // an exchange is under way
+	draining               // reads away a body that nobody wanted
+	lingering              // its sending side is closed; waits for the other
+	closed
+)
+
+// client is one client connection. Without a request it holds no memory but
+// itself.
+type client struct {
+	loop *Loop
+	fd   int
+	slot uint32
+	info exchange.Conn
+
+	prev, next *client // in Loop.clients
+	timer      timer   // of what it waits for from the client
+	state      state
+	readable   bool // bytes or the end may be there
+	gone       bool // the client sends no more, or has left
+	closes     bool // the connection ends after this exchange
+	broken     bool // nothing can be sent any more
+	inAgain    bool // in Loop.again
+	scanned    int32
+	drained    int64
+
+	*work // nil: no byte of a request is here
+}
+
+// work is what a client needs while a request is under way.
+//
+//	buf  [ head of this request | body bytes and what follows, as read ]
+//	      0                headEnd        r ->                        w
+//
+// The head stays in place until the exchange ends, because Raw points to it;
+// body bytes behind it are consumed from r on.
+type work struct {
+	task          task
+	mem           *[]byte
+	buf           []byte
+	headEnd, r, w int
+	pending       *exchange.Exchange // whose head is incomplete
+
+	body     body
+	sent     int64 // bytes of this exchange's answer on the wire
+	received int64 // bytes of its body, framing included
+	began    bool  // the answer's head is being sent, or has been
+	hurried  bool  // StopReading
+
+	out sending
+	in  receiving
+}
+
+// add makes a client of an accepted descriptor.
+func (l *Loop) add(fd int, a *acceptor, peer unix.Sockaddr) {
+	c := &client{loop: l, fd: fd, readable: false}
+	c.timer.owner = c
+	c.info.ID = l.server.opt.NextID()
+	c.info.Listener = a.name
+	c.info.Peer, c.info.RemoteAddr, c.info.RemotePort = splitAddr(peer)
+	c.info.LocalAddr, c.info.LocalPort = a.local(fd)
+	c.info.Trusted = l.server.opt.Trusted(c.info.Peer.Addr())
+	var err error
+	if c.slot, err = l.watch(fd, c, bothWays); err != nil {
+		_ = unix.Close(fd)
+		l.server.open.Add(-1)
+		return
+	}
+	if c.next = l.clients; c.next != nil {
+		c.next.prev = c
+	}
+	l.clients = c
+	l.count++
+	l.stats.clients.Add(1)
+	l.server.opt.Opened(a.name)
+	l.set(&c.timer, l.server.limits.Load().HeaderTime)
+}
+
+// close ends the connection. No exchange is under way.
+func (c *client) close() {
+	if c.state == closed {
+		return
+	}
+	c.state = closed
+	l := c.loop
+	l.drop(&c.timer)
+	_ = unix.Close(c.fd)
+	l.unwatch(c.slot)
+	if c.work != nil {
+		c.putWork()
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.count--
+	l.stats.clients.Add(-1)
+	l.server.open.Add(-1)
+	l.server.opt.Closed(c.info.Listener)
+}
+
+// abandon closes the connection of an exchange that has panicked. Ops that are
+// out may still write to it: its memory is left to the collector.
+func (c *client) abandon() {
+	if w := c.work; w != nil {
+		c.work = nil
+		w.task.ex = nil
+		c.loop.drop(&w.out.timer)
+	}
+	c.close()
+}
+
+// ready implements source.
+func (c *client) ready(events uint32) {
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		c.readable = true
+	}
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 && !c.gone {
+		c.gone = true
+		if c.state == busy && c.task.ex != nil {
+			c.task.ex.Abort()
+		}
+	}
+	if c.state == busy && c.out.op != nil && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		c.flush()
+	}
+	if !c.readable {
+		return
+	}
+	switch c.state {
+	case reading:
+		c.readHead()
+	case busy:
+		c.readOn()
+	case draining:
+		c.drain()
+	case lingering:
+		c.linger()
+	}
+}
+
+// expire implements timed.
+func (c *client) expire(*timer) {
+	switch c.state {
+	case reading:
+		if c.work != nil && c.w > 0 {
+			c.refuse(exchange.ErrSlowHead)
+			return
+		}
+		c.close()
+	case busy:
+		c.readLate()
+	case draining:
+		c.startLinger()
+	case lingering:
+		c.close()
+	}
+}
+
+// readHead reads a request head and begins its exchange.
+func (c *client) readHead() {
+	for {
+		if c.work != nil && c.w > int(c.scanned) {
+			began, err := c.scan()
+			if err != nil {
+				c.refuse(err)
+			}
+			if began || err != nil {
+				return
+			}
+		}
+		if !c.readable {
+			c.awaitHead()
+			return
+		}
+		c.lend()
+		n, err := c.read(c.buf[c.w:])
+		switch {
+		case n > 0:
+			c.w += n
+		case err == errQuiet:
+			c.awaitHead()
+			return
+		default:
+			c.close() // nobody is there to be answered
+			return
+		}
+	}
+}
+
+// lend sees to it that there is room for a read.
+func (c *client) lend() {
+	if c.work == nil {
+		c.work = c.loop.takeWork(c)
+	}
+	if c.w < len(c.buf) {
+		return
+	}
+	larger := make([]byte, max(c.loop.server.bufferSize(), 2*len(c.buf)))
+	copy(larger, c.buf[:c.w])
+	c.mem, c.buf = &larger, larger
+}
+
+// awaitHead waits for more of a head, or for its first byte.
+func (c *client) awaitHead() {
+	limits := c.loop.server.limits.Load()
+	switch {
+	case c.work != nil && c.w > 0:
+		if c.scanned == 0 || c.timer.at == 0 {
+			c.loop.set(&c.timer, limits.HeaderTime)
+		}
+		c.scanned = int32(c.w)
+		return
+	case c.work != nil:
+		c.putWork()
+	}
+	switch {
+	case c.info.Requests == 0: // since it was opened
+	case c.loop.server.closing.Load():
+		c.close()
+	default:
+		c.loop.set(&c.timer, limits.IdleTime)
+	}
+}
+
+// scan looks for a whole head in the buffer.
+func (c *client) scan() (began bool, err error) {
+	ex := c.pending
+	if ex == nil {
+		ex = exchange.Acquire(c, &c.info)
+		c.pending = ex
+		c.scanned = 0
+	}
+	n, err := wire.ScanRequest(&ex.Head, c.buf[:c.w], int(c.scanned), c.loop.server.limits.Load().Head)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	c.pending = nil
+	c.begin(ex, n)
+	return true, nil
+}
+
+// begin begins the exchange whose head is the first n bytes of the buffer.
+func (c *client) begin(ex *exchange.Exchange, n int) {
+	l := c.loop
+	l.set(&c.timer, 0)
+	c.state = busy
+	c.headEnd, c.r, c.scanned = n, n, 0
+	c.info.Requests++
+	ex.Raw = c.buf[:n:n]
+	ex.Record.Start = l.wall
+	ex.StartNS = exchange.MonotonicNS(l.wall)
+	ex.Worker = l.index + 1
+	c.task.ex = ex
+	ex.SetWaker(&c.task)
+	c.body.begin(&ex.Head)
+	c.sent, c.received, c.began, c.hurried = 0, 0, false, false
+	c.closes = ex.Head.Close || l.server.closing.Load()
+	if c.gone {
+		ex.Abort()
+	}
+	l.stats.exchanges.Add(1)
+	l.current = c
+	l.server.opt.Begin(ex)
+	c.task.schedule()
+}
+
+// finished goes on after an exchange.
+func (c *client) finished() {
+	switch {
+	case c.state == closed:
+	case c.broken:
+		c.close()
+	case c.closes || c.hurried && !c.body.done:
+		c.startLinger()
+	case c.body.done:
+		c.nextRequest()
+	case c.body.expect || c.body.left > exchange.MaxDrain:
+		c.startLinger()
+	default:
+		c.state, c.drained = draining, 0
+		c.loop.set(&c.timer, c.loop.server.limits.Load().BodyTime)
+		c.drain()
+	}
+}
+
+// nextRequest waits for another request of the connection.
+func (c *client) nextRequest() {
+	c.state = reading
+	c.w = copy(c.buf, c.buf[c.r:c.w])
+	c.r, c.headEnd = 0, 0
+	switch {
+	case c.w > 0 || c.readable:
+		if !c.inAgain {
+			c.inAgain = true
+			c.loop.again = append(c.loop.again, c)
+		}
+	default:
+		c.awaitHead()
+	}
+}
+
+// drain reads the rest of a request body that nobody wanted, if it is short.
+func (c *client) drain() {
+	for {
+		data, err := c.nextBody()
+		c.drained += int64(len(data))
+		switch {
+		case err == errQuiet:
+			return
+		case err == io.EOF:
+			c.nextRequest()
+			return
+		case err != nil || c.drained > exchange.MaxDrain:
+			c.startLinger()
+			return
+		}
+	}
+}
+
+// startLinger closes the sending side and reads until the client has closed too:
+// unread bytes in a closed socket would make the kernel send RST, which can
+// destroy the answer on its way (nginx: lingering_close).
+func (c *client) startLinger() {
+	if c.gone && c.r == c.w && c.body.done || unix.Shutdown(c.fd, unix.SHUT_WR) != nil {
+		c.close()
+		return
+	}
+	c.state, c.drained = lingering, 0
+	c.loop.set(&c.timer, exchange.LingerTime)
+	c.linger()
+}
+
+func (c *client) linger() {
+	for c.readable {
+		n, err := c.read(c.buf)
+		if err == errQuiet {
+			return
+		}
+		c.drained += int64(n)
+		if err != nil || c.drained > 1<<20 {
+			c.close()
+			return
+		}
+	}
+}
+
+// refuse answers a request that could not be read and ends the connection. What
+// the client sent is never in the answer.
+func (c *client) refuse(err error) {
+	if c.pending != nil {
+		exchange.Release(c.pending)
+		c.pending = nil
+	}
+	var why *wire.Error
+	if !errors.As(err, &why) {
+		c.close()
+		return
+	}
+	c.loop.server.opt.Refused(&c.info, why)
+	text := exchange.AppendRefusal(nil, why.Status)
+	if n, errno := write(c.fd, text); errno != 0 || n < len(text) {
+		c.close()
+		return
+	}
+	c.body.done = false
+	c.startLinger()
+}
+
+// kill ends the connection as soon as its exchange can end.
+func (c *client) kill() {
+	if c.state != busy || c.task.ex == nil {
+		c.close()
+		return
+	}
+	c.gone, c.broken, c.closes = true, true, true
+	c.task.ex.Abort()
+	if c.out.op != nil {
+		c.out.end(c, os.ErrDeadlineExceeded)
+	}
+	c.readLate()
+}
+
+// errQuiet says that a read has to wait.
+var errQuiet = errors.New("nothing to read")
+
+// read reads once.
+func (c *client) read(p []byte) (int, error) {
+	if !c.readable {
+		return 0, errQuiet
+	}
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno == syscall.EAGAIN:
+			c.readable = false
+			return 0, errQuiet
+		case errno != 0:
+			return 0, os.NewSyscallError("read", errno)
+		case n == 0:
+			return 0, io.EOF
+		}
+		if int(n) < len(p) && !c.gone {
+			c.readable = false // all that had come
+		}
+		return int(n), nil
+	}
+}
+
+func write(fd int, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return int(n), errno
+}
+
+// takeWork gives a client what it needs for a request.
+func (l *Loop) takeWork(c *client) *work {
+	var w *work
+	if n := len(l.works); n > 0 {
+		w = l.works[n-1]
+		l.works[n-1] = nil
+		l.works = l.works[:n-1]
+	} else {
+		w = &work{}
+		w.out.timer.owner = &w.out
+		w.task.loop = l
+	}
+	w.task.client, w.out.client = c, c
+	w.mem = l.takeBuffer()
+	w.buf = *w.mem
+	w.headEnd, w.r, w.w = 0, 0, 0
+	return w
+}
+
+func (c *client) putWork() {
+	l, w := c.loop, c.work
+	c.work = nil
+	c.scanned = 0
+	if w.pending != nil {
+		exchange.Release(w.pending)
+		w.pending = nil
+	}
+	l.putBuffer(w.mem)
+	w.mem, w.buf, w.task.client, w.out.client = nil, nil, nil, nil
+	l.drop(&w.out.timer)
+	if len(l.works) < keepBuffers && !w.task.queued {
+		l.works = append(l.works, w)
+	}
+}

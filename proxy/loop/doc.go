@@ -1,0 +1,51 @@
+// Package loop is the event-loop driver: one goroutine, locked to its thread,
+// per core; each polls its own epoll and moves the exchanges of its connections
+// without handing anything to another thread.
+//
+//	            Loop (one thread)
+//	epoll ---> source.ready ----+--- client: read, scan the head, begin
+//	           (acceptor,       |      '-> task -- Options.Advance --.
+//	            client, link,   |           ^                        | false:
+//	            socket)         |           | ready                  v it waits
+//	timers --> timed.expire ----+           '--- perform each op: done at once,
+//	inbox ---> poster.posted ---'                or parked where its event comes
+//	           (other threads)
+//
+// An op is parked at what it waits for: a client's or an endpoint's socket (both
+// edge-triggered, registered once, so that a wait costs no system call), a
+// timer, or a goroutine that performs what would block (TLS to endpoints, files,
+// names, handshakes) and posts its end. When the event comes the same step is
+// tried again; what an exchange, a filter or a script sees is the same as under
+// the goroutine driver (package serve).
+//
+// # What belongs to whom
+//
+// Everything of a Loop is touched by its thread alone, but for:
+//
+//	inbox      guarded by its mutex; a post wakes the loop only if it sleeps
+//	sleeping   set before the last look at the inbox and the poll that may
+//	           block; who posts clears it, and writes to the eventfd if it
+//	           was set. In whatever order the two fall, either the poster
+//	           sees it set, or the loop sees the post.
+//	stats      counters with one writer
+//
+// A poster may come too late: its task or socket may have been given to
+// another use meanwhile. So a post carries no work, only "look again": the loop
+// then asks the exchange, the op or the socket itself.
+//
+// # Listening
+//
+// All loops watch the same listening socket, with EPOLLEXCLUSIVE, instead of one
+// SO_REUSEPORT socket each: a reload or a drain then loses no connection that
+// the kernel has queued to a socket that closes, and connections can be put
+// where they cost least. What a request costs depends on how many events a wake
+// up brings, so a loop that has time to spare takes them all, and others begin
+// to when it has none (see balance.go).
+//
+// # Timers
+//
+// Almost every deadline is set and never reached. A deadline that moves away
+// from now is only noted; the heap is touched when one comes nearer, or when the
+// noted one is looked at because the former is due. A request so costs no work
+// on the heap.
+package loop

@@ -1,0 +1,284 @@
+package loop
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// source is what a loop watches. ready is told of epoll's events.
+type source interface{ ready(events uint32) }
+
+// poster is what other threads draw the loop's attention to.
+type poster interface{ posted() }
+
+// slot is where a source stands; an event names slot and turn, so that one that
+// was fetched before its source was dropped reaches no other.
+type slot struct {
+	source source
+	turn   uint32
+}
+
+// Loop is one event loop. All but what doc.go names belongs to its thread.
+type Loop struct {
+	server *Server
+	index  int
+
+	epoll, wake int
+	slots       []slot
+	free        []uint32
+	events      []unix.EpollEvent
+	next, got   int // of events: those before next have been dispatched
+
+	start  time.Time
+	now    int64     // as of the last poll, in ns after start
+	wall   time.Time // the same instant
+	timers timers
+
+	inbox struct {
+		sync.Mutex
+		posts []poster
+	}
+	posts    []poster // those that are being looked at
+	sleeping atomic.Bool
+	ending   bool
+
+	runnable []*task // may have got further; those before head have run
+	head     int
+	again    []*client // may have a request in their buffers
+	clients  *client   // all, linked
+	count    int
+	buffers  []*[]byte
+	works    []*work
+	waits    []*wait
+	current  *client // what a panic is the fault of
+
+	stats stats
+}
+
+func newLoop(s *Server, index int) (*Loop, error) {
+	l := &Loop{server: s, index: index, start: time.Now(), events: make([]unix.EpollEvent, 256)}
+	var err error
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		_ = unix.Close(l.epoll)
+		return nil, err
+	}
+	if _, err = l.watch(l.wake, wakeUp{l}, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		l.closeAll()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Loop) closeAll() {
+	_ = unix.Close(l.wake)
+	_ = unix.Close(l.epoll)
+}
+
+// wakeUp is the eventfd. It is edge-triggered and never read: each write is an
+// event of its own.
+type wakeUp struct{ *Loop }
+
+func (wakeUp) ready(uint32) {}
+
+// bothWays is how sockets are watched: once, for all they may tell.
+const bothWays = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+// watch registers a descriptor; the number is for unwatch.
+func (l *Loop) watch(fd int, s source, events uint32) (uint32, error) {
+	var i uint32
+	if n := len(l.free); n > 0 {
+		i = l.free[n-1]
+		l.free = l.free[:n-1]
+	} else {
+		i = uint32(len(l.slots))
+		l.slots = append(l.slots, slot{})
+	}
+	l.slots[i].source = s
+	event := unix.EpollEvent{Events: events, Fd: int32(i), Pad: int32(l.slots[i].turn)}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		l.unwatch(i)
+		return 0, err
+	}
+	return i, nil
+}
+
+// unwatch forgets a source. Its descriptor has been closed, or is about to be.
+func (l *Loop) unwatch(i uint32) {
+	l.slots[i].source = nil
+	l.slots[i].turn++
+	l.free = append(l.free, i)
+}
+
+// post draws the loop's attention to p, from any thread.
+func (l *Loop) post(p poster) {
+	l.inbox.Lock()
+	l.inbox.posts = append(l.inbox.posts, p)
+	l.inbox.Unlock()
+	if l.sleeping.Load() && l.sleeping.Swap(false) {
+		one := [8]byte{1}
+		_, _ = unix.Write(l.wake, one[:])
+	}
+}
+
+// run is the loop's life.
+func (l *Loop) run() {
+	runtime.LockOSThread()
+	defer l.server.done.Done()
+	for !l.turn() {
+	}
+	l.closeAll()
+}
+
+// turn is one wake-up, or what a panic has left of it. True: the loop ends.
+func (l *Loop) turn() (ended bool) {
+	defer l.recover()
+	if l.next == l.got {
+		l.settle()
+		if l.ending && l.count == 0 {
+			return true
+		}
+		l.poll()
+	}
+	for l.next < l.got {
+		e := &l.events[l.next]
+		l.next++
+		if s := &l.slots[e.Fd]; s.source != nil && s.turn == uint32(e.Pad) {
+			s.source.ready(e.Events)
+		}
+	}
+	l.expireTimers()
+	return false
+}
+
+// recover ends the connection whose exchange has panicked; nothing of it can be
+// trusted any more.
+func (l *Loop) recover() {
+	if v := recover(); v != nil {
+		l.server.opt.Recovered(v)
+		if c := l.current; c != nil {
+			l.current = nil
+			c.abandon()
+		}
+	}
+}
+
+// settle does what the events, timers and posts of a wake-up have made possible.
+func (l *Loop) settle() {
+	for {
+		l.inbox.Lock()
+		l.posts, l.inbox.posts = l.inbox.posts, l.posts[:0]
+		l.inbox.Unlock()
+		for i, p := range l.posts {
+			l.posts[i] = nil
+			p.posted()
+		}
+		l.posts = l.posts[:0]
+		if len(l.runnable) == 0 && len(l.again) == 0 {
+			return
+		}
+		for l.head < len(l.runnable) {
+			t := l.runnable[l.head]
+			l.head++
+			t.queued = false
+			if t.ex != nil {
+				t.run()
+			}
+		}
+		clear(l.runnable)
+		l.runnable, l.head = l.runnable[:0], 0
+		l.readAgain()
+	}
+}
+
+// readAgain lets each client that has more in its buffer begin one request.
+func (l *Loop) readAgain() {
+	again := l.again
+	l.again = nil
+	for _, c := range again {
+		c.inAgain = false
+		if c.state == reading {
+			c.readHead()
+		}
+	}
+	if l.again == nil {
+		clear(again)
+		l.again = again[:0]
+	}
+}
+
+// poll waits for events. The first look does not wait: a loop that is busy then
+// never tells the scheduler that it may sleep.
+func (l *Loop) poll() {
+	worked := int64(time.Since(l.start)) - l.now
+	l.stats.working.Add(worked)
+	if worked > l.stats.longest.Load() {
+		l.stats.longest.Store(worked)
+	}
+	l.got, l.next = l.pollOnce(0), 0
+	if l.got == 0 {
+		if timeout := l.untilNext(); timeout != 0 {
+			l.sleeping.Store(true)
+			l.inbox.Lock()
+			waiting := len(l.inbox.posts) > 0
+			l.inbox.Unlock()
+			if !waiting {
+				n, err := unix.EpollWait(l.epoll, l.events, timeout)
+				if err == nil {
+					l.got = n
+				}
+			}
+			l.sleeping.Store(false)
+		}
+	}
+	l.tick()
+	l.stats.polls.Add(1)
+	l.stats.events.Add(uint64(l.got))
+}
+
+func (l *Loop) pollOnce(timeout int) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epoll),
+		uintptr(unsafe.Pointer(unsafe.SliceData(l.events))), uintptr(len(l.events)), uintptr(timeout), 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// tick takes the time, once for all that a wake-up does.
+func (l *Loop) tick() {
+	l.wall = time.Now()
+	l.now = int64(l.wall.Sub(l.start))
+}
+
+// keepBuffers is how many buffers and works a loop keeps for later.
+const keepBuffers = 128
+
+// takeBuffer gives memory for the head of a request and some of its body.
+func (l *Loop) takeBuffer() *[]byte {
+	size := l.server.bufferSize()
+	for n := len(l.buffers); n > 0; n = len(l.buffers) {
+		b := l.buffers[n-1]
+		l.buffers[n-1] = nil
+		l.buffers = l.buffers[:n-1]
+		if len(*b) >= size {
+			return b
+		}
+	}
+	b := make([]byte, size)
+	return &b
+}
+
+func (l *Loop) putBuffer(b *[]byte) {
+	if len(l.buffers) < keepBuffers {
+		l.buffers = append(l.buffers, b)
+	}
+}

@@ -1,0 +1,199 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// Options is what the loops need to know of the gateway. The functions are
+// called from all loops' threads and must not block; Perform may.
+type Options struct {
+	// Begin prepares an acquired exchange whose Raw and Head are set.
+	Begin func(ex *exchange.Exchange)
+	// Advance moves the exchange until it is finished (true) or waits for ops
+	// (false). At true it waits for none.
+	Advance func(ex *exchange.Exchange) bool
+	// Subrequests makes the exchanges that a script's op waits for; none: the op
+	// is complete.
+	Subrequests func(op *luavm.Op) []*exchange.Exchange
+	// Perform performs an op that blocks; it is called on goroutines.
+	Perform func(ex *exchange.Exchange, op *luavm.Op)
+	// Refused counts a request that never became an exchange.
+	Refused func(conn *exchange.Conn, why *wire.Error)
+	// Recovered is told of a panic.
+	Recovered func(value any)
+	// Trusted tells whether a peer is one of trusted_proxies.
+	Trusted func(addr netip.Addr) bool
+	// Opened and Closed count connections per listener.
+	Opened, Closed func(listener string)
+	// NextID numbers connections.
+	NextID func() uint64
+	// Others is how many connections other drivers have open, which count
+	// against Limits.Connections.
+	Others func() int
+}
+
+// Limits bound what clients may use. Zero durations are no bound.
+type Limits struct {
+	Connections int           // at once; further ones are closed at accept
+	Head        wire.Limits   // of a request head
+	HeaderTime  time.Duration // from a head's first byte to its last
+	IdleTime    time.Duration // between two requests of a connection
+	BodyTime    time.Duration // between two reads of a body
+	SendTime    time.Duration // between two writes of an answer
+	BodyTemp    string        // folder of bodies that are too long for memory
+}
+
+// Server is the event loops of one process.
+type Server struct {
+	opt    Options
+	limits atomic.Pointer[Limits]
+	loops  []*Loop
+	done   sync.WaitGroup
+
+	open    atomic.Int64 // client connections
+	closing atomic.Bool
+
+	mu        sync.Mutex
+	listeners map[*listener]struct{}
+	ended     bool
+}
+
+// New makes n loops and starts them; Close ends them.
+func New(n int, opt Options, limits Limits) (*Server, error) {
+	s := &Server{opt: opt, listeners: map[*listener]struct{}{}}
+	s.SetLimits(limits)
+	for i := range n {
+		l, err := newLoop(s, i)
+		if err != nil {
+			for _, l := range s.loops {
+				l.closeAll()
+			}
+			return nil, err
+		}
+		s.loops = append(s.loops, l)
+	}
+	for _, l := range s.loops {
+		s.done.Add(1)
+		go l.run()
+	}
+	return s, nil
+}
+
+// SetLimits replaces the limits; connections take them over at their next
+// request.
+func (s *Server) SetLimits(limits Limits) { s.limits.Store(&limits) }
+
+// scratch is how much room a buffer has behind the largest head: chunk framing
+// and the first bytes of a body are read there.
+const scratch = 8 << 10
+
+func (s *Server) bufferSize() int {
+	n := s.limits.Load().Head.HeaderBytes
+	if n <= 0 {
+		n = 16 << 10 // wire's default
+	}
+	return n + scratch
+}
+
+// Connections is how many client connections are open.
+func (s *Server) Connections() int { return int(s.open.Load()) }
+
+// function is work for a loop's thread.
+type function func()
+
+func (f function) posted() { f() }
+
+// onAll has every loop do f and waits for it.
+func (s *Server) onAll(f func(l *Loop)) {
+	var done sync.WaitGroup
+	for _, l := range s.loops {
+		done.Add(1)
+		l.post(function(func() {
+			defer done.Done()
+			f(l)
+		}))
+	}
+	done.Wait()
+}
+
+// Drain closes the listeners, after taking what the kernel has queued there, and
+// lets exchanges under way end: their connections close with the answer, idle
+// ones at once. When ctx ends first the remaining connections are closed and the
+// error is ctx's.
+func (s *Server) Drain(ctx context.Context) error {
+	s.closing.Store(true)
+	s.mu.Lock()
+	open := s.listeners
+	s.listeners = map[*listener]struct{}{}
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		return nil
+	}
+	for ln := range open {
+		ln.close(s)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.open.Load() > 0 {
+		s.onAll((*Loop).closeIdle)
+		select {
+		case <-ctx.Done():
+			s.onAll((*Loop).killAll)
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// closeIdle ends the connections that wait for a request.
+func (l *Loop) closeIdle() {
+	for c := l.clients; c != nil; {
+		next := c.next
+		if c.state == reading && (c.work == nil || c.w == 0) && c.info.Requests > 0 {
+			c.close()
+		}
+		c = next
+	}
+}
+
+func (l *Loop) killAll() {
+	for c := l.clients; c != nil; {
+		next := c.next
+		c.kill()
+		c = next
+	}
+}
+
+// Close ends everything at once.
+func (s *Server) Close() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.Drain(ctx)
+	s.mu.Lock()
+	ended := s.ended
+	s.ended = true
+	s.mu.Unlock()
+	if ended {
+		return
+	}
+	for _, l := range s.loops {
+		l.post(function(func() { l.ending = true }))
+	}
+	s.done.Wait()
+}
+
+func isEnd(err error) bool { return err == io.EOF }
+
+func isCut(err error) bool { return errors.Is(err, exchange.ErrCutBody) }

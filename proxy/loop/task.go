@@ -1,0 +1,142 @@
+package loop
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+)
+
+// task is an exchange as its loop moves it: a client's, or a subrequest. It is
+// the memory of one client or one family and used again, so others may only ask
+// it to look (Wake).
+type task struct {
+	loop   *Loop
+	client *client
+	ex     *exchange.Exchange // nil: finished
+	family *family            // of a subrequest
+	queued bool               // in Loop.runnable
+	woken  atomic.Bool        // in the inbox
+}
+
+// Wake implements exchange.Waker.
+func (t *task) Wake() {
+	if !t.woken.Swap(true) {
+		t.loop.post(t)
+	}
+}
+
+func (t *task) posted() {
+	t.woken.Store(false)
+	if t.ex != nil && t.ex.Completed() {
+		t.schedule()
+	}
+}
+
+// schedule has t run before the loop polls again.
+func (t *task) schedule() {
+	if !t.queued {
+		t.queued = true
+		t.loop.runnable = append(t.loop.runnable, t)
+	}
+}
+
+// done reports an op that was parked as performed.
+func (t *task) done(op *luavm.Op) {
+	if t.ex == nil {
+		return // its exchange has panicked
+	}
+	t.ex.Performed(op)
+	t.schedule()
+}
+
+// run moves the exchange until it has finished or all it waits for is parked.
+func (t *task) run() {
+	l, ex := t.loop, t.ex
+	l.current = t.client
+	for {
+		if l.server.opt.Advance(ex) {
+			t.finish()
+			break
+		}
+		progress := false
+		for op := ex.Next(); op != nil; op = ex.Next() {
+			if t.perform(op) {
+				ex.Performed(op)
+				progress = true
+			}
+		}
+		if !progress && !ex.Completed() {
+			break
+		}
+	}
+	l.current = nil
+}
+
+func (t *task) finish() {
+	ex := t.ex
+	t.ex = nil
+	if t.family != nil {
+		t.family.finished()
+		return
+	}
+	exchange.Release(ex)
+	t.client.finished()
+}
+
+// perform begins an op; true: it is complete already.
+func (t *task) perform(op *luavm.Op) bool {
+	ex, c := t.ex, t.client
+	switch op.Kind {
+	case exchange.OpReadBody:
+		return c.readBody(t, op)
+	case exchange.OpConnect:
+		return t.connect(op)
+	case exchange.OpSend:
+		return t.send(op)
+	case exchange.OpPump:
+		return c.pump(t, op)
+	case exchange.OpReceiveHead, exchange.OpReceiveBody:
+		return t.receive(op)
+	case exchange.OpWrite:
+		if ex.Parent != nil {
+			op.Err = ex.Down.Write(ex, ex.Send)
+			return true
+		}
+		return c.answer(op)
+	case exchange.OpTunnel:
+		t.tunnel(op)
+		return false
+	case luavm.OpCapture:
+		return t.capture(op)
+	case luavm.OpReqRead, luavm.OpReqReadRaw:
+		return c.readForScript(t, op)
+	case luavm.OpReqWrite:
+		return c.writeForScript(t, op)
+	case luavm.OpSockRead, luavm.OpSockWrite:
+		return t.useSocket(op)
+	}
+	if d, ok := op.Timed(); ok {
+		t.wait(op, d)
+		return false
+	}
+	t.beside(op)
+	return false
+}
+
+// beside performs an op that blocks on a goroutine.
+func (t *task) beside(op *luavm.Op) {
+	t.loop.stats.besides.Add(1)
+	s, ex := t.loop.server, t.ex
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				s.opt.Recovered(v)
+				op.Err = errors.New("panic while an op was performed")
+			}
+			ex.Complete(op)
+		}()
+		s.opt.Perform(ex, op)
+	}()
+}

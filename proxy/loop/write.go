@@ -1,0 +1,176 @@
+package loop
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"perigee/luavm"
+	"perigee/proxy/exchange"
+	"perigee/proxy/wire"
+)
+
+// errGone says that the client has left.
+var errGone = errors.New("client has closed the connection")
+
+// sending is what goes to the client and has not been taken by the kernel.
+type sending struct {
+	client *client
+	timer  timer
+	op     *luavm.Op // parked until all is sent; nil: nothing is being sent
+	task   *task
+	head   []byte // memory of heads and framing
+	pieces [3][]byte
+	iov    [3]syscall.Iovec
+}
+
+// keepHead is the largest memory of heads that is held on to.
+const keepHead = 64 << 10
+
+// answer performs an OpWrite.
+func (c *client) answer(op *luavm.Op) bool {
+	ex := c.task.ex
+	s := ex.Send
+	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.loop.server.closing.Load()) {
+		c.closes = true
+	}
+	all, data, tail := ex.AppendAnswer(c.out.head[:0], s, c.closes)
+	if cap(all) <= keepHead {
+		c.out.head = all
+	}
+	c.began = true
+	return c.send(&c.task, op, all, data, tail)
+}
+
+// send sends pieces; false: op is parked until they have been sent.
+func (c *client) send(t *task, op *luavm.Op, a, b, tail []byte) (done bool) {
+	o := &c.out
+	if c.broken {
+		op.Err = errGone
+		return true
+	}
+	o.pieces = [3][]byte{a, b, tail}
+	done, op.Err = o.flush(c)
+	if !done {
+		o.op, o.task = op, t
+		c.loop.set(&o.timer, c.loop.server.limits.Load().SendTime)
+	}
+	return done
+}
+
+// flush goes on sending: there may be room.
+func (c *client) flush() {
+	o := &c.out
+	if done, err := o.flush(c); done {
+		o.end(c, err)
+		return
+	}
+	if isBody(o.op) {
+		c.loop.set(&o.timer, c.loop.server.limits.Load().SendTime)
+	}
+}
+
+// end reports the parked op as performed.
+func (o *sending) end(c *client, err error) {
+	op, t := o.op, o.task
+	o.op, o.task = nil, nil
+	o.pieces = [3][]byte{}
+	c.loop.set(&o.timer, 0)
+	if err != nil {
+		c.broken, c.closes = true, true
+	}
+	op.Err = err
+	if !isBody(op) {
+		op.OnCancel(nil)
+		op.Result = luavm.SocketOutcome(err)
+	}
+	t.done(op)
+}
+
+// expire implements timed.
+func (o *sending) expire(*timer) {
+	if o.op != nil {
+		o.end(o.client, os.ErrDeadlineExceeded)
+	}
+}
+
+// flush sends as much as there is room for.
+func (o *sending) flush(c *client) (done bool, err error) {
+	for {
+		n, left, errno := o.once(c.fd)
+		switch {
+		case left == 0:
+			o.pieces = [3][]byte{}
+			return true, nil
+		case errno == 0:
+			c.sent += int64(n)
+			o.took(n)
+		case errno == syscall.EINTR:
+		case errno == syscall.EAGAIN:
+			return false, nil
+		default:
+			o.pieces = [3][]byte{}
+			c.broken, c.closes = true, true
+			return true, os.NewSyscallError("write", errno)
+		}
+	}
+}
+
+// once makes one system call; left is how many pieces there were to send.
+func (o *sending) once(fd int) (n, left int, errno syscall.Errno) {
+	for _, p := range o.pieces {
+		if len(p) > 0 {
+			o.iov[left].Base = unsafe.SliceData(p)
+			o.iov[left].SetLen(len(p))
+			left++
+		}
+	}
+	var done uintptr
+	switch left {
+	case 0:
+		return 0, 0, 0
+	case 1:
+		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
+			uintptr(unsafe.Pointer(o.iov[0].Base)), uintptr(o.iov[0].Len))
+	default:
+		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(fd),
+			uintptr(unsafe.Pointer(&o.iov)), uintptr(left))
+	}
+	return int(done), left, errno
+}
+
+func (o *sending) took(n int) {
+	for i := range o.pieces {
+		first := min(n, len(o.pieces[i]))
+		o.pieces[i] = o.pieces[i][first:]
+		n -= first
+	}
+}
+
+// Received implements exchange.Downstream.
+func (c *client) Received() int64 { return c.received + int64(c.headEnd) }
+
+// Written implements exchange.Downstream.
+func (c *client) Written() int64 { return c.sent }
+
+// Close implements exchange.Downstream.
+func (c *client) Close() { c.closes = true }
+
+// StopReading implements exchange.Downstream.
+func (c *client) StopReading() {
+	c.hurried = true
+	if c.in.op != nil {
+		c.loop.set(&c.timer, exchange.StopTime)
+	}
+}
+
+// The loop performs what these do by ops of its own; nobody else may.
+
+// ReadBody implements exchange.Downstream.
+func (c *client) ReadBody([]byte) (int, error) { panic("BUG: a loop's client cannot be waited for") }
+
+// Write implements exchange.Downstream.
+func (c *client) Write(*exchange.Exchange, exchange.Send) error {
+	panic("BUG: a loop's client cannot be waited for")
+}
