@@ -31,6 +31,14 @@ const policyRoutes = `
         ngx.header["Content-Length"] = 6
         ngx.print("hello\n")
   - {name: fixed, match: {paths: ["= /fixed"]}, respond: {body: "fixed\n"}}
+  - name: limited
+    match: {paths: ["= /limited"]}
+    limit:
+      - {name: keys, key: ["header:X-Api-Key", ip, route], rate: 1000000/s, burst: 1000000}
+      - {name: hosts, key: ["$host"], rate: 1000000/s, algorithm: sliding}
+      - {name: inside, concurrent: 100}
+      - {name: volume, rate: 1000000000/d, algorithm: fixed, charge: bytes, weight: "$http_x_cost"}
+    upstream: o
 `
 
 // none leaves room for what the runtime, its timers and its pools allocate at
@@ -73,6 +81,7 @@ func TestAllocations(t *testing.T) {
 		name, origin, request string
 		most                  float64
 	}{
+		{"limits", small, "GET /limited" + head + "\r\n", none},
 		{"plain", small, "GET /" + head + "\r\n", none},
 		{"body in one buffer", small, post(big[:1024]), none},
 		{"Lua policy", small, "GET /policy" + head + "\r\n", none},

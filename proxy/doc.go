@@ -56,6 +56,7 @@
 //	proxy/ip         who may ask, by address
 //	proxy/auth       who asks, and whether they may
 //	proxy/script     filters that run Lua; proxy/respond, proxy/static, proxy/transform, proxy/compress
+//	proxy/limit      how often, counted by package ratelimit
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions
 //	proxy/upstream   endpoints, their connections, round robin

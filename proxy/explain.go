@@ -154,6 +154,9 @@ func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	if r.Auth != nil {
 		fmt.Fprintf(b, "  access: auth, %s\n", r.Auth)
 	}
+	for i := range r.Limit {
+		fmt.Fprintf(b, "  limit: %s, %s\n", r.Limit.Name(i, r.Name), r.Limit[i].Numbers())
+	}
 	if r.Lua != nil {
 		for key, s := range r.Lua.Sources() {
 			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))

@@ -7,6 +7,7 @@ import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/ip"
+	"perigee/proxy/limit"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
@@ -22,6 +23,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	var (
 		edit    *transform.Filter
 		peers   *ip.Filter
+		rates   *limit.Filter
 		lua     *script.Filter
 		respond *respond.Filter
 		files   *static.Filter
@@ -42,6 +44,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	if c.Compress != nil {
 		press = compress.New(*c.Compress)
+	}
+	if rates, err = b.newLimits(c); err != nil {
+		return err
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
@@ -69,10 +74,12 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, peers, peers != nil},
 		{exchange.Access, guard, guard != nil},
+		{exchange.Access, rates, rates != nil},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
 		{exchange.Content, files, files != nil},
 		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
+		{exchange.Header, rates, rates != nil && rates.Tells()}, // scripts have the last word
 		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
 		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
 		{exchange.Header, press, press != nil},
@@ -87,6 +94,21 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	r.EditsBody = lua.Has(exchange.Body)
 	return nil
+}
+
+// newLimits makes the filter of a route's limits; nil: it has none.
+func (b *builder) newLimits(c *config.Route) (*limit.Filter, error) {
+	if len(c.Limit) == 0 {
+		return nil, nil
+	}
+	s := b.snapshot
+	f, err := limit.New(c.Limit, limit.Build{
+		Route: c.Name, Store: s.state.Limits, Table: s.counters, Metrics: s.state.Metrics,
+	})
+	if err == nil {
+		s.limits = append(s.limits, f)
+	}
+	return f, err
 }
 
 // scripts is how the snapshot's scripts report.

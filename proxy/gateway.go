@@ -283,6 +283,7 @@ func (g *Gateway) log(ex *exchange.Exchange) bool {
 		}
 	}
 	snap := ex.Snapshot.(*Snapshot)
+	ex.SettleLimits()
 	if ex.Parent == nil {
 		snap.observe(ex)
 		g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)

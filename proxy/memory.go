@@ -62,5 +62,8 @@ func heapLeft(file *config.File, cgroup int64) int64 {
 	for _, size := range file.Lua.SharedDicts {
 		left -= int64(size)
 	}
+	if file.Limited() {
+		left -= int64(file.Limits.Counters)
+	}
 	return left - generations*int64(workers(file))*memoryLimit(file)
 }

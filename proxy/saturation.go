@@ -42,6 +42,7 @@ func (s *Server) watchSaturation() {
 		m.Saturation.Add(part)
 	}
 	m.SetSources(observe.Sources{
+		LimitTable: s.state.Limits.Table,
 		LuaMemoryBytes: func() (total int64) {
 			if snap := s.gateway.current.Load(); snap != nil {
 				for _, vm := range snap.pool.Stats().VMs {

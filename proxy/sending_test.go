@@ -61,15 +61,13 @@ func TestForwardingFields(t *testing.T) {
 			}
 		})
 	}
-	for range 8 { // uses up those that are kept, whichever worker has them
+	// What the requests above have left, and may leave a little late, goes first.
+	until(t, "two requests that close take two new connections", func() bool {
+		before := origin.Connections()
 		g.Get("/close")
-	}
-	before := origin.Connections()
-	g.Get("/close")
-	g.Get("/close")
-	if n := origin.Connections() - before; n != 2 {
-		t.Errorf("%d new connections for two requests: one that was to be closed has been used again", n)
-	}
+		g.Get("/close")
+		return origin.Connections()-before == 2
+	})
 }
 
 func TestBuffering(t *testing.T) {

@@ -94,7 +94,7 @@ func (s *Server) Apply(file *config.File) error {
 		closeAll()
 		return err
 	}
-	if err := s.state.useAccessLog(file.AccessLog); err != nil {
+	if err := snap.openLogs(); err != nil {
 		snap.close()
 		closeAll()
 		return err
@@ -111,7 +111,9 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 		loops.SetLimits(loop.Limits(limits(&file.Limits)))
 	}
 	former := s.gateway.current.Swap(snap)
+	s.state.access.Store(snap.access)
 	s.state.captureLog(snap.pool)
+	s.state.Limits.Commit(snap.counters, int64(file.Limits.Counters), file.LimitNames())
 	for address, l := range s.listeners {
 		if c, stays := tlsConfigs[address]; stays {
 			l.tls.Store(c)

@@ -11,11 +11,13 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/limit"
 	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
+	"perigee/ratelimit"
 )
 
 // Snapshot is the immutable product of one configuration. Exchanges enter it at
@@ -35,12 +37,17 @@ type Snapshot struct {
 	maps          mapping.Set
 	groups        map[string]*upstream.Group
 	open          []*upstream.Group // of routes with a target
+	access        *accessLog        // of routes that have none of their own
+	routeLogs     []*accessLog
+	logFiles      []string // that are open
 	balancers     map[string]exchange.Filter
 	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
 	auth          *auth.Parts
 	unmatched     *observe.RouteMetrics
+	counters      *ratelimit.Table // nil: no route has limits
+	limits        []*limit.Filter
 	state         *State
 
 	retired atomic.Bool
@@ -110,6 +117,7 @@ func (s *Snapshot) close() {
 	for _, g := range s.open {
 		g.Close()
 	}
+	s.closeLogs()
 	s.auth.Close()
 	if s.pool != nil {
 		s.pool.Close()
@@ -132,7 +140,11 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		inflightLimit: int64(file.Limits.Inflight),
 		variables:     variables(file),
 		maps:          newMaps(file),
+		access:        newAccessLog(&file.AccessLog),
 		unmatched:     state.Metrics.Route(""),
+	}
+	if s.access != nil {
+		s.access.maps = s.maps
 	}
 	defer func() {
 		if err != nil {
@@ -155,6 +167,11 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	if s.pool, err = newPool(file, state, s.dicts); err != nil {
 		return nil, err
 	}
+	if file.Limited() {
+		if s.counters, err = state.Limits.Prepare(int64(file.Limits.Counters)); err != nil {
+			return nil, file.NewError("limits.counters", err.Error(), "use less memory")
+		}
+	}
 	b := &builder{snapshot: s}
 	if err := b.balancers(); err != nil {
 		return nil, err
@@ -168,6 +185,12 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 			return nil, placed(file, fmt.Sprintf("routes[%d]", i), err)
 		}
 		s.routes = append(s.routes, r)
+		log := s.access
+		if own := file.Routes[i].AccessLog; own != nil {
+			log = newAccessLog(own)
+		}
+		s.routeLogs = append(s.routeLogs, log)
+		r.Index = i
 	}
 	s.tables = newTables(file)
 	if err := s.pool.Start(); err != nil {
@@ -329,10 +352,11 @@ func (s *Snapshot) observe(ex *exchange.Exchange) {
 	if rec.Status == 0 {
 		rec.Status = ex.Resp.StatusCode()
 	}
-	metrics := s.unmatched
+	metrics, log := s.unmatched, s.access
 	if ex.Route != nil {
-		metrics = ex.Route.Metrics
+		metrics, log = ex.Route.Metrics, s.routeLogs[ex.Route.Index]
 	}
 	metrics.Observe(rec)
 	s.state.observe(ex)
+	log.write(ex)
 }

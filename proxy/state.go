@@ -9,8 +9,8 @@ import (
 
 	"perigee/luavm"
 	"perigee/proxy/auth"
-	"perigee/proxy/config"
 	"perigee/proxy/exchange"
+	"perigee/proxy/limit"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/upstream"
@@ -25,6 +25,7 @@ type State struct {
 	Upstreams *upstream.Registry
 	Dicts     *luavm.Dicts
 	Auth      *auth.Registry
+	Limits    *limit.Store
 	Log       *observe.Log
 	// Listen binds a listener's address; nil: the network's. Set, as Clock,
 	// before NewServer: for tests.
@@ -34,56 +35,27 @@ type State struct {
 	// Dial connects scripts' sockets; nil: the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	access     atomic.Pointer[observe.AccessLog]
-	accessConf config.AccessLog
+	logs logFiles
+	// access is the log of requests that never became exchanges.
+	access atomic.Pointer[accessLog]
 }
 
 // NewState makes the state of a process. log is where it reports to.
 func NewState(build observe.BuildInfo, log *observe.Log) *State {
 	s := &State{
 		Metrics: observe.NewMetrics(build), Upstreams: upstream.NewRegistry(),
-		Dicts: luavm.NewDicts(), Log: log,
+		Dicts: luavm.NewDicts(), Limits: limit.NewStore(), Log: log,
 	}
 	s.Upstreams.SetMetrics(s.Metrics)
 	s.Auth = auth.NewRegistry(s.Metrics, func(level observe.Level, message string) { log.Print(level, nil, message) })
 	return s
 }
 
-// useAccessLog opens the configured access log if it is not the one in use.
-func (s *State) useAccessLog(c config.AccessLog) error {
-	if s.accessConf == c {
-		return nil
-	}
-	var next *observe.AccessLog
-	if c.Format != config.AccessLogOff {
-		format, err := observe.ParseAccessFormat(string(c.Format))
-		if err != nil {
-			return err
-		}
-		next, err = observe.OpenAccessLog(observe.AccessOptions{
-			File: c.File, Format: format, Dropped: &s.Metrics.AccessDropped,
-			Report: func(err error) { s.problem("access log: " + err.Error()) },
-		})
-		if err != nil {
-			return err
-		}
-	}
-	s.accessConf = c
-	if former := s.access.Swap(next); former != nil {
-		go func() { _ = former.Close(closeLimit) }()
-	}
-	return nil
-}
-
-// observe counts what the record says beyond route and endpoints, and writes the
-// access line.
+// observe counts what the record says beyond route and endpoints.
 func (s *State) observe(ex *exchange.Exchange) {
 	rec := &ex.Record
 	if rec.Abort == observe.AbortClientGone || rec.Abort == observe.AbortClientTimeout {
 		s.Metrics.ClientAborts.Inc()
-	}
-	if access := s.access.Load(); access != nil {
-		access.Write(rec)
 	}
 }
 
@@ -96,9 +68,7 @@ func (s *State) refused(conn *exchange.Conn, why *wire.Error) {
 		Status: why.Status, Abort: observe.AbortClientProtocol,
 	}
 	s.Metrics.Route("").Observe(&rec)
-	if access := s.access.Load(); access != nil {
-		access.Write(&rec)
-	}
+	s.access.Load().writeRefused(conn, &rec)
 	if s.Log.Enabled(observe.LevelInfo) {
 		s.Log.Print(observe.LevelInfo, &rec, "client sent a request that was refused: "+why.Text)
 	}
@@ -137,9 +107,7 @@ func (s *State) problem(message string) { s.Log.Print(observe.LevelError, nil, m
 func (s *State) close() {
 	s.Upstreams.Close()
 	s.Auth.Close()
-	if access := s.access.Load(); access != nil {
-		_ = access.Close(closeLimit)
-	}
+	s.logs.closeAll(closeLimit)
 }
 
 // Scripts is how scripts report to the state.

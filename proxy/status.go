@@ -35,10 +35,8 @@ func (s *Server) Reopen() {
 	if err := s.state.Log.Reopen(); err != nil {
 		s.state.problem("reopen log: " + err.Error())
 	}
-	if access := s.state.access.Load(); access != nil {
-		if err := access.Reopen(); err != nil {
-			s.state.problem("reopen access log: " + err.Error())
-		}
+	if err := s.state.logs.reopen(); err != nil {
+		s.state.problem("reopen access log: " + err.Error())
 	}
 }
 
@@ -134,4 +132,25 @@ func (s *Server) Crossings() (n uint64) {
 		n += vm.Crossings
 	}
 	return n
+}
+
+// Limits describes the limits of the running configuration.
+func (s *Server) Limits() observe.LimitsInfo {
+	info := observe.LimitsInfo{Table: s.state.Limits.Table(), Limits: []observe.LimitInfo{}}
+	if snap := s.gateway.current.Load(); snap != nil {
+		for _, f := range snap.limits {
+			info.Limits = append(info.Limits, f.Infos()...)
+		}
+	}
+	return info
+}
+
+// ResetLimit lets a key of a limit start afresh; id is as Limits has it.
+func (s *Server) ResetLimit(name, id string) (found bool) {
+	if snap := s.gateway.current.Load(); snap != nil {
+		for _, f := range snap.limits {
+			found = f.Reset(name, id) || found
+		}
+	}
+	return found
 }

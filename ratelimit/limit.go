@@ -202,6 +202,9 @@ type Result struct {
 	now   int64
 }
 
+// Known says that the Result is one of a decision.
+func (r Result) Known() bool { return r.now != 0 }
+
 // Quota is a Result in words for people and headers.
 type Quota struct {
 	// Limit is how many may come at once, or in the window.

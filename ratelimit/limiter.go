@@ -183,6 +183,11 @@ func (l *Limit) refund(word, cost uint64, now int64) uint64 {
 // afterwards, such as bytes or tokens. What goes beyond the allowance is a debt
 // that later requests wait for, up to one whole allowance.
 func (t *Table) Charge(l *Limit, key []byte, cost, now int64) {
+	t.ChargeHashed(l, Hash(key, l.seed), cost, now)
+}
+
+// ChargeHashed is Charge for a key that was hashed before.
+func (t *Table) ChargeHashed(l *Limit, h uint64, cost, now int64) {
 	deep := *l
 	deep.tau, deep.slack = 2*(l.tau+l.slack), 0
 	deep.never = 2 * l.never
@@ -194,7 +199,6 @@ func (t *Table) Charge(l *Limit, key []byte, cost, now int64) {
 	default:
 		deep.max = 2 * l.max
 	}
-	h := Hash(key, l.seed)
 	for cost > 0 {
 		r := t.TakeHashed(&deep, h, cost, now)
 		if r.Allowed {
@@ -219,7 +223,11 @@ func (l *Limit) room(r Result) int64 {
 // Forget drops what is known of a key: it starts afresh. It tells whether there
 // was anything.
 func (t *Table) Forget(l *Limit, key []byte) bool {
-	h := Hash(key, l.seed)
+	return t.ForgetHashed(l, Hash(key, l.seed))
+}
+
+// ForgetHashed is Forget for a key that was hashed before.
+func (t *Table) ForgetHashed(l *Limit, h uint64) bool {
 	fp := fingerprint(h, l.class)
 	for {
 		p := t.find(h, fp)

@@ -8,7 +8,8 @@
 //	  /readyz      503 while starting or draining      /metrics
 //	  /metrics     Prometheus text
 //	  /config      running configuration, masked
-//	  /routes /upstreams /lua     status as JSON
+//	  /routes /upstreams /lua /limits     status as JSON
+//	  POST /limits/reset
 //	  POST /reload
 //	  /debug/pprof/
 //
@@ -52,6 +53,10 @@ type Gateway interface {
 	Routes() []observe.RouteInfo
 	Upstreams() []observe.UpstreamInfo
 	Lua() observe.LuaInfo
+	Limits() observe.LimitsInfo
+	// ResetLimit lets a key of a limit start afresh, id as Limits has it; false:
+	// nothing was counted for it.
+	ResetLimit(name, id string) bool
 	// Reload reads the configuration again and applies it whole or not at all.
 	// Its error is for the operator, positions included; observe.ErrReloading
 	// says that it did not start.

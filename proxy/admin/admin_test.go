@@ -53,6 +53,8 @@ func (f *fake) Digest() string {
 func (f *fake) Routes() []observe.RouteInfo       { return f.routes }
 func (f *fake) Upstreams() []observe.UpstreamInfo { return f.upstreams }
 func (f *fake) Lua() observe.LuaInfo              { return f.info }
+func (f *fake) Limits() observe.LimitsInfo        { return observe.LimitsInfo{} }
+func (f *fake) ResetLimit(name, id string) bool   { return name == "l" && id == "1" }
 
 func (f *fake) Reload(ctx context.Context) error {
 	if f.reloading != nil {
@@ -356,6 +358,22 @@ func TestStatusAsJSON(t *testing.T) {
 	}
 	if gateway.info.Scripts[0].Name != "fast" {
 		t.Error("the gateway's own slice was sorted")
+	}
+}
+
+func TestLimitsAreReset(t *testing.T) {
+	s := started(t, &fake{})
+	for path, want := range map[string]int{
+		"/limits/reset?limit=l&id=1": 200, "/limits/reset?limit=l&id=2": 404, "/limits/reset?limit=l": 400,
+	} {
+		res, err := http.Post("http://"+s.Addr()+path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
 	}
 }
 

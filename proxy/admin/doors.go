@@ -48,6 +48,8 @@ func (d *doors) full() *http.ServeMux {
 	mux.HandleFunc("GET /routes", d.routes)
 	mux.HandleFunc("GET /upstreams", d.upstreams)
 	mux.HandleFunc("GET /lua", d.lua)
+	mux.HandleFunc("GET /limits", d.limits)
+	mux.HandleFunc("POST /limits/reset", d.resetLimit)
 	mux.HandleFunc("POST /reload", d.reload)
 	mux.HandleFunc("GET /debug/pprof/", timed(0, pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -45,6 +45,7 @@ a { color: #8ab4f8 } .good { color: #6fce8f } .bad { color: #ff8a80 } }
 <tr><td><a href="/config">/config</a></td><td>the running configuration, secrets masked</td></tr>
 <tr><td><a href="/routes">/routes</a></td><td>routes and their filters</td></tr>
 <tr><td><a href="/upstreams">/upstreams</a></td><td>endpoints and their health</td></tr>
+<tr><td><a href="/limits">/limits</a></td><td>limits and their heaviest keys</td></tr>
 <tr><td><a href="/lua">/lua</a></td><td>VMs, scripts (slowest first), shared dictionaries</td></tr>
 <tr><td>POST /reload</td><td>read the configuration again and apply it whole or not at all</td></tr>
 <tr><td><a href="/debug/pprof/">/debug/pprof/</a></td><td>profiles of the Go side</td></tr>

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -28,8 +29,8 @@ func readClaims(payload []byte) (claims, bool) {
 	if d.Decode(&c) != nil || c == nil {
 		return nil, false
 	}
-	if rest, err := d.Token(); rest != nil || err == nil {
-		return nil, false
+	if _, err := d.Token(); err != io.EOF {
+		return nil, false // something follows the object
 	}
 	return c, true
 }

@@ -33,8 +33,9 @@ func TestCheckIssuer(t *testing.T) {
 	}{
 		{"good", func(*Issuer) {}, ""},
 		{"no algorithm", func(i *Issuer) { i.Algorithms = nil }, "issuers.a.algorithms issuers.a.keys[0]"},
-		{"none", func(i *Issuer) { i.Algorithms = append(i.Algorithms, "NonE") }, "issuers.a.algorithms[1]"},
-		{"unknown algorithm", func(i *Issuer) { i.Algorithms = append(i.Algorithms, "RS1") }, "issuers.a.algorithms[1]"},
+		{"none", func(i *Issuer) { i.Algorithms = append(i.Algorithms, "NonE") }, "issuers.a.algorithms issuers.a.algorithms[1]"},
+		{"mixed", func(i *Issuer) { i.Algorithms = append(i.Algorithms, "RS256") }, "issuers.a.algorithms"},
+		{"unknown algorithm", func(i *Issuer) { i.Algorithms = append(i.Algorithms, "RS1") }, "issuers.a.algorithms issuers.a.algorithms[1]"},
 		{"nobody's tokens", func(i *Issuer) { i.Audiences = nil }, "issuers.a"},
 		{"all audiences and some", func(i *Issuer) { i.AnyAudience = true }, "issuers.a.any_audience"},
 		{"leeway", func(i *Issuer) { i.Leeway = unit.Duration(11 * 60e9) }, "issuers.a.leeway"},

@@ -22,8 +22,8 @@ type Issuer struct {
 	// service could show another's tokens here.
 	AnyAudience bool `yaml:"any_audience,omitempty"`
 	// Algorithms are those that the issuer signs with: RS256, RS384, RS512, PS256,
-	// PS384, PS512, ES256, ES384, ES512, EdDSA; HS256, HS384, HS512 with a shared
-	// secret. At least one; tokens of others are refused.
+	// PS384, PS512, ES256, ES384, ES512, EdDSA; or HS256, HS384, HS512 with a shared
+	// secret, but not both kinds. At least one; tokens of others are refused.
 	Algorithms []string `yaml:"algorithms"`
 	// JWKS is where the issuer publishes its keys.
 	JWKS *JWKS `yaml:"jwks,omitempty"`
@@ -120,6 +120,9 @@ func (i *Issuer) check(path string, p *problems) {
 			p.add(at, "write some of "+strings.Join(algorithmNames, ", "), "algorithm %q is not known", name)
 		}
 	}
+	if mixed(i.Algorithms) {
+		p.add(path+".algorithms", "make two issuers of it", "shared secrets and public keys are mixed: one could be taken for the other")
+	}
 	if len(i.Audiences) == 0 && !i.AnyAudience {
 		p.add(path, "add audiences: [NAME], or any_audience: true", "nothing says for whom this issuer's tokens are meant here")
 	}
@@ -143,6 +146,17 @@ func (i *Issuer) check(path string, p *problems) {
 	if _, at, err := inlineKeys(i); err != nil {
 		p.add(path+at, "", "%s", err)
 	}
+}
+
+// mixed tells whether there are algorithms with shared secrets and others.
+func mixed(algorithms []string) bool {
+	secrets := 0
+	for _, name := range algorithms {
+		if strings.HasPrefix(name, "HS") {
+			secrets++
+		}
+	}
+	return secrets != 0 && secrets != len(algorithms)
 }
 
 func (j *JWKS) check(path string, algorithms []string, others bool, p *problems) {

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -10,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"sync/atomic"
 
@@ -81,6 +84,9 @@ func newSigningKey(key any, id, algorithm string) (*signingKey, error) {
 		if public.E < 3 || public.E%2 == 0 {
 			return nil, fmt.Errorf("an RSA key has the exponent %d", public.E)
 		}
+		if guessable(public.N) {
+			return nil, errors.New("an RSA key was made by a faulty device (CVE-2017-15361): it can be computed from its public half")
+		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	case []byte:
 		if len(public) < secretBytes("") {
@@ -97,6 +103,44 @@ func newSigningKey(key any, id, algorithm string) (*signingKey, error) {
 	}
 	k.print = sha256.Sum256(append([]byte(id+"\x00"+algorithm+"\x00"), der...))
 	return k, nil
+}
+
+// salted tells whether a PSS signature has a salt as long as its hash, as RFC
+// 7518 §3.5 wants it; the library takes any. Other algorithms have none.
+func (k *signingKey) salted(t *token) bool {
+	hash, pss := pssHashes[t.header.Algorithm]
+	if !pss {
+		return true
+	}
+	public, ok := k.key.(*rsa.PublicKey)
+	if !ok {
+		return false
+	}
+	dot := bytes.LastIndexByte(t.text, '.')
+	signature, ok := decodePart(t.text[dot+1:])
+	sum := hash.New()
+	sum.Write(t.text[:dot])
+	return ok && rsa.VerifyPSS(public, hash, sum.Sum(nil), signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+}
+
+var pssHashes = map[string]crypto.Hash{"PS256": crypto.SHA256, "PS384": crypto.SHA384, "PS512": crypto.SHA512}
+
+// guessable tells whether a modulus has the mark of ROCA (Nemec and others, CCS
+// 2017): modulo every small prime it is a power of 65537.
+func guessable(n *big.Int) bool {
+	var rest big.Int
+	for _, p := range [...]int64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157} {
+		want := rest.Mod(n, big.NewInt(p)).Int64()
+		power, found := int64(1), false
+		for range p {
+			found = found || power == want
+			power = power * 65537 % p
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // maxKeys bounds the keys of one set.

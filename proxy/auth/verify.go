@@ -108,7 +108,7 @@ func (i *issuer) check(t *token) (*signingKey, observe.AuthOutcome) {
 				continue
 			}
 			tried++
-			if _, err := signed.Verify(k.key); err == nil {
+			if _, err := signed.Verify(k.key); err == nil && k.salted(t) {
 				return k
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"perigee/proxy/auth"
 	"perigee/proxy/compress"
 	"perigee/proxy/ip"
+	"perigee/proxy/limit"
 	"perigee/proxy/mapping"
 	"perigee/proxy/respond"
 	"perigee/proxy/rewrite"
@@ -103,32 +104,6 @@ type LogLevel string
 // Values are the levels from the most to the least chatty, as in nginx.
 func (LogLevel) Values() []string {
 	return []string{"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"}
-}
-
-// AccessLog is the access_log block.
-type AccessLog struct {
-	// Format is json (default), text (nginx's combined) or off.
-	Format AccessLogFormat `yaml:"format"`
-	// File is a path relative to prefix, or "-" for standard output (default).
-	File string `yaml:"file" config:"path"`
-}
-
-// SetDefaults sets JSON on standard output.
-func (a *AccessLog) SetDefaults() { a.Format, a.File = AccessLogJSON, "-" }
-
-// AccessLogFormat names the shape of an access line.
-type AccessLogFormat string
-
-// The formats.
-const (
-	AccessLogJSON AccessLogFormat = "json"
-	AccessLogText AccessLogFormat = "text"
-	AccessLogOff  AccessLogFormat = "off"
-)
-
-// Values are the words that are accepted.
-func (AccessLogFormat) Values() []string {
-	return []string{string(AccessLogJSON), string(AccessLogText), string(AccessLogOff)}
 }
 
 // Listener is one served address.
@@ -255,6 +230,10 @@ type Limits struct {
 	// made if it is not there. Default: the system's (TMPDIR, or /tmp). nginx:
 	// client_body_temp_path.
 	BodyTemp string `yaml:"body_temp,omitempty" config:"path"`
+	// Counters is the memory in which the limits of routes count: 16 bytes for each
+	// key that is active. Another size than before forgets what was counted.
+	// Default 64MiB. nginx: the zone of limit_req_zone.
+	Counters unit.Size `yaml:"counters"`
 	// HeaderTimeout is the time to receive a whole request head. Default 10s.
 	// nginx: client_header_timeout.
 	HeaderTimeout unit.Duration `yaml:"header_timeout"`
@@ -274,8 +253,8 @@ func (l *Limits) SetDefaults() {
 	*l = Limits{
 		Connections: 100000, Inflight: 20000,
 		HeaderBytes: 16 * unit.KiB, BodyBytes: 10 * unit.MiB, BodyBuffer: 16 * unit.KiB,
-		SubrequestBytes: 32 * unit.MiB,
-		HeaderTimeout:   unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
+		SubrequestBytes: 32 * unit.MiB, Counters: 64 * unit.MiB,
+		HeaderTimeout: unit.Duration(10e9), IdleTimeout: unit.Duration(75e9),
 		BodyTimeout: unit.Duration(60e9), SendTimeout: unit.Duration(60e9),
 	}
 }
@@ -331,6 +310,9 @@ type Route struct {
 	Transform *transform.Config `yaml:"transform,omitempty"`
 	// Compress makes answers shorter for clients that can read them so.
 	Compress *compress.Config `yaml:"compress,omitempty"`
+	// Limit bounds how often requests pass: a list of limits, each with a key.
+	// nginx: limit_req, limit_conn.
+	Limit limit.Rules `yaml:"limit,omitempty"`
 	// Lua holds the route's scripts.
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
@@ -344,6 +326,8 @@ type Route struct {
 	// answers that are made here: exact (default), before, or off. nginx:
 	// if_modified_since.
 	IfModifiedSince ModifiedPolicy `yaml:"if_modified_since,omitempty"`
+	// AccessLog replaces the top-level access_log, as a whole, for this route.
+	AccessLog *AccessLog `yaml:"access_log,omitempty"`
 	// Static answers with files of a directory.
 	Static *static.Config `yaml:"static,omitempty"`
 	// Upstream is the name of an entry of upstreams; proxy.target goes where

@@ -14,6 +14,7 @@ import (
 
 	"perigee/proxy/auth"
 	"perigee/proxy/unit"
+	"perigee/ratelimit"
 )
 
 // checker finds what a single value cannot know to be wrong.
@@ -112,6 +113,9 @@ func (c *checker) numbers() {
 	}
 	if l.HeaderBytes < unit.KiB || l.HeaderBytes > unit.MiB {
 		c.report("limits.header_bytes", fmt.Sprintf("size %q is not between 1KiB and 1MiB", l.HeaderBytes), "16KiB suits most sites")
+	}
+	if l.Counters < ratelimit.MinTable || l.Counters > unit.Size(ratelimit.MaxTable) {
+		c.report("limits.counters", fmt.Sprintf("size %q is not between %d and %d bytes", l.Counters, int64(ratelimit.MinTable), int64(ratelimit.MaxTable)), "64MiB is room for millions of keys")
 	}
 	for _, d := range [...]struct {
 		key   string

@@ -15,6 +15,7 @@ func (c *checker) routes() {
 		c.report("routes", "no route: every request would be answered 404", "add at least one route")
 	}
 	seen := make(map[string]int, len(c.Routes))
+	c.sharedLimits()
 	for i := range c.Routes {
 		r, path := &c.Routes[i], item("routes", i)
 		switch first, twice := seen[r.Name]; {
@@ -135,7 +136,7 @@ func (c *checker) early(path string, r *Route) {
 	}{
 		{"upstream", r.Upstream != ""}, {"proxy.target", !r.Proxy.Target.IsZero()},
 		{"respond", r.Respond != nil}, {"static", r.Static != nil}, {"internal", r.Internal}, {"ip", len(r.IP) > 0},
-		{"auth", r.Auth != nil},
+		{"auth", r.Auth != nil}, {"limit", len(r.Limit) > 0},
 		{"lua.server_rewrite", scripts.ServerRewrite != nil}, {"lua.rewrite", scripts.Rewrite != nil},
 		{"lua.access", scripts.Access != nil}, {"lua.content", scripts.Content != nil},
 	} {
@@ -160,6 +161,7 @@ func (c *checker) routeParts(path string, r *Route) {
 		}
 	}
 	c.problems(path+".ip", r.IP.Check())
+	c.problems(path+".limit", r.Limit.Check())
 	if r.Lua != nil {
 		c.problems(path+".lua", r.Lua.Check())
 	}

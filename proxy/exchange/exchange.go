@@ -139,6 +139,9 @@ type Exchange struct {
 	Lookup Lookup
 	File   FileBody
 
+	// Limits is what limits have decided.
+	Limits Limits
+
 	// Worker is 1 more than the number of the VM that the exchange's scripts run
 	// in, as its driver wants it; 0: any.
 	Worker int
@@ -368,6 +371,7 @@ func Release(ex *Exchange) {
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare = nil, false
+	ex.Limits.reset()
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)
 	ex.families = ex.families[:0]

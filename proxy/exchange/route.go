@@ -11,6 +11,8 @@ import (
 // never changes.
 type Route struct {
 	Name string
+	// Index is its place in the configuration.
+	Index int
 	// Steps are the filters that take part in a stage, in running order: the
 	// response stages are reversed already.
 	Steps [StageCount][]Filter

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"perigee/proxy/unit"
 )
@@ -39,9 +40,11 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 	}
 	switch {
 	case strings.HasPrefix(name, "http_"):
-		return append(dst, ex.RequestHeader(dashed(name[len("http_"):]))...)
+		var field fieldName
+		return append(dst, ex.RequestHeader(field.dashed(name[len("http_"):]))...)
 	case strings.HasPrefix(name, "sent_http_"):
-		return append(dst, PeekResponse(&ex.Resp, dashed(name[len("sent_http_"):]))...)
+		var field fieldName
+		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("sent_http_"):]))...)
 	case strings.HasPrefix(name, "arg_"):
 		return append(dst, Argument(ex.Query, name[len("arg_"):])...)
 	case strings.HasPrefix(name, "cookie_"):
@@ -69,7 +72,7 @@ func KnownVariable(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(knownNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
+	return slices.Contains(knownNames, name) || slices.Contains(logNames, name) || slices.Contains(TLSVariables, name) || identityVariable(name)
 }
 
 // appendKnown appends variables that have one name each.
@@ -110,7 +113,11 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "request_id":
 		return append(dst, ex.Record.ID[:]...)
 	case "status":
-		return strconv.AppendInt(dst, int64(ex.Resp.StatusCode()), 10)
+		status := ex.Record.Status // of the answer that was sent
+		if status == 0 {
+			status = ex.Resp.StatusCode()
+		}
+		return strconv.AppendInt(dst, int64(status), 10)
 	case "connection":
 		return strconv.AppendUint(dst, ex.Conn.ID, 10)
 	case "connection_requests":
@@ -122,7 +129,7 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 	case "upstream_addr", "upstream_status", "upstream_response_time":
 		return ex.AppendTries(dst, name)
 	}
-	return dst
+	return ex.appendLogged(dst, name)
 }
 
 // AppendTries appends a value per attempt at the upstream, separated as nginx
@@ -185,8 +192,25 @@ func cut(b []byte, at byte) (before, after []byte) {
 	return b, nil
 }
 
-// dashed makes a field name of the tail of a variable's name.
-func dashed(name string) string { return strings.ReplaceAll(name, "_", "-") }
+// fieldName is memory for the name of a field.
+type fieldName [64]byte
+
+// dashed makes a field name of the tail of a variable's name. It is valid as long
+// as f is.
+func (f *fieldName) dashed(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return name
+	}
+	if len(name) > len(f) {
+		return strings.ReplaceAll(name, "_", "-")
+	}
+	for i := range len(name) {
+		if f[i] = name[i]; f[i] == '_' {
+			f[i] = '-'
+		}
+	}
+	return unsafe.String(&f[0], len(name))
+}
 
 // HasArgument tells whether the query names an argument, with a value or not.
 func HasArgument(query []byte, name string) bool {

@@ -91,8 +91,15 @@ func commonest[T any](routes []route, value func(*route) T, same func(a, b T) bo
 func (o *output) raise() {
 	o.typ = commonest(o.routes, func(r *route) string { return r.typ }, func(a, b string) bool { return a == b })
 	o.pages = commonest(o.routes, func(r *route) []errorPage { return r.pages }, slices.Equal)
+	o.access = commonest(o.routes, func(r *route) logging { return r.log }, func(a, b logging) bool { return a == b })
 	for i := range o.routes {
 		r := &o.routes[i]
+		switch {
+		case r.log == o.access:
+			r.log = logging{}
+		case !r.log.given:
+			r.log = logging{format: "json", file: "-"} // as where nothing is said
+		}
 		if r.typ == o.typ {
 			r.typ = ""
 		}

@@ -71,6 +71,7 @@ type importer struct {
 	single   bool              // there is one server
 	conf     string            // folder of the main file, from prefix: certificates' paths start there
 	compiler compiler
+	formats  map[string]logging // log_format
 }
 
 func (m *importer) leave(d *directive, format string, values ...any) {
@@ -216,9 +217,11 @@ func (m *importer) once(d *directive, s *scope) {
 		o.exitWorker = m.source(d)
 	case "error_log":
 		m.errorLog(d)
+	case "log_format":
+		m.logFormat(d)
 	case "map":
 		m.mapBlock(d)
-	case "log_format", "geo", "limit_req_zone", "limit_conn_zone":
+	case "geo", "limit_req_zone", "limit_conn_zone":
 		m.leave(d, "has no equivalent yet")
 	default:
 		if !m.sockets(d, &o.sockets) {
@@ -289,7 +292,7 @@ func (m *importer) early(d *directive, s *scope) bool {
 			s.steps = slices.DeleteFunc(s.steps, func(st step) bool { return st.cond != "" && st.empty() })
 		}
 		r := route{name: m.name(&directive{args: []string{"server"}}), before: true, hosts: s.hosts, listeners: s.listeners, steps: s.steps, computed: s.computed,
-			add: s.add, pages: s.pages, typ: s.defaultType(), lua: make(map[string]*lua)}
+			add: s.add, log: s.log, pages: s.pages, typ: s.defaultType(), lua: make(map[string]*lua)}
 		for _, stage := range []string{"header_filter", "body_filter", "log"} {
 			if s.lua[stage] != nil {
 				r.lua[stage] = s.lua[stage]

@@ -18,6 +18,7 @@ type scope struct {
 	typ       string          // default_type
 	pages     []errorPage     // error_page
 	bare      bool            // lua_use_default_type off
+	log       logging         // access_log
 	peers     []peerRule      // allow, deny
 	sending   sending         // how requests are sent on
 	files     files           // root, index and their like
@@ -95,7 +96,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if name == "" || m.taken(name) {
 		name = m.name(d)
 	}
-	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, peers: s.peers}
+	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, peers: s.peers, log: s.log}
 	r.typ = s.defaultType()
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
@@ -229,7 +230,7 @@ func (m *importer) shared(d *directive, s *scope) {
 	case "error_page":
 		m.errorPage(d, s)
 	case "access_log":
-		m.accessLog(d)
+		m.accessLog(d, s)
 	default:
 		if !m.files(d, s) {
 			m.limits(d)
@@ -269,18 +270,4 @@ func (m *importer) respond(d *directive) *respond {
 		return &respond{status: status, location: value}
 	}
 	return &respond{status: status, body: value}
-}
-
-func (m *importer) accessLog(d *directive) {
-	switch {
-	case d.arg(0) == "off":
-		m.out.accessFormat = "off"
-	case strings.HasPrefix(d.arg(0), "syslog:") || strings.Contains(d.arg(0), "$"):
-		m.leave(d, "the access log goes to one file or to standard output")
-	default:
-		if len(d.args) > 1 && d.args[1] != "combined" {
-			m.leave(d, "format %q is not carried over: lines are nginx's combined", d.args[1])
-		}
-		m.out.accessFormat, m.out.accessFile = "text", escape(d.arg(0))
-	}
 }

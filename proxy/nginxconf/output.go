@@ -16,7 +16,7 @@ type pair struct{ name, value string }
 // dollars escaped.
 type output struct {
 	prefix, logFile, logLevel string
-	accessFormat, accessFile  string
+	access                    logging
 	workers                   int
 	bodyBytes, headerBytes    string
 	bodyBuffer, bodyTemp      string
@@ -65,6 +65,7 @@ type route struct {
 	lua               map[string]*lua
 	respond           *respond
 	upstream, target  string
+	log               logging
 	peers             []peerRule
 	sending           sending
 	add               []pair
@@ -232,10 +233,7 @@ func (o *output) yaml() ([]byte, error) {
 	log.text("level", o.logLevel)
 	log.text("file", o.logFile)
 	top.add("log", log.node)
-	access := newMapping()
-	access.text("format", o.accessFormat)
-	access.text("file", o.accessFile)
-	top.add("access_log", access.node)
+	top.log(o.access)
 	top.pairs("variables", o.variables, texts)
 	top.maps(o.maps)
 	top.typeOf(o.typ)
@@ -387,6 +385,7 @@ func (r *route) yaml() *yaml.Node {
 	m.plain("body_buffer", r.bodyBuffer)
 	m.text("document_root", r.root)
 	m.text("if_modified_since", r.modified)
+	m.log(r.log)
 	if r.static != nil {
 		m.add("static", r.static.yaml(r.try))
 	}

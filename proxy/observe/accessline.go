@@ -31,6 +31,10 @@ func AppendAccessJSON(dst []byte, rec *Record) []byte {
 		dst = appendMember(dst, "auth_method", rec.AuthMethod.String())
 		dst = appendMember(dst, "auth", rec.AuthOutcome.String())
 	}
+	if rec.Limit != "" {
+		dst = appendMember(dst, "limit", rec.Limit)
+		dst = appendMember(dst, "limit_outcome", LimitOutcome(rec.LimitOutcome))
+	}
 	dst = append(dst, `,"duration":`...)
 	dst = appendSeconds(dst, rec.Duration)
 	dst = append(dst, `,"ttfb":`...)
@@ -225,6 +229,12 @@ func AppendAccessText(dst []byte, rec *Record) []byte {
 		dst = append(dst, " auth="...)
 		dst = append(dst, rec.AuthOutcome.String()...)
 	}
+	if rec.Limit != "" {
+		dst = append(dst, " limit="...)
+		dst = append(dst, rec.Limit...)
+		dst = append(dst, ':')
+		dst = append(dst, LimitOutcome(rec.LimitOutcome)...)
+	}
 	if rec.Abort != AbortNone {
 		dst = append(dst, " abort="...)
 		dst = append(dst, rec.Abort.String()...)
@@ -280,3 +290,10 @@ func appendHexEscaped[T []byte | string](dst []byte, s T) []byte {
 	}
 	return append(dst, s[start:]...)
 }
+
+// AppendHexEscaped appends s as nginx writes a variable into a log line: a quote,
+// a backslash and every byte outside of printable ASCII as \xHH.
+func AppendHexEscaped(dst, s []byte) []byte { return appendHexEscaped(dst, s) }
+
+// AppendJSONEscaped appends s as the inside of a JSON string.
+func AppendJSONEscaped(dst, s []byte) []byte { return appendJSONText(dst, s) }

@@ -20,17 +20,6 @@ const (
 	AccessText
 )
 
-// ParseAccessFormat reads the configuration's word for a format.
-func ParseAccessFormat(word string) (AccessFormat, error) {
-	switch word {
-	case "json", "":
-		return AccessJSON, nil
-	case "text":
-		return AccessText, nil
-	}
-	return 0, fmt.Errorf("access_log.format %q: want json or text", word)
-}
-
 // accessLines is how many lines may wait for the writer: at 100 000 lines a
 // second, a disk may stand still for 80 ms.
 const accessLines = 8192
@@ -38,18 +27,17 @@ const accessLines = 8192
 // AccessOptions configures an access log.
 type AccessOptions struct {
 	// File is appended to, and made when missing; "-" is standard output.
-	File   string
-	Format AccessFormat
+	File string
 	// Dropped counts lines that were lost; Metrics.AccessDropped.
 	Dropped *Counter
 	// Report is told once when writing begins to fail; nil tells nobody.
 	Report func(error)
 }
 
-// AccessLog writes one line per finished exchange, on a goroutine of its own.
+// AccessLog writes one line per finished exchange to a file, on a goroutine of its
+// own.
 type AccessLog struct {
 	*sink
-	format AccessFormat
 }
 
 // OpenAccessLog opens the file and starts the writer.
@@ -69,7 +57,7 @@ func OpenAccessLog(o AccessOptions) (*AccessLog, error) {
 }
 
 func newAccessLog(out io.WriteCloser, path string, o AccessOptions) *AccessLog {
-	l := &AccessLog{sink: newSink(out, path, accessLines), format: o.Format}
+	l := &AccessLog{sink: newSink(out, path, accessLines)}
 	l.dropped, l.report = o.Dropped, o.Report
 	if l.dropped == nil {
 		l.dropped = new(Counter)
@@ -84,17 +72,27 @@ func newAccessLog(out io.WriteCloser, path string, o AccessOptions) *AccessLog {
 // Write formats rec's line and hands it over. It borrows rec only for the call,
 // never blocks and does not allocate; a line that finds no room is counted in
 // Dropped and lost.
-func (l *AccessLog) Write(rec *Record) {
+func (l *AccessLog) Write(rec *Record, f AccessFormat) {
 	c, p := l.reserve()
 	if c == nil {
 		return
 	}
 	defer l.commit(c, p)
-	if l.format == AccessText {
+	if f == AccessText {
 		c.buf = AppendAccessText(c.buf, rec)
 	} else {
 		c.buf = AppendAccessJSON(c.buf, rec)
 	}
+}
+
+// Append hands over a line that write appends, its line feed included.
+func (l *AccessLog) Append(write func(line []byte) []byte) {
+	c, p := l.reserve()
+	if c == nil {
+		return
+	}
+	defer l.commit(c, p)
+	c.buf = write(c.buf)
 }
 
 // Reopen opens the file anew, as after logrotate moved it (SIGUSR1); lines up to

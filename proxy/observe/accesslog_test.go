@@ -16,7 +16,7 @@ func fullRecord() *Record {
 		Connection: 17, Serial: 2,
 		Client:   netip.MustParseAddrPort("[2001:db8::1]:1234"),
 		Peer:     netip.MustParseAddrPort("127.0.0.1:4321"),
-		Listener: ":8080", Route: "orders", Consumer: "alice",
+		Listener: ":8080", Route: "orders", Consumer: "alice", Limit: "rates", LimitOutcome: LimitDelayed,
 		Scheme: "http", Protocol: "HTTP/1.1",
 		Method: []byte("GET"), Host: []byte("api.example.com"), Path: []byte("/orders/1"), Query: []byte("a=b"),
 		UserAgent: []byte("curl/8"), Referer: []byte("http://x/"),
@@ -33,7 +33,7 @@ func fullRecord() *Record {
 
 func TestAccessJSONGolden(t *testing.T) {
 	const want = `{"time":"2026-11-23T23:01:02.345Z","status":200,"method":"GET","scheme":"http","host":"api.example.com",` +
-		`"path":"/orders/1","query":"a=b","protocol":"HTTP/1.1","client":"2001:db8::1","client_port":1234,"route":"orders","consumer":"alice",` +
+		`"path":"/orders/1","query":"a=b","protocol":"HTTP/1.1","client":"2001:db8::1","client_port":1234,"route":"orders","consumer":"alice","limit":"rates","limit_outcome":"delayed",` +
 		`"duration":0.012345,"ttfb":0.010000,"bytes_in":100,"bytes_out":2000,"request_body_bytes":10,"response_body_bytes":1900,` +
 		`"upstream":"orders","attempts":[{"status":502,"endpoint":"127.0.0.1:9001","response":0.001000},` +
 		`{"status":200,"endpoint":"127.0.0.1:9002","connect":0.001000,"header":0.002000,"response":0.003000}],` +
@@ -46,7 +46,7 @@ func TestAccessJSONGolden(t *testing.T) {
 
 func TestAccessTextGolden(t *testing.T) {
 	const want = `2001:db8::1 - alice [23/Nov/2026:23:01:02 +0000] "GET /orders/1?a=b HTTP/1.1" 200 1900 "http://x/" "curl/8"` +
-		` rt=0.012 ua="127.0.0.1:9001, 127.0.0.1:9002" us="502, 200" ut="0.001, 0.003" route=orders abort=client_gone error=e1` +
+		` rt=0.012 ua="127.0.0.1:9001, 127.0.0.1:9002" us="502, 200" ut="0.001, 0.003" route=orders limit=rates:delayed abort=client_gone error=e1` +
 		` id=0123456789abcdef0123456789abcdef` + "\n"
 	if got := string(AppendAccessText(nil, fullRecord())); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

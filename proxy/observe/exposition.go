@@ -25,6 +25,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	m.writeConnections(&e)
 	m.writeLua(&e)
 	m.writeAuth(&e)
+	m.writeLimits(&e)
 	m.writeProcess(&e)
 	if _, err := w.Write(e.buf); err != nil {
 		return err

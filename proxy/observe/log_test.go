@@ -94,17 +94,6 @@ func TestParseLevel(t *testing.T) {
 	}
 }
 
-func TestParseAccessFormat(t *testing.T) {
-	for word, want := range map[string]AccessFormat{"": AccessJSON, "json": AccessJSON, "text": AccessText} {
-		if got, err := ParseAccessFormat(word); err != nil || got != want {
-			t.Errorf("%q: %v, %v", word, got, err)
-		}
-	}
-	if _, err := ParseAccessFormat("combined"); err == nil {
-		t.Error("combined accepted")
-	}
-}
-
 func TestSlogAttributesFollowTheMessage(t *testing.T) {
 	for name, c := range map[string]struct {
 		log  func(*slog.Logger)

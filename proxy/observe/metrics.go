@@ -32,6 +32,7 @@ type Metrics struct {
 	auth      registry[string, AuthMetrics]
 	keySets   registry[string, KeySetMetrics]
 	authFiles registry[string, AuthFileMetrics]
+	limits    registry[limitKey, LimitMetrics]
 
 	// InFlight counts exchanges that started and did not finish. Every exchange
 	// adds 1 and -1 with its shard.
@@ -65,6 +66,8 @@ type Sources struct {
 	// LuaMemoryBytes is the memory of all VMs together, LuaVMs their number.
 	LuaMemoryBytes func() int64
 	LuaVMs         func() int
+	// LimitTable is the memory of limits' counters.
+	LimitTable func() LimitTableInfo
 }
 
 // NewMetrics returns the metrics of a gateway that just started.
@@ -95,6 +98,7 @@ func (m *Metrics) Applied(digest string) {
 	m.auth.expire(oldest)
 	m.keySets.expire(oldest)
 	m.authFiles.expire(oldest)
+	m.limits.expire(oldest)
 	// A listener's series stay: their gauge is taken back when the last of its
 	// connections closes, however many configurations later that is.
 }

@@ -102,6 +102,11 @@ type Record struct {
 	AuthMethod  AuthMethod
 	AuthOutcome AuthOutcome
 
+	// Limit is the limit that refused, delayed or, in a dry run, would have refused
+	// the exchange, "" for none; LimitOutcome which of these.
+	Limit        string
+	LimitOutcome uint8
+
 	Scheme   string // "http" or "https"
 	Protocol string // "HTTP/1.1"
 	Method   []byte

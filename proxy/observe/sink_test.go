@@ -79,13 +79,13 @@ func mustClose(t *testing.T, c interface{ Close(time.Duration) error }) {
 func TestLinesArriveInOrderAndOnce(t *testing.T) {
 	out := &page{}
 	dropped := new(Counter)
-	l := newAccessLog(out, "", AccessOptions{Format: AccessText, Dropped: dropped})
+	l := newAccessLog(out, "", AccessOptions{Dropped: dropped})
 	const workers, each = 8, 3000
 	var all sync.WaitGroup
 	for w := range workers {
 		all.Go(func() {
 			for i := range each {
-				l.Write(&Record{Consumer: fmt.Sprintf("%d/%d", w, i)})
+				l.Write(&Record{Consumer: fmt.Sprintf("%d/%d", w, i)}, AccessText)
 				if i%100 == 0 {
 					runtime.Gosched()
 				}
@@ -118,7 +118,7 @@ func TestALineIsWrittenSoonWithoutClose(t *testing.T) {
 	out := &page{}
 	l := newAccessLog(out, "", AccessOptions{})
 	for i := range 3 {
-		l.Write(&Record{Status: 200 + i})
+		l.Write(&Record{Status: 200 + i}, AccessJSON)
 		eventually(t, "line written", func() bool { return strings.Count(out.String(), "\n") == i+1 })
 		time.Sleep(2 * gatherTime) // the writer sleeps again
 	}
@@ -132,7 +132,7 @@ func TestStuckWriterDropsAndNeverBlocks(t *testing.T) {
 	const sent = accessLines + 1000
 	start := time.Now()
 	for range sent {
-		l.Write(&Record{Status: 200})
+		l.Write(&Record{Status: 200}, AccessJSON)
 	}
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("writes took %v", took)
@@ -143,7 +143,7 @@ func TestStuckWriterDropsAndNeverBlocks(t *testing.T) {
 	if err := l.Close(10 * time.Millisecond); !errors.Is(err, ErrStuck) {
 		t.Errorf("Close: %v", err)
 	}
-	l.Write(&Record{Status: 200}) // after Close: counted
+	l.Write(&Record{Status: 200}, AccessJSON) // after Close: counted
 	close(out.hold)
 	mustClose(t, l)
 	if got := uint64(strings.Count(out.String(), "\n")) + dropped.Value(); got != sent+1 {
@@ -162,23 +162,23 @@ func TestFailingFileIsReportedOnceAndCounted(t *testing.T) {
 		reports.Add(1)
 	}})
 	for i := range uint64(3) {
-		l.Write(&Record{Status: 200})
+		l.Write(&Record{Status: 200}, AccessJSON)
 		eventually(t, "drop counted", func() bool { return dropped.Value() == i+1 })
 	}
 	if n := reports.Load(); n != 1 {
 		t.Errorf("%d reports of one row of failures", n)
 	}
 	out.set(syscall.ENOSPC, 10)
-	l.Write(&Record{Status: 201})
+	l.Write(&Record{Status: 201}, AccessJSON)
 	eventually(t, "drop counted", func() bool { return dropped.Value() == 4 })
 	out.set(nil, 0)
-	l.Write(&Record{Status: 202})
+	l.Write(&Record{Status: 202}, AccessJSON)
 	eventually(t, "line written", func() bool { return strings.HasSuffix(out.String(), "}\n") })
 	if first, _, _ := strings.Cut(out.String(), "\n"); len(first) != 10 {
 		t.Errorf("the line after a torn one is not on its own: %q", out.String())
 	}
 	out.set(syscall.ENOSPC, 0)
-	l.Write(&Record{Status: 203})
+	l.Write(&Record{Status: 203}, AccessJSON)
 	eventually(t, "second report", func() bool { return reports.Load() == 2 })
 	mustClose(t, l)
 }
@@ -189,14 +189,14 @@ func TestReopenAfterRename(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Write(&Record{Status: 201})
+	l.Write(&Record{Status: 201}, AccessJSON)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Reopen(); err != nil {
 		t.Fatal(err)
 	}
-	l.Write(&Record{Status: 202})
+	l.Write(&Record{Status: 202}, AccessJSON)
 	mustClose(t, l)
 	for name, status := range map[string]string{path + ".1": "201", path: "202"} {
 		text, err := os.ReadFile(name)
@@ -225,7 +225,7 @@ func TestReopenKeepsTheOldFileWhenItCannot(t *testing.T) {
 	if err := l.Reopen(); err == nil {
 		t.Error("reopened in a folder that is gone")
 	}
-	l.Write(&Record{Status: 204})
+	l.Write(&Record{Status: 204}, AccessJSON)
 	mustClose(t, l)
 	if text, err := os.ReadFile(filepath.Join(moved, "access.log")); err != nil || !strings.Contains(string(text), "204") {
 		t.Errorf("%q, %v", text, err)
@@ -239,7 +239,7 @@ func TestReopenOfAStuckWriterGivesUp(t *testing.T) {
 	}
 	out := &page{hold: make(chan struct{})}
 	l := newAccessLog(out, "/nonexistent", AccessOptions{})
-	l.Write(&Record{})
+	l.Write(&Record{}, AccessJSON)
 	time.Sleep(10 * time.Millisecond)
 	if err := l.Reopen(); !errors.Is(err, ErrStuck) {
 		t.Errorf("Reopen: %v", err)
@@ -280,7 +280,7 @@ func TestLongLinesLeaveNoLargeBuffersBehind(t *testing.T) {
 	l := newAccessLog(&page{}, "", AccessOptions{})
 	long := &Record{Path: bytes.Repeat([]byte("x"), 100_000)}
 	for range 100 {
-		l.Write(long)
+		l.Write(long, AccessJSON)
 	}
 	mustClose(t, l)
 	for i := range l.ring.cells {
@@ -299,7 +299,7 @@ func TestFormatterPanicLeavesAHoleNotADeadRing(t *testing.T) {
 		defer l.commit(c, p)
 		panic("formatter")
 	}()
-	l.Write(&Record{Status: 200})
+	l.Write(&Record{Status: 200}, AccessJSON)
 	mustClose(t, l)
 	if strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("got %q", out.String())
@@ -315,11 +315,11 @@ func TestLogsAllocateNothing(t *testing.T) {
 	rec.UserAgent = []byte("hostile \xff \u2028 \" agent")
 	message := []byte("message\x1b")
 	access := newAccessLog(discard{io.Discard}, "", AccessOptions{})
-	text := newAccessLog(discard{io.Discard}, "", AccessOptions{Format: AccessText})
+	text := newAccessLog(discard{io.Discard}, "", AccessOptions{})
 	process := NewLog(discard{io.Discard}, LevelInfo)
 	for name, write := range map[string]func(){
-		"json":     func() { access.Write(rec) },
-		"text":     func() { text.Write(rec) },
+		"json":     func() { access.Write(rec, AccessJSON) },
+		"text":     func() { text.Write(rec, AccessText) },
 		"process":  func() { process.Write(LevelError, rec, message) },
 		"filtered": func() { process.Write(LevelDebug, rec, message) },
 	} {
@@ -344,11 +344,11 @@ func BenchmarkAccessLog(b *testing.B) {
 	for name, format := range map[string]AccessFormat{"json": AccessJSON, "text": AccessText} {
 		b.Run(name, func(b *testing.B) {
 			dropped := new(Counter)
-			l := newAccessLog(discard{io.Discard}, "", AccessOptions{Format: format, Dropped: dropped})
+			l := newAccessLog(discard{io.Discard}, "", AccessOptions{Dropped: dropped})
 			rec := fullRecord()
 			b.ReportAllocs()
 			for b.Loop() {
-				l.Write(rec)
+				l.Write(rec, format)
 			}
 			b.ReportMetric(float64(dropped.Value())/float64(b.N), "drops/op")
 			l.Close(time.Second)

@@ -1,0 +1,217 @@
+package limit
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"perigee/proxy/exchange"
+	"perigee/proxy/unit"
+)
+
+// partKind is what a part of a key is made of.
+type partKind uint8
+
+const (
+	partTemplate partKind = iota
+	partConsumer
+	partGroup
+	partRoles
+	partAPIKey
+	partIP
+	partRoute
+	partUpstream
+	partMethod
+	partHost
+	partPath
+	partHeader
+	partCookie
+	partArg
+	partClaim
+)
+
+var plainParts = map[string]partKind{
+	"consumer": partConsumer, "group": partGroup, "roles": partRoles, "api_key": partAPIKey,
+	"ip": partIP, "route": partRoute, "upstream": partUpstream, "method": partMethod,
+	"host": partHost, "path": partPath,
+}
+
+var namedParts = map[string]partKind{
+	"header": partHeader, "cookie": partCookie, "arg": partArg, "claim": partClaim,
+}
+
+const partHint = "write consumer, group, roles, api_key, ip, route, upstream, method, host, path, header:NAME, cookie:NAME, arg:NAME, claim:NAME or a text with $variables"
+
+// part is one part of a key.
+type part struct {
+	kind     partKind
+	name     string // of a header, cookie, ...; of a variable
+	template unit.Template
+}
+
+func parsePart(t unit.Template) (part, error) {
+	text, literal := t.Literal()
+	if !literal {
+		return part{template: t}, nil
+	}
+	if kind, ok := plainParts[text]; ok {
+		return part{kind: kind}, nil
+	}
+	if kind, name, found := strings.Cut(text, ":"); found && name != "" {
+		if k, ok := namedParts[kind]; ok {
+			if k == partCookie || k == partArg {
+				name = map[partKind]string{partCookie: "cookie_", partArg: "arg_"}[k] + name
+			}
+			return part{kind: k, name: name}, nil
+		}
+	}
+	return part{}, fmt.Errorf("key %q is nothing that requests are told apart by", text)
+}
+
+// keys makes keys of exchanges.
+type keys struct {
+	parts  []part
+	v4, v6 int // bits of addresses
+}
+
+func newKeys(r *Rule) (keys, error) {
+	k := keys{v4: 32, v6: 64}
+	if r.IPv4Prefix != nil {
+		k.v4 = *r.IPv4Prefix
+	}
+	if r.IPv6Prefix != nil {
+		k.v6 = *r.IPv6Prefix
+	}
+	for _, t := range r.Key {
+		p, err := parsePart(t)
+		if err != nil {
+			return k, err
+		}
+		k.parts = append(k.parts, p)
+	}
+	return k, nil
+}
+
+// append appends an exchange's key: each part with its length before it, so that
+// no two keys are the same that are told apart. missing: a part is not there.
+func (k *keys) append(dst []byte, ex *exchange.Exchange) (key []byte, missing bool) {
+	for i := range k.parts {
+		// One byte is room for the length of most parts.
+		at := len(dst)
+		dst = k.appendPart(append(dst, 0), ex, &k.parts[i])
+		length := len(dst) - at - 1
+		if length == 0 {
+			missing = true
+		}
+		if length < 0x80 {
+			dst[at] = byte(length)
+			continue
+		}
+		var size [binary.MaxVarintLen64]byte
+		n := binary.PutUvarint(size[:], uint64(length))
+		dst = append(dst, size[:n-1]...) // room; what it holds is overwritten
+		copy(dst[at+n:], dst[at+1:at+1+length])
+		copy(dst[at:], size[:n])
+	}
+	return dst, missing
+}
+
+func (k *keys) appendPart(dst []byte, ex *exchange.Exchange, p *part) []byte {
+	switch p.kind {
+	case partConsumer:
+		return append(dst, ex.Record.Consumer...)
+	case partGroup:
+		return append(dst, ex.Identity.Var("consumer_group")...)
+	case partRoles:
+		return append(dst, ex.Identity.Var("consumer_roles")...)
+	case partAPIKey:
+		return append(dst, ex.Identity.Var("consumer_key")...)
+	case partIP:
+		return k.appendIP(dst, ex.Record.Client.Addr())
+	case partRoute:
+		return append(dst, ex.Record.Route...)
+	case partUpstream:
+		if ex.Route.Group != nil {
+			dst = append(dst, ex.Route.Group.Name()...)
+		}
+		return dst
+	case partMethod:
+		return append(dst, ex.Req.Method()...)
+	case partHost:
+		return append(dst, ex.Host...)
+	case partPath:
+		return append(dst, ex.Path...)
+	case partHeader:
+		return append(dst, ex.RequestHeader(p.name)...)
+	case partClaim:
+		return append(dst, ex.Identity.Claim(p.name)...)
+	case partCookie, partArg:
+		return ex.AppendVariable(dst, p.name)
+	}
+	return ex.AppendTemplate(dst, p.template)
+}
+
+// appendIP appends the network of an address, in its bytes. IPv4 written as IPv6
+// is IPv4.
+func (k *keys) appendIP(dst []byte, addr netip.Addr) []byte {
+	addr = addr.Unmap()
+	bits := k.v6
+	switch {
+	case !addr.IsValid():
+		return dst
+	case addr.Is4():
+		bits = k.v4
+		if bits == 32 {
+			b := addr.As4()
+			return append(dst, b[:]...)
+		}
+	}
+	prefix, err := addr.WithZone("").Prefix(bits)
+	if err != nil {
+		return dst
+	}
+	if addr.Is4() {
+		b := prefix.Addr().As4()
+		return append(dst, b[:]...)
+	}
+	b := prefix.Addr().As16()
+	return append(dst, b[:(bits+7)/8]...)
+}
+
+// text shows a key to people: its parts, "-" for one that is missing.
+func (k *keys) text(key []byte) string {
+	var parts []string
+	for i := 0; len(key) > 0 && i < len(k.parts); i++ {
+		length, n := binary.Uvarint(key)
+		if n <= 0 || length > uint64(len(key)-n) {
+			return strings.Join(append(parts, "..."), " ")
+		}
+		value := key[n : n+int(length)]
+		key = key[n+int(length):]
+		switch {
+		case length == 0:
+			parts = append(parts, "-")
+		case k.parts[i].kind == partIP:
+			parts = append(parts, k.network(value))
+		default:
+			parts = append(parts, string(value))
+		}
+	}
+	if len(parts) == 0 {
+		return "all"
+	}
+	return strings.Join(parts, " ")
+}
+
+func (k *keys) network(value []byte) string {
+	if addr, ok := netip.AddrFromSlice(value); ok && addr.Is4() {
+		if k.v4 == 32 {
+			return addr.String()
+		}
+		return netip.PrefixFrom(addr, k.v4).String()
+	}
+	var full [16]byte
+	copy(full[:], value)
+	return netip.PrefixFrom(netip.AddrFrom16(full), k.v6).String()
+}

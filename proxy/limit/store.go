@@ -1,0 +1,92 @@
+package limit
+
+import (
+	"fmt"
+	"sync"
+
+	"perigee/proxy/observe"
+	"perigee/ratelimit"
+)
+
+// Store is what limits count in. It belongs to the process: a reload finds all
+// counters again by the names of their limits.
+type Store struct {
+	clock *ratelimit.Monotonic
+
+	mu    sync.Mutex
+	size  int64
+	table *ratelimit.Table
+	tops  map[string]*top
+}
+
+// NewStore makes a store; its memory is mapped when the first limit is built.
+func NewStore() *Store {
+	return &Store{clock: ratelimit.NewClock(), tops: map[string]*top{}}
+}
+
+// Prepare returns memory of that size for the counters of a configuration: what
+// is in use, or new memory, which Commit makes the one in use.
+func (s *Store) Prepare(size int64) (*ratelimit.Table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table != nil && s.size == size {
+		return s.table, nil
+	}
+	table, err := ratelimit.NewTable(size)
+	if err != nil {
+		return nil, fmt.Errorf("memory of limits: %w", err)
+	}
+	return table, nil
+}
+
+// Commit tells that a configuration runs which counts in table (nil: in none)
+// and has limits of these names. Filters of the former one hold on to the former
+// table, which unmaps itself after the last of them.
+func (s *Store) Commit(table *ratelimit.Table, size int64, names map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if table != nil {
+		s.table, s.size = table, size
+	}
+	for name := range s.tops {
+		if !names[name] {
+			delete(s.tops, name)
+		}
+	}
+}
+
+// top finds the heaviest keys of a limit, by its name.
+func (s *Store) top(name string) *top {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tops[name]
+	if t == nil {
+		t = &top{}
+		s.tops[name] = t
+	}
+	return t
+}
+
+// Sweep frees the slots of idle keys; call it now and then.
+func (s *Store) Sweep() {
+	s.mu.Lock()
+	table := s.table
+	s.mu.Unlock()
+	if table != nil {
+		table.Sweep(s.clock.Now())
+	}
+}
+
+// Table describes the memory of counters.
+func (s *Store) Table() (info observe.LimitTableInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table == nil {
+		return info
+	}
+	stats := s.table.Stats()
+	return observe.LimitTableInfo{
+		Bytes: s.table.Size(), Slots: int64(stats.Buckets) * 4,
+		Claims: stats.Claims, Idle: stats.Idle, Evicted: stats.Evicted,
+	}
+}
