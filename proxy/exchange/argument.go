@@ -1,5 +1,9 @@
 package exchange
 
+import "bytes"
+
+var ampersand = []byte{'&'}
+
 // masked stands in access lines for the value of an argument that is a secret.
 const masked = "***"
 
@@ -9,6 +13,29 @@ func (ex *Exchange) HideArgument(name string) {
 	start := len(ex.hidden) // behind what the record's query may be in
 	ex.hidden = ex.editArguments(ex.hidden, ex.Record.Query, name, masked)
 	ex.Record.Query = ex.hidden[start:]
+}
+
+// appendMasked is AppendVariable for log lines: variables that have the query in
+// them have it as the record does.
+func (ex *Exchange) appendMasked(dst []byte, name string) []byte {
+	if len(ex.hidden) == 0 {
+		return ex.AppendVariable(dst, name)
+	}
+	rec := &ex.Record
+	switch name {
+	case "args", "query_string":
+		return append(dst, rec.Query...)
+	case "request", "request_uri":
+		if name == "request" {
+			dst = append(append(dst, rec.Method...), ' ')
+		}
+		dst = append(append(append(dst, rec.Path...), '?'), rec.Query...)
+		if name == "request" {
+			dst = append(append(dst, ' '), rec.Protocol...)
+		}
+		return dst
+	}
+	return ex.AppendVariable(dst, name)
 }
 
 // RemoveArgument takes an argument out of the query that is sent on. The others
@@ -26,19 +53,22 @@ func (ex *Exchange) RemoveArgument(name string) {
 // editArguments appends query to dst, with the values of an argument replaced,
 // or without the argument for an empty value.
 func (ex *Exchange) editArguments(dst, query []byte, name, value string) []byte {
-	start := len(dst)
-	for len(query) > 0 {
+	first := true
+	for more := true; more; {
 		var pair []byte
-		pair, query = cut(query, '&')
+		if pair, query, more = bytes.Cut(query, ampersand); !more && len(pair) == 0 && first {
+			break
+		}
 		key, _ := cut(pair, '=')
 		var decoded [64]byte
 		same := string(AppendUnescaped(decoded[:0], key)) == name
 		if same && value == "" {
 			continue
 		}
-		if len(dst) > start {
+		if !first {
 			dst = append(dst, '&')
 		}
+		first = false
 		if !same {
 			dst = append(dst, pair...)
 			continue

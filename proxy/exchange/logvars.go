@@ -35,7 +35,7 @@ func (ex *Exchange) AppendEscapedTemplate(dst []byte, t unit.Template, how Escap
 			continue
 		}
 		start := len(ex.Scratch)
-		ex.Scratch = ex.AppendVariable(ex.Scratch, part.Variable)
+		ex.Scratch = ex.appendMasked(ex.Scratch, part.Variable)
 		value := ex.Scratch[start:]
 		switch {
 		case how == EscapeDefault && len(value) == 0:
