@@ -4,16 +4,18 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"perigee/proxy/exchange"
 )
 
-// listener is a listening socket that all loops watch.
+// listener is a listening socket that all active loops watch.
 type listener struct {
 	net.Listener
 	fd        int // a duplicate, which is the loops'
@@ -31,7 +33,46 @@ type acceptor struct {
 	name  string
 	port  string // of the socket, as text
 	addr  string // and its address, if it has but one
-	ended bool
+	looks bool   // it is watched
+	pause timer
+}
+
+// listen makes the loop watch its listening sockets, or look away.
+func (l *Loop) listen(looks bool) {
+	for _, a := range l.acceptors {
+		_ = a.listen(looks) // one that cannot be watched is others' to serve
+	}
+}
+
+func (a *acceptor) listen(looks bool) (err error) {
+	a.loop.drop(&a.pause)
+	switch {
+	case looks && !a.looks:
+		if a.slot, err = a.loop.watch(a.fd, a, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err == nil {
+			a.looks = true
+		}
+	case !looks && a.looks:
+		_ = unix.EpollCtl(a.loop.epoll, unix.EPOLL_CTL_DEL, a.fd, nil)
+		a.loop.unwatch(a.slot)
+		a.looks = false
+	}
+	return err
+}
+
+// expire implements timed: the pause is over.
+func (a *acceptor) expire(*timer) {
+	if a.listen(true) != nil {
+		a.rest()
+	}
+}
+
+// rest makes the loop look away for a moment: no descriptors or memory are left.
+// Exchanges that end give some back, and the socket would report itself at each
+// poll.
+func (a *acceptor) rest() {
+	_ = a.listen(false)
+	a.pause.owner = a
+	a.loop.set(&a.pause, 10*time.Millisecond)
 }
 
 // ErrNoSocket says that a listener has no descriptor to watch.
@@ -68,19 +109,16 @@ func (s *Server) Serve(ln net.Listener, name string) error {
 			addr = ap.Addr().Unmap().String()
 		}
 	}
-	var failed sync.Map
 	s.onAll(func(l *Loop) {
 		a := &acceptor{loop: l, fd: w.fd, name: name, addr: addr, port: port}
-		var err error
-		if a.slot, err = l.watch(w.fd, a, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
-			failed.Store(l, err)
-			return
-		}
+		l.acceptors = append(l.acceptors, a)
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		w.acceptors = append(w.acceptors, a)
-		s.mu.Unlock()
+		if l.index < int(s.active.Load()) {
+			err = errors.Join(err, a.listen(true))
+		}
 	})
-	failed.Range(func(_, v any) bool { err = v.(error); return false })
 	if err != nil {
 		w.close(s)
 		return err
@@ -117,12 +155,11 @@ func (w *listener) close(s *Server) {
 			done := make(chan struct{})
 			a.loop.post(function(func() {
 				defer close(done)
-				if i == len(acceptors)-1 {
+				if i == 0 {
 					a.acceptAll()
 				}
-				a.ended = true
-				_ = unix.EpollCtl(a.loop.epoll, unix.EPOLL_CTL_DEL, a.fd, nil)
-				a.loop.unwatch(a.slot)
+				_ = a.listen(false)
+				a.loop.acceptors = slices.DeleteFunc(a.loop.acceptors, func(b *acceptor) bool { return a == b })
 			}))
 			<-done
 		}
@@ -153,7 +190,7 @@ func (a *acceptor) accept(n int) (more bool) {
 				continue
 			}
 			if err != unix.EAGAIN {
-				l.outOfDescriptors(a)
+				a.rest()
 			}
 			return false
 		}
@@ -173,39 +210,6 @@ func (a *acceptor) accept(n int) (more bool) {
 		l.add(fd, a, peer)
 	}
 	return true
-}
-
-// outOfDescriptors makes the loop wait a moment: exchanges that end give some
-// back, and the socket would report itself at each poll.
-func (l *Loop) outOfDescriptors(a *acceptor) {
-	event := unix.EpollEvent{}
-	if unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, a.fd, &event) != nil {
-		return
-	}
-	p := &pause{acceptor: a}
-	p.timer.owner = p
-	l.set(&p.timer, 10_000_000)
-}
-
-// pause is an acceptor that looks away for a moment.
-type pause struct {
-	acceptor *acceptor
-	timer    timer
-}
-
-// expire implements timed.
-func (p *pause) expire(*timer) {
-	a := p.acceptor
-	if a.ended {
-		return
-	}
-	event := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE,
-		Fd:     int32(a.slot), Pad: int32(a.loop.slots[a.slot].turn),
-	}
-	if unix.EpollCtl(a.loop.epoll, unix.EPOLL_CTL_ADD, a.fd, &event) != nil {
-		a.loop.set(&p.timer, 10_000_000)
-	}
 }
 
 // local is a client's own address and port of this side.

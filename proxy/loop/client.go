@@ -85,14 +85,33 @@ func (l *Loop) add(fd int, a *acceptor, peer unix.Sockaddr) {
 		l.server.open.Add(-1)
 		return
 	}
+	l.link(c)
+	l.server.opt.Opened(a.name)
+	l.set(&c.timer, l.server.limits.Load().HeaderTime)
+}
+
+// link and unlink make c one of the loop's clients, and none any more.
+func (l *Loop) link(c *client) {
 	if c.next = l.clients; c.next != nil {
 		c.next.prev = c
 	}
 	l.clients = c
 	l.count++
 	l.stats.clients.Add(1)
-	l.server.opt.Opened(a.name)
-	l.set(&c.timer, l.server.limits.Load().HeaderTime)
+}
+
+func (l *Loop) unlink(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	l.count--
+	l.stats.clients.Add(-1)
 }
 
 // close ends the connection. No exchange is under way.
@@ -108,17 +127,7 @@ func (c *client) close() {
 	if c.work != nil {
 		c.putWork()
 	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		l.clients = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
-	l.count--
-	l.stats.clients.Add(-1)
+	l.unlink(c)
 	l.server.open.Add(-1)
 	l.server.opt.Closed(c.info.Listener)
 }
@@ -242,6 +251,8 @@ func (c *client) awaitHead() {
 	case c.info.Requests == 0: // since it was opened
 	case c.loop.server.closing.Load():
 		c.close()
+	case c.loop.isGiving():
+		c.loop.give(c)
 	default:
 		c.loop.set(&c.timer, limits.IdleTime)
 	}

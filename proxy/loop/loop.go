@@ -47,6 +47,7 @@ type Loop struct {
 	posts    []poster // those that are being looked at
 	sleeping atomic.Bool
 	ending   bool
+	drainAt  int64 // when a drain began
 
 	runnable []*task // may have got further; those before head have run
 	head     int
@@ -57,6 +58,11 @@ type Loop struct {
 	works    []*work
 	waits    []*wait
 	current  *client // what a panic is the fault of
+
+	acceptors []*acceptor
+	cpuAt     int64
+	target    *Loop // is given connections
+	giving    int   // how many
 
 	stats stats
 }
@@ -222,6 +228,13 @@ func (l *Loop) poll() {
 	l.stats.working.Add(worked)
 	if worked > l.stats.longest.Load() {
 		l.stats.longest.Store(worked)
+	}
+	if worked > l.stats.stall.Load() {
+		l.stats.stall.Store(worked)
+	}
+	if l.now-l.cpuAt > int64(balanceEvery)/4 {
+		l.cpuAt = l.now
+		l.stats.cpu.Store(cpuTime())
 	}
 	l.got, l.next = l.pollOnce(0), 0
 	if l.got == 0 {

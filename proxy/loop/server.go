@@ -61,6 +61,8 @@ type Server struct {
 	done   sync.WaitGroup
 
 	open    atomic.Int64 // client connections
+	active  atomic.Int32 // loops that take connections: those before
+	stop    chan struct{}
 	closing atomic.Bool
 
 	mu        sync.Mutex
@@ -70,7 +72,8 @@ type Server struct {
 
 // New makes n loops and starts them; Close ends them.
 func New(n int, opt Options, limits Limits) (*Server, error) {
-	s := &Server{opt: opt, listeners: map[*listener]struct{}{}}
+	s := &Server{opt: opt, listeners: map[*listener]struct{}{}, stop: make(chan struct{})}
+	s.active.Store(1)
 	s.SetLimits(limits)
 	for i := range n {
 		l, err := newLoop(s, i)
@@ -85,6 +88,9 @@ func New(n int, opt Options, limits Limits) (*Server, error) {
 	for _, l := range s.loops {
 		s.done.Add(1)
 		go l.run()
+	}
+	if n > 1 {
+		go s.balance(s.stop)
 	}
 	return s, nil
 }
@@ -157,11 +163,19 @@ func (s *Server) Drain(ctx context.Context) error {
 	return nil
 }
 
+// firstWord is how long a connection that has said nothing is left open in a
+// drain: its request may be on its way.
+const firstWord = int64(500 * time.Millisecond)
+
 // closeIdle ends the connections that wait for a request.
 func (l *Loop) closeIdle() {
+	if l.drainAt == 0 {
+		l.drainAt = l.now
+	}
 	for c := l.clients; c != nil; {
 		next := c.next
-		if c.state == reading && (c.work == nil || c.w == 0) && c.info.Requests > 0 {
+		if c.state == reading && (c.work == nil || c.w == 0) &&
+			(c.info.Requests > 0 || l.now-l.drainAt > firstWord) {
 			c.close()
 		}
 		c = next
@@ -188,6 +202,7 @@ func (s *Server) Close() {
 	if ended {
 		return
 	}
+	close(s.stop)
 	for _, l := range s.loops {
 		l.post(function(func() { l.ending = true }))
 	}

@@ -12,7 +12,9 @@ type stats struct {
 	exchanges atomic.Uint64
 	besides   atomic.Uint64
 	working   atomic.Int64 // ns outside of polls
-	longest   atomic.Int64 // ns between two polls, since the last Stats
+	longest   atomic.Int64 // ns between two polls
+	stall     atomic.Int64 // the same since balance looked
+	cpu       atomic.Int64 // ns that the thread has used, now and then
 	clients   atomic.Int64
 }
 

@@ -1,0 +1,167 @@
+package loop
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a request costs depends on how many events a wake-up brings: two loops
+// that are half busy wake up twice as often as one that does all, and take a
+// third more CPU for the same requests. So connections are kept on as few loops
+// as the load needs.
+//
+//	        share of a core that the thread of each active loop uses
+//	                  |
+//	one over 0.85 ----+---- all others together under 0.6 of what one less
+//	or one held up    |     would leave each
+//	      v                         v
+//	active + 1: the busiest    active - 1: the last gives its
+//	gives some of its          connections away
+//	connections away
+//
+// The share is the thread's CPU time, not the time outside of polls: on a
+// machine whose cores others use a loop waits for a core, and a second one would
+// wait beside it.
+//
+// Connections change loops between two requests, when there is nothing of them
+// but a descriptor. Those that are idle stay where they are: they cost nothing.
+
+const (
+	balanceEvery = 250 * time.Millisecond
+	busyShare    = 0.85
+	spareShare   = 0.6
+	// heldUp is how long a loop may be away from its poll before its
+	// connections are spread: a script that computes holds up its neighbours.
+	heldUp = 50 * time.Millisecond
+)
+
+// balance decides how many loops are active, until stop is closed.
+func (s *Server) balance(stop <-chan struct{}) {
+	tick := time.NewTicker(balanceEvery)
+	defer tick.Stop()
+	cpu := make([]int64, len(s.loops))
+	last := time.Now()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		at := time.Now()
+		shares, stalled := make([]float64, len(s.loops)), false
+		for i, l := range s.loops {
+			used := l.stats.cpu.Load()
+			shares[i] = float64(used-cpu[i]) / float64(at.Sub(last))
+			cpu[i] = used
+			stalled = l.stats.stall.Swap(0) > int64(heldUp) || stalled
+		}
+		last = at
+		active := int(s.active.Load())
+		switch next := decide(shares, active, stalled); {
+		case next > active:
+			s.active.Store(int32(next))
+			s.spread(shares, active)
+		case next < active:
+			s.active.Store(int32(next))
+			s.gather(next)
+		}
+	}
+}
+
+// decide is how many loops should be active, given how busy each is.
+func decide(shares []float64, active int, stalled bool) int {
+	total, most := 0.0, 0.0
+	for _, share := range shares {
+		total += share
+		most = max(most, share)
+	}
+	switch {
+	case active < len(shares) && (most > busyShare || stalled):
+		return active + 1
+	case active > 1 && !stalled && total < spareShare*float64(active-1):
+		return active - 1
+	}
+	return active
+}
+
+// spread has the busiest of the former loops give connections to the new one.
+func (s *Server) spread(shares []float64, to int) {
+	busiest := 0
+	for i := range to {
+		if shares[i] > shares[busiest] {
+			busiest = i
+		}
+	}
+	target := s.loops[to]
+	target.post(function(func() { target.listen(true) }))
+	l := s.loops[busiest]
+	l.post(function(func() { l.giveAway(target, l.count/2) }))
+}
+
+// gather has the loop that is active no longer give its connections to others.
+func (s *Server) gather(from int) {
+	l := s.loops[from]
+	l.post(function(func() {
+		l.listen(false)
+		l.giveAway(s.loops[0], l.count)
+	}))
+}
+
+// giveAway has the next n connections whose exchange ends move to target.
+func (l *Loop) giveAway(target *Loop, n int) { l.target, l.giving = target, n }
+
+// isGiving tells whether the loop has connections to give away. A loop that is
+// not active always has.
+func (l *Loop) isGiving() bool {
+	if l.giving > 0 {
+		return true
+	}
+	active := int(l.server.active.Load())
+	if l.index < active {
+		return false
+	}
+	l.target, l.giving = l.server.loops[l.index%active], 1
+	return true
+}
+
+// give moves an idle connection to the loop that is to have it.
+func (l *Loop) give(c *client) {
+	l.giving--
+	if unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.fd, nil) != nil {
+		l.set(&c.timer, l.server.limits.Load().IdleTime)
+		return
+	}
+	l.drop(&c.timer)
+	l.unwatch(c.slot)
+	l.unlink(c)
+	c.loop = l.target
+	l.target.post(moved{c})
+}
+
+// moved is a connection on its way to another loop.
+type moved struct{ *client }
+
+func (m moved) posted() {
+	c := m.client
+	l := c.loop
+	c.readable, c.gone = false, false // registering tells what there is
+	var err error
+	if c.slot, err = l.watch(c.fd, c, bothWays); err != nil || l.ending {
+		_ = unix.Close(c.fd)
+		l.server.open.Add(-1)
+		l.server.opt.Closed(c.info.Listener)
+		return
+	}
+	l.link(c)
+	l.set(&c.timer, l.server.limits.Load().IdleTime)
+}
+
+// cpuTime is what the calling thread has used.
+func cpuTime() int64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) != nil {
+		return 0
+	}
+	return ts.Nano()
+}
