@@ -3,6 +3,7 @@ package auth
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -127,15 +128,17 @@ func BenchmarkVerify(b *testing.B) {
 	for _, c := range []struct{ name, token string }{
 		{"RS256", m.rs256(rsaHeader, claimsText(""))}, {"ES256", es + "." + b64(sig)},
 		{"EdDSA", m.eddsa(`{"alg":"EdDSA","kid":"ed"}`, claimsText(""))},
+		{"HS256", hs256(m.secret, `{"alg":"HS256"}`, strings.Replace(claimsText(""), idp, "machines", 1))},
 	} {
+		token := []byte(c.token)
 		for name, size := range map[string]int{"each time": 0, "cached": 1024} {
 			b.Run(c.name+"/"+name, func(b *testing.B) {
 				p := world(b, size)
-				allowed := []*issuer{p.issuers["first"]}
+				allowed := []*issuer{p.issuers["first"], p.issuers["second"]}
 				known := p.directories[""].current.Load()
 				b.ReportAllocs()
 				for b.Loop() {
-					if p.verifier.verify([]byte(c.token), allowed, known, moment).outcome != observe.AuthAllowed {
+					if p.verifier.verify(token, allowed, known, moment).outcome != observe.AuthAllowed {
 						b.Fatal("refused")
 					}
 				}
