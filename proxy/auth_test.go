@@ -222,3 +222,80 @@ routes:
 		t.Errorf("the log has a key:\n%s", g.Log)
 	}
 }
+
+const externalAuth = `
+listeners: [{address: "127.0.0.1:0"}]
+admin: {address: "off"}
+access_log: {format: "off"}
+variables: {who: "", groups: ""}
+consumers: {acme: {groups: [gold], keys: [{plain: acme-key-0123456789}]}}
+routes:
+  - name: a
+    match: {paths: [/a]}
+    auth: {external: {consumer: $who, groups: $groups}, allow: {groups: [gold, silver]}}
+    lua:
+      rewrite: |
+        ngx.sleep(0) -- a look into a store, say
+        ngx.var.who = ngx.req.get_headers()["x-session"]
+        ngx.var.groups = ngx.var.arg_groups
+    respond: {body: "$consumer $consumer_groups $consumer_credential"}
+  - name: all
+    match: {paths: [/all]}
+    auth: {external: {consumer: $arg_who}, api_key: {}, require: all}
+    respond: {body: "$consumer $consumer_groups $consumer_credential"}
+`
+
+// Who asks may be what a script has found out.
+func TestIdentityFromVariables(t *testing.T) {
+	g := proxytest.Start(t, externalAuth)
+	const key = "acme-key-0123456789"
+	for _, c := range []struct {
+		name, path string
+		headers    []string
+		status     int
+		body       string
+	}{
+		{"nobody", "/a", nil, 401, ""},
+		{"somebody of no group", "/a", []string{"X-Session", "bob"}, 403, ""},
+		{"somebody of a group", "/a?groups=silver,x", []string{"X-Session", "bob"}, 200, "bob silver,x external"},
+		{"the same again", "/a?groups=silver,x", []string{"X-Session", "bob"}, 200, "bob silver,x external"},
+		{"the same of other groups", "/a?groups=copper", []string{"X-Session", "bob"}, 403, ""},
+		{"a consumer of the configuration", "/a", []string{"X-Session", "acme"}, 200, "acme gold external"},
+		{"all of them", "/all?who=acme", []string{"X-Api-Key", key}, 200, "acme gold several"},
+		{"two consumers", "/all?who=bob", []string{"X-Api-Key", key}, 403, ""},
+		{"one of them", "/all", []string{"X-Api-Key", key}, 401, ""},
+	} {
+		if a := g.Get(c.path, c.headers...); a.StatusCode != c.status || c.body != "" && strings.TrimSpace(a.Body) != c.body {
+			t.Errorf("%s: %d %q, want %d %q", c.name, a.StatusCode, a.Body, c.status, c.body)
+		}
+	}
+}
+
+// A configuration that asks for what is not there is refused with the place.
+func TestBrokenAuthIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.yaml")
+	if err := os.WriteFile(broken, []byte("keys:\n  - {plain: secretvalue}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	twice := filepath.Join(dir, "twice.yaml")
+	if err := os.WriteFile(twice, []byte("keys: [{plain: one-key-of-two, consumer: b}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const head = "listeners: [{address: '127.0.0.1:0'}]\nadmin: {address: 'off'}\naccess_log: {format: 'off'}\n"
+	route := func(auth string) string { return "routes: [{name: a, auth: " + auth + ", respond: {}}]\n" }
+	for _, c := range []struct{ name, text, want string }{
+		{"no file", head + route("{api_key: {keys_file: none.yaml}}"), "test.yaml:4:48: routes[0].auth.api_key.keys_file: file"},
+		{"a broken file", head + route("{api_key: {keys_file: "+broken+"}}"), "key 1: consumer name"},
+		{"a broken consumers file", head + "auth: {consumers_file: " + broken + "}\n" + route("{api_key: {}}"), "test.yaml:4:24: auth.consumers_file"},
+		{"a key twice", head + "consumers: {a: {keys: [{plain: one-key-of-two}]}}\n" + route("{api_key: {keys_file: "+twice+"}}"), `the key is one of consumer "a" already`},
+		{"no CA", head + "auth: {issuers: {i: {issuer: x, any_audience: true, algorithms: [RS256], jwks: {url: 'https://x/y', ca: none.pem}}}}\n" + route("{jwt: {}}"), "auth.issuers.i.jwks.ca"},
+		{"none", head + "auth: {issuers: {i: {issuer: x, any_audience: true, algorithms: [none], jwks: {url: 'https://x/y'}}}}\n" + route("{jwt: {}}"), "none is no signature"},
+	} {
+		g := proxytest.Start(t, head+"routes: [{name: ok, respond: {}}]\n")
+		err := g.Reload(c.text)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secretvalue") || strings.Contains(err.Error(), "one-key") {
+			t.Errorf("%s: %v, want %q and no key", c.name, err, c.want)
+		}
+	}
+}

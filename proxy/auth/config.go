@@ -65,6 +65,9 @@ type Config struct {
 	APIKey *APIKey `yaml:"api_key,omitempty"`
 	// JWT takes JSON Web Tokens.
 	JWT *JWT `yaml:"jwt,omitempty"`
+	// External takes who asks from variables: what a rewrite script has looked up,
+	// or a client's certificate says.
+	External *External `yaml:"external,omitempty"`
 	// Require says whether any one of the methods is enough (default), or all of
 	// them are needed. A credential that is shown must be good in both cases.
 	Require Require `yaml:"require,omitempty"`
@@ -95,6 +98,9 @@ func (c *Config) String() string {
 	if c.JWT != nil {
 		methods = append(methods, "a token")
 	}
+	if c.External != nil {
+		methods = append(methods, c.External.Consumer.String())
+	}
 	word := " or "
 	if c.Require == RequireAll {
 		word = " and "
@@ -104,6 +110,16 @@ func (c *Config) String() string {
 		text += ", or nothing"
 	}
 	return text
+}
+
+// methods counts the ways to show who one is.
+func (c *Config) methods() (n int) {
+	for _, has := range [...]bool{c.APIKey != nil, c.JWT != nil, c.External != nil} {
+		if has {
+			n++
+		}
+	}
+	return n
 }
 
 // Require says how many of the methods are needed.
@@ -155,6 +171,21 @@ type JWT struct {
 	Forward bool `yaml:"forward,omitempty"`
 }
 
+// External is the external block. What its variables say is believed: they must
+// not be made of what clients can write.
+type External struct {
+	// Consumer is who asks; empty: nobody is known. $ssl_client_s_dn, or a variable
+	// that a rewrite script sets. Groups, roles and scopes of a consumer that is
+	// configured under this name are added.
+	Consumer unit.Template `yaml:"consumer"`
+	// Groups are the consumer's groups, with commas between them.
+	Groups unit.Template `yaml:"groups,omitempty"`
+	// Roles are the consumer's roles, with commas between them.
+	Roles unit.Template `yaml:"roles,omitempty"`
+	// Scopes are the consumer's scopes, with blanks or commas between them.
+	Scopes unit.Template `yaml:"scopes,omitempty"`
+}
+
 // Allow is the allow block: one must fit each of the lists that are given.
 type Allow struct {
 	// Consumers are names; being one of them fits.
@@ -188,11 +219,14 @@ func (p *problems) add(path, hint, format string, args ...any) {
 // the file's issuers.
 func (c *Config) Check(issuers map[string]Issuer) []unit.Problem {
 	var p problems
-	if c.APIKey == nil && c.JWT == nil {
+	switch methods := c.methods(); {
+	case methods == 0:
 		p.add("", "add api_key: {} or jwt: {}", "nothing says how clients show who they are")
+	case c.Require == RequireAll && methods < 2:
+		p.add("require", "add another one, or remove require", "all of one method is any")
 	}
-	if c.Require == RequireAll && (c.APIKey == nil || c.JWT == nil) {
-		p.add("require", "add the other one, or remove require", "all needs both api_key and jwt")
+	if e := c.External; e != nil && e.Consumer.IsZero() {
+		p.add("external.consumer", "name a variable, such as $ssl_client_s_dn", "nothing says who asks")
 	}
 	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
 		p.add("realm", "write plain letters", "realm %q cannot stand between quotes", c.Realm)

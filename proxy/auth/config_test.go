@@ -85,6 +85,8 @@ func TestCheckRoute(t *testing.T) {
 		{"key", Config{APIKey: &APIKey{}}, "-"},
 		{"all of one", Config{APIKey: &APIKey{}, Require: RequireAll}, "require"},
 		{"all of two", Config{APIKey: &APIKey{}, JWT: &JWT{}, Require: RequireAll}, "-"},
+		{"external", Config{External: &External{Consumer: unit.MustTemplate("$who")}}, "-"},
+		{"external of nobody", Config{External: &External{}}, "external.consumer"},
 		{"unknown issuer", Config{JWT: &JWT{Issuers: []string{"a", "b"}}}, "jwt.issuers[1]"},
 		{"header", Config{APIKey: &APIKey{Header: "a b"}}, "api_key.header"},
 		{"realm", Config{APIKey: &APIKey{}, Realm: `a"b`}, "realm"},

@@ -19,6 +19,8 @@ type Filter struct {
 	token    *place // nil: no tokens
 	issuers  []*issuer
 	verifier *verifier
+	external *External // nil: no variables
+	outside  *tokenCache
 	known    *directory
 	headers  []upstreamField
 	// challenges are the WWW-Authenticate values: of a request that showed nothing,
@@ -62,6 +64,9 @@ func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *
 			f.issuers = append(f.issuers, p.issuers[name])
 		}
 	}
+	if f.external = c.External; f.external != nil {
+		f.outside = newTokenCache(externals)
+	}
 	for name, value := range c.Headers {
 		f.headers = append(f.headers, upstreamField{name, value})
 	}
@@ -99,25 +104,25 @@ func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 		}
 		waited = true
 	}
-	key, token := f.look(ex)
-	if token.wait != nil && !waited {
-		ex.Task = token.wait
+	shown := f.look(ex)
+	if wait := shown[observe.AuthJWT].wait; wait != nil && !waited {
+		ex.Task = wait
 		ex.Post(exchange.OpTask)
 		return exchange.Wait
 	}
-	method, outcome := f.join(&key, &token)
+	method, outcome := f.join(&shown)
 	ex.Record.AuthMethod = method
-	id := key.identity
-	switch {
-	case outcome == observe.AuthAnonymous:
+	switch outcome {
+	case observe.AuthAllowed:
+	case observe.AuthAnonymous:
 		ex.Identify(nil)
 		return f.pass(ex, outcome)
-	case outcome != observe.AuthAllowed:
+	default:
 		return f.refuse(ex, outcome)
-	case method == observe.AuthJWT:
-		id = token.identity
-	case method == observe.AuthBoth:
-		if id = both(key.identity, token.identity); id == nil {
+	}
+	id := shown[method].identity
+	if method == observe.AuthSeveral {
+		if id = shown.joined(); id == nil {
 			return f.refuse(ex, observe.AuthConsumer)
 		}
 	}
@@ -128,65 +133,85 @@ func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 	return f.pass(ex, observe.AuthAllowed)
 }
 
-// look judges what the request shows; an outcome of AuthMissing is nothing, and
-// AuthNotAsked a method that the route does not have.
-func (f *Filter) look(ex *exchange.Exchange) (key, token result) {
+// results are what a request shows, by method. An outcome of AuthMissing is
+// nothing, and AuthNotAsked a method that the route does not have.
+type results [observe.AuthSeveral + 1]result
+
+// look judges what the request shows.
+func (f *Filter) look(ex *exchange.Exchange) (shown results) {
 	known, now := f.known.current.Load(), ex.Record.Start
 	scratch := len(ex.Scratch)
+	var text []byte
 	if f.key != nil {
-		var text []byte
+		key := &shown[observe.AuthAPIKey]
 		if text, key.outcome = f.key.find(ex); key.outcome == observe.AuthAllowed {
 			key.identity, key.outcome = f.keys.current.Load().find(text, now)
 		}
 	}
 	if f.token != nil {
-		var text []byte
+		token := &shown[observe.AuthJWT]
 		if text, token.outcome = f.token.find(ex); token.outcome == observe.AuthAllowed {
-			token = f.verifier.verify(text, f.issuers, known, now)
+			*token = f.verifier.verify(text, f.issuers, known, now)
 		}
 	}
+	if f.external != nil {
+		shown[observe.AuthExternal] = f.external.look(ex, f.outside, known)
+	}
 	ex.Scratch = ex.Scratch[:scratch]
-	return key, token
+	return shown
 }
 
 // join says what was shown and what the whole of it is worth: all that is shown
 // must be good.
-func (f *Filter) join(key, token *result) (method observe.AuthMethod, outcome observe.AuthOutcome) {
-	shown := func(r *result) bool {
-		return r.outcome != observe.AuthNotAsked && r.outcome != observe.AuthMissing
+func (f *Filter) join(shown *results) (method observe.AuthMethod, outcome observe.AuthOutcome) {
+	count := 0
+	for m := range shown {
+		switch r := &shown[m]; r.outcome {
+		case observe.AuthNotAsked, observe.AuthMissing:
+		default:
+			if count++; outcome == observe.AuthNotAsked || outcome == observe.AuthAllowed {
+				method, outcome = observe.AuthMethod(m), r.outcome
+			}
+		}
 	}
 	switch {
-	case shown(key) && shown(token):
-		method, outcome = observe.AuthBoth, key.outcome
-		if outcome == observe.AuthAllowed {
-			outcome = token.outcome
-		}
-	case shown(key):
-		method, outcome = observe.AuthAPIKey, key.outcome
-	case shown(token):
-		method, outcome = observe.AuthJWT, token.outcome
-	case f.config.Optional:
+	case count == 0 && f.config.Optional:
 		return observe.AuthNone, observe.AuthAnonymous
-	default:
+	case count == 0:
 		return observe.AuthNone, observe.AuthMissing
-	}
-	if outcome == observe.AuthAllowed && f.config.Require == RequireAll && method != observe.AuthBoth {
-		outcome = observe.AuthMissing
+	case outcome != observe.AuthAllowed:
+		return method, outcome
+	case f.config.Require == RequireAll && count < f.config.methods():
+		return method, observe.AuthMissing
+	case count > 1:
+		method = observe.AuthSeveral
 	}
 	return method, outcome
 }
 
-// both joins a key's identity and a token's; nil: they are of two consumers.
-func both(key, token *exchange.Identity) *exchange.Identity {
-	if key.Consumer != token.Consumer {
-		return nil
+// joined is the identity of everything that was shown; nil: it is of several
+// consumers.
+func (shown *results) joined() *exchange.Identity {
+	id := exchange.Identity{Credential: observe.AuthSeveral.String()}
+	for m := range shown {
+		one := shown[m].identity
+		if one == nil {
+			continue
+		}
+		if id.Consumer != "" && id.Consumer != one.Consumer {
+			return nil
+		}
+		id.Consumer = one.Consumer
+		id.Groups = append(id.Groups, one.Groups...)
+		id.Roles = append(id.Roles, one.Roles...)
+		id.Scopes = append(id.Scopes, one.Scopes...)
 	}
-	id := exchange.Identity{
-		Consumer: key.Consumer, Credential: observe.AuthBoth.String(), Key: key.Key,
-		Issuer: token.Issuer, Subject: token.Subject,
-		Groups: append(clone(key.Groups), token.Groups...),
-		Roles:  append(clone(key.Roles), token.Roles...),
-		Scopes: append(clone(key.Scopes), token.Scopes...),
+	token := shown[observe.AuthJWT].identity
+	if token != nil {
+		id.Issuer, id.Subject = token.Issuer, token.Subject
+	}
+	if key := shown[observe.AuthAPIKey].identity; key != nil {
+		id.Key = key.Key
 	}
 	return exchange.NewIdentity(id, token.Claims())
 }

@@ -11,7 +11,7 @@ import (
 type Identity struct {
 	// Consumer is the name that limits, logs and rules know; never empty.
 	Consumer string
-	// Credential is what was shown: "api_key" or "jwt", "api_key+jwt" for both.
+	// Credential is what was shown: "api_key", "jwt", "external" or "several".
 	Credential string
 	// Key names the API key among the consumer's, as its entry does; it is no
 	// secret. Empty without one.

@@ -14,11 +14,12 @@ const (
 	AuthNone AuthMethod = iota
 	AuthAPIKey
 	AuthJWT
-	AuthBoth // a key and a token
+	AuthExternal // what a script or a certificate says
+	AuthSeveral  // more than one of them
 	authMethods
 )
 
-var authMethodNames = [authMethods]string{"none", "api_key", "jwt", "api_key+jwt"}
+var authMethodNames = [authMethods]string{"none", "api_key", "jwt", "external", "several"}
 
 // String is the method's name in metrics and access lines.
 func (m AuthMethod) String() string {
