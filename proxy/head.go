@@ -167,6 +167,8 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 // to the endpoint's connection.
 func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 	ex.ResetResponse()
+	p := &ex.Outlet.Proxy
+	ex.Place.Altered = false
 	res := &ex.UpRes
 	h := &ex.Resp
 	h.SetStatusCode(res.Status)
@@ -186,9 +188,16 @@ func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 		if listed && f.ID == wire.FieldOther && responseLists(ex, name) {
 			continue
 		}
+		if len(p.Hide) > 0 && hides(p.Hide, name) {
+			ex.Place.Altered = true
+			continue
+		}
 		h.AddBytesKV(name, f.Value.Of(ex.UpRaw))
 	}
-	ex.Place.Buffered = ex.Outlet.Proxy.Buffering && !refusesBuffering(ex)
+	ex.Place.Buffered = p.Buffering && !refusesBuffering(ex)
+	if len(p.Redirects) > 0 {
+		rewriteRedirect(ex, p.Redirects)
+	}
 	if res.Status == 101 {
 		h.AddBytesKV([]byte("Connection"), []byte("Upgrade"))
 	}

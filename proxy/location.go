@@ -13,7 +13,7 @@ func noteLocation(ex *exchange.Exchange) {
 		return
 	}
 	p.OwnPath = false
-	if status != 201 && (status < 300 || status >= 400) || ex.Parent != nil || p.Source == exchange.FromUpstream {
+	if status != 201 && (status < 300 || status >= 400) || ex.Parent != nil || p.Source == exchange.FromUpstream && !p.Redirected {
 		return
 	}
 	snap, _ := ex.Snapshot.(*Snapshot)

@@ -251,6 +251,9 @@ func (b *builder) route(c *config.Route) (*exchange.Route, error) {
 	if c.ErrorPages != nil {
 		r.ErrorPages = config.Pages(c.ErrorPages)
 	}
+	if c.BodyBytes != nil {
+		r.BodyLimit = int64(*c.BodyBytes)
+	}
 	if c.BodyBuffer != nil {
 		r.BodyBuffer = int64(*c.BodyBuffer)
 	}
@@ -310,8 +313,12 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 		PassForwarded: c.Proxy.Forwarded == config.ForwardedPass,
 		Path:          escapedPath(c.Proxy.Path),
 		Replaces:      c.Match.Paths,
+		Hide:          c.Proxy.Hide,
 		Attempts:      u.Retry.Attempts,
 		Timeouts:      u.Timeouts.Timeouts().Override(c.Timeouts),
+	}
+	for _, r := range c.Proxy.Redirects {
+		p.Redirects = append(p.Redirects, exchange.Redirect{From: r.From, Match: r.Match.Regexp, To: r.To})
 	}
 	host := u.Host
 	if !c.Proxy.Host.IsZero() {

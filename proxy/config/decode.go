@@ -91,8 +91,9 @@ func (d *decoder) value(node *yaml.Node, path string, dst reflect.Value, opts op
 // unit decodes a type of package unit.
 func (d *decoder) unit(node *yaml.Node, path string, dst yaml.Unmarshaler) {
 	_, template := dst.(*unit.Template)
-	if _, condition := dst.(*unit.Condition); condition {
-		template = true // its texts are
+	switch dst.(type) {
+	case *unit.Condition, *unit.Texts:
+		template = true // their texts are
 	}
 	expanded := *node
 	if node.Kind == yaml.ScalarNode {

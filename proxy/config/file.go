@@ -317,6 +317,9 @@ type Route struct {
 	Lua *script.Config `yaml:"lua,omitempty"`
 	// Respond answers without an upstream.
 	Respond *respond.Config `yaml:"respond,omitempty"`
+	// BodyBytes replaces limits.body_bytes for this route; 0: no limit. nginx:
+	// client_max_body_size.
+	BodyBytes *unit.Size `yaml:"body_bytes,omitempty"`
 	// BodyBuffer replaces limits.body_buffer for this route.
 	BodyBuffer *unit.Size `yaml:"body_buffer,omitempty"`
 	// DocumentRoot is what $document_root says. Default: root of static, or the
@@ -358,51 +361,4 @@ type Match struct {
 	Headers map[string]unit.ValuePattern `yaml:"headers,omitempty"`
 	// Query asks the same of query arguments; the first of a name counts.
 	Query map[string]unit.ValuePattern `yaml:"query,omitempty"`
-}
-
-// Proxy is a route's proxy block.
-type Proxy struct {
-	// Target is an address, evaluated per request, that serves the route instead
-	// of an upstream: http:// or https://, then the name of an upstream or
-	// host[:port], then nothing, or the path and query that are sent on instead
-	// of the request's. Hosts are looked up when they are connected to; their
-	// connections are kept, and timeouts have an upstream's defaults. Who writes
-	// the variables chooses whom perigee talks to: keep clients from naming
-	// hosts. nginx: proxy_pass with variables.
-	Target unit.Template `yaml:"target,omitempty"`
-	// Path is sent on in the place of what match.paths says, which is then prefixes
-	// and exact paths only: paths: ["/api/"], path: "/" sends /api/x on as /x. A
-	// path that a script or rewrite has set is sent on as it is. nginx: proxy_pass
-	// with a path.
-	Path string `yaml:"path,omitempty"`
-	// TLS is for a target's https:// addresses that are no upstreams. Default:
-	// verified against the system's authorities.
-	TLS *upstream.TLSConfig `yaml:"tls,omitempty"`
-	// Host replaces the upstream's host setting for this route: pass, endpoint
-	// or a text with variables.
-	Host unit.Template `yaml:"host,omitempty"`
-	// Headers sets request headers for the upstream, after all scripts; an empty
-	// value removes the header. nginx: proxy_set_header.
-	Headers map[string]unit.Template `yaml:"headers,omitempty"`
-	// InterceptErrors gives an upstream's answers of status 300 and more the
-	// error pages that are configured for them. nginx: proxy_intercept_errors.
-	InterceptErrors bool `yaml:"intercept_errors,omitempty"`
-	// Forwarded says what becomes of X-Forwarded-For, -Proto and -Host, of
-	// X-Forwarded-Port, X-Real-IP and Forwarded. own (default): perigee writes
-	// the first three, and believes clients only behind trusted_proxies. pass:
-	// what the client sent goes on unseen and nothing is added, as in nginx.
-	Forwarded ForwardedPolicy `yaml:"forwarded,omitempty"`
-	// Close asks endpoints to close the connection behind each answer
-	// (Connection: close) and keeps none. nginx: proxy_set_header Connection
-	// close.
-	Close bool `yaml:"close,omitempty"`
-	// Buffering passes an answer on in pieces of 4KiB, its end apart: few larger
-	// writes instead of many small ones, for clients that can wait for them. What
-	// an endpoint that falls silent leaves of a piece is lost. An answer with
-	// X-Accel-Buffering: no is passed on as it comes. nginx: proxy_buffering.
-	Buffering bool `yaml:"buffering,omitempty"`
-	// Via is the name under which perigee adds itself to the Via header of
-	// requests and responses (RFC 9110 section 7.6.3). Default empty: not added,
-	// because nginx origins stop compressing for requests that carry Via.
-	Via string `yaml:"via,omitempty"`
 }

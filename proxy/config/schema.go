@@ -124,8 +124,11 @@ func (b *schemaBuilder) shape(s unit.Shape) *schema {
 	if pattern != "" {
 		pattern += "|" + placeholder
 	}
-	if s.Items {
+	if s.Items && len(s.Types) == 1 {
 		return &schema{Type: "array", Items: &schema{Type: "string", Pattern: pattern, Examples: s.Examples}}
+	}
+	if s.Items { // or one of them alone
+		return &schema{Type: s.Types, Items: &schema{Type: s.Types[:len(s.Types)-1], Pattern: pattern, Examples: s.Examples}}
 	}
 	one := &schema{Pattern: pattern, Examples: s.Examples, Type: s.Types}
 	if len(s.Types) == 1 {

@@ -256,7 +256,7 @@ func (f *File) Templates(visit func(path string, t unit.Template)) {
 			if !t.IsZero() {
 				visit(p.path, t)
 			}
-		case unit.Condition:
+		case interface{ Templates() []unit.Template }:
 			for _, part := range t.Templates() {
 				visit(p.path, part)
 			}

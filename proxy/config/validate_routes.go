@@ -82,7 +82,7 @@ func (c *checker) purpose(path string, r *Route) {
 		return
 	}
 	if !p.Host.IsZero() || len(p.Headers) > 0 || p.Via != "" || p.InterceptErrors ||
-		p.Forwarded != "" || p.Close || p.Buffering || p.TLS != nil {
+		len(p.Hide)+len(p.Redirects) > 0 || p.Forwarded != "" || p.Close || p.Buffering || p.TLS != nil {
 		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream or proxy.target, or remove proxy")
 	}
 	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {
@@ -181,6 +181,7 @@ func (c *checker) routeParts(path string, r *Route) {
 		c.problems(path+".compress", r.Compress.Check())
 	}
 	c.problems(path+".proxy", unit.CheckHeaders("headers", r.Proxy.Headers))
+	c.problems(path+".proxy", r.Proxy.answers())
 	c.problems(path+".proxy", unit.CheckHeaderValue("host", r.Proxy.Host))
 	if r.Proxy.Via != "" && !unit.IsToken(r.Proxy.Via) {
 		c.report(path+".proxy.via", fmt.Sprintf("via %q is not one word", r.Proxy.Via), "write a name without blanks, such as perigee")

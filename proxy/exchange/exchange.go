@@ -229,27 +229,29 @@ type Place struct {
 	Source Source
 	Left   int64 // body bytes that a promised Content-Length still needs
 
-	Moved     bool // a server_rewrite script has set the path
-	Anew      bool // the restart is nginx's internal redirect: server_rewrite runs again
-	Chosen    bool // the next match is the last word: server_rewrite does not run again
-	Named     bool // variables of the configuration have their values
-	Relocated bool // the path has been replaced since the route was matched
-	HeadDone  bool // the header filters have run, the framing is settled
-	HeadSent  bool
-	OwnPath   bool          // Location is a path that the gateway wrote
-	Plain     bool          // response filters are passed over: one of them has failed
-	Finished  bool          // the last piece of the answer has been sent
-	Lost      bool          // the client takes no more, though a script goes on
-	Buffered  bool          // the answer is passed on in larger pieces
-	Passed    bool          // Held is being passed on
-	Stock     bool          // the answer is the gateway's own for a status
-	Away      bool          // the snapshot was left: nothing of it is needed any more
-	Skipped   bool          // nothing was there to write
-	Unsent    bool          // OpReceiveHead sends UpHead and Body first
-	Fresh     bool          // the next attempt must not use a kept connection
-	BodyFrame wire.BodyKind // how the answer's body is framed to the client
-	ErrorPage int           // the status whose error page is being made, or 0
-	Status    int           // what the client is told instead of the page's status, or 0
+	Moved      bool // a server_rewrite script has set the path
+	Anew       bool // the restart is nginx's internal redirect: server_rewrite runs again
+	Chosen     bool // the next match is the last word: server_rewrite does not run again
+	Named      bool // variables of the configuration have their values
+	Relocated  bool // the path has been replaced since the route was matched
+	HeadDone   bool // the header filters have run, the framing is settled
+	HeadSent   bool
+	Altered    bool          // Resp is not what the upstream sent, even before filters
+	Redirected bool          // an upstream's Location is the gateway's own
+	OwnPath    bool          // Location is a path that the gateway wrote
+	Plain      bool          // response filters are passed over: one of them has failed
+	Finished   bool          // the last piece of the answer has been sent
+	Lost       bool          // the client takes no more, though a script goes on
+	Buffered   bool          // the answer is passed on in larger pieces
+	Passed     bool          // Held is being passed on
+	Stock      bool          // the answer is the gateway's own for a status
+	Away       bool          // the snapshot was left: nothing of it is needed any more
+	Skipped    bool          // nothing was there to write
+	Unsent     bool          // OpReceiveHead sends UpHead and Body first
+	Fresh      bool          // the next attempt must not use a kept connection
+	BodyFrame  wire.BodyKind // how the answer's body is framed to the client
+	ErrorPage  int           // the status whose error page is being made, or 0
+	Status     int           // what the client is told instead of the page's status, or 0
 }
 
 // Source is where the answer's body comes from.

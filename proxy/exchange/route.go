@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"regexp"
+
 	"perigee/proxy/observe"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
@@ -86,12 +88,24 @@ type Proxy struct {
 	// exact paths and prefixes.
 	Path     string
 	Replaces []unit.Pattern
+	// Hide are fields of answers that are not passed on; Redirects say what
+	// becomes of addresses in those that are.
+	Hide      []string
+	Redirects []Redirect
 	// SetHeaders are laid over the request; an empty template removes.
 	SetHeaders []HeaderTemplate
 }
 
 // BufferPiece is the least that is passed on of a buffered answer but its end.
 const BufferPiece = 4 << 10
+
+// Redirect replaces an address, or its beginning, that an endpoint sends a client
+// to.
+type Redirect struct {
+	From  unit.Template  // a beginning
+	Match *regexp.Regexp // if not nil, instead of From
+	To    unit.Template
+}
 
 // HeaderTemplate is a field whose value is evaluated per request.
 type HeaderTemplate struct {

@@ -1,6 +1,7 @@
 package nginxconf
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,9 +92,13 @@ func commonest[T any](routes []route, value func(*route) T, same func(a, b T) bo
 func (o *output) raise() {
 	o.typ = commonest(o.routes, func(r *route) string { return r.typ }, func(a, b string) bool { return a == b })
 	o.pages = commonest(o.routes, func(r *route) []errorPage { return r.pages }, slices.Equal)
+	o.bodyBytes = cmp.Or(commonest(o.routes, func(r *route) string { return r.bodySize }, func(a, b string) bool { return a == b }), nginxBody)
 	o.access = commonest(o.routes, func(r *route) logging { return r.log }, func(a, b logging) bool { return a == b })
 	for i := range o.routes {
 		r := &o.routes[i]
+		if r.bodySize = cmp.Or(r.bodySize, nginxBody); r.bodySize == o.bodyBytes || r.before {
+			r.bodySize = ""
+		}
 		switch {
 		case r.log == o.access:
 			r.log = logging{}

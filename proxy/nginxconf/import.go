@@ -52,7 +52,7 @@ func Import(path, prefix string) (Result, error) {
 	if err != nil {
 		conf = root
 	}
-	m := &importer{conf: conf, out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB", bodyBytes: "1MiB"}, names: make(map[string]bool)}
+	m := &importer{conf: conf, out: output{prefix: filepath.Clean(prefix), workers: 1, headerBytes: "32KiB"}, names: make(map[string]bool)}
 	defer m.compiler.close()
 	m.main(list)
 	slices.SortStableFunc(m.left, func(a, b Left) int { return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
@@ -87,7 +87,7 @@ func meaningless(name string) bool {
 		"client_body_in_single_buffer", "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path", "scgi_temp_path",
 		"sendfile", "tcp_nopush", "tcp_nodelay", "types_hash_max_size", "types_hash_bucket_size",
 		"server_names_hash_bucket_size", "server_names_hash_max_size", "variables_hash_max_size",
-		"variables_hash_bucket_size", "proxy_http_version", "client_header_buffer_size":
+		"variables_hash_bucket_size", "client_header_buffer_size":
 		return true
 	}
 	return false

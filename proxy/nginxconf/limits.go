@@ -12,17 +12,6 @@ import (
 func (m *importer) limits(d *directive) {
 	o := &m.out
 	switch d.name {
-	case "client_max_body_size":
-		text, ok := size(d.arg(0))
-		if !ok {
-			m.leave(d, "%q is no size", d.arg(0))
-			return
-		}
-		if o.bodySet && o.bodyBytes != text {
-			m.leave(d, "limits.body_bytes is one for all routes; %s stays", o.bodyBytes)
-			return
-		}
-		o.bodyBytes, o.bodySet = text, true
 	case "keepalive_timeout":
 		m.clientTimeout(d, "idle_timeout")
 	case "client_header_timeout":

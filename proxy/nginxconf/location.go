@@ -13,11 +13,12 @@ type scope struct {
 	listeners []string
 	port      string
 	lua       map[string]*lua // by stage
-	add       []pair          // add_header
+	add       []addition      // add_header
 	readBody  bool            // lua_need_request_body
 	typ       string          // default_type
 	pages     []errorPage     // error_page
 	bare      bool            // lua_use_default_type off
+	bodySize  string          // client_max_body_size, "" for nginx's
 	log       logging         // access_log
 	peers     []peerRule      // allow, deny
 	sending   sending         // how requests are sent on
@@ -96,7 +97,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 	if name == "" || m.taken(name) {
 		name = m.name(d)
 	}
-	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, peers: s.peers, log: s.log}
+	r := route{name: name, hosts: s.hosts, listeners: s.listeners, path: escapeBraces(pattern), internal: s.internal, lua: s.lua, add: s.add, pages: s.pages, peers: s.peers, log: s.log, bodySize: s.bodySize}
 	r.typ = s.defaultType()
 	if strings.HasPrefix(d.arg(0), "@") {
 		delete(r.lua, "server_rewrite") // a named location is entered behind it
@@ -220,7 +221,9 @@ func (m *importer) shared(d *directive, s *scope) {
 	case "lua_need_request_body":
 		s.readBody = d.arg(0) == "on"
 	case "add_header":
-		m.inherit(d, &s.add, s)
+		m.addHeader(d, s)
+	case "client_max_body_size":
+		m.bodySize(d, s)
 	case "default_type":
 		s.typ = d.arg(0)
 	case "lua_use_default_type":

@@ -21,7 +21,6 @@ type output struct {
 	bodyBytes, headerBytes    string
 	bodyBuffer, bodyTemp      string
 	relative                  bool // absolute_redirect off
-	bodySet                   bool
 	limits, dicts, variables  []pair
 	timers, regex             []pair
 	luaPath, luaCPath         string
@@ -68,7 +67,8 @@ type route struct {
 	log               logging
 	peers             []peerRule
 	sending           sending
-	add               []pair
+	add               []addition
+	bodySize          string
 	typ               string
 	pages             []errorPage
 	noPages           bool // none, though there are some for all routes
@@ -353,9 +353,8 @@ func (r *route) yaml() *yaml.Node {
 	}
 	m.steps(r.steps)
 	m.peers(r.peers)
-	response, transform := newMapping(), newMapping()
-	response.pairs("add", r.add, texts)
-	transform.add("response", response.node)
+	transform := newMapping()
+	transform.additions(r.add)
 	transform.text("charset", r.charset)
 	m.add("transform", transform.node)
 	m.add("compress", r.gzip.yaml())
@@ -382,6 +381,7 @@ func (r *route) yaml() *yaml.Node {
 		answer.text("body", r.respond.body)
 		m.add("respond", answer.node)
 	}
+	m.plain("body_bytes", r.bodySize)
 	m.plain("body_buffer", r.bodyBuffer)
 	m.text("document_root", r.root)
 	m.text("if_modified_since", r.modified)

@@ -1,6 +1,7 @@
 package nginxconf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,7 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 			return
 		}
 		r.target, r.sending = text, s.sending
+		r.sending.redirects = slices.DeleteFunc(r.sending.redirects, func(one redirect) bool { return one == (redirect{}) })
 		r.told()
 		return
 	case !found || scheme != "http" && scheme != "https":
@@ -77,6 +79,8 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 		return
 	}
 	r.sending = s.sending
+	r.sending.address(pattern, target, uri)
+	r.sending.name(host, scheme)
 	if uri != "" && !sentPath(r, pattern, uri) {
 		m.leave(d, "the path %q cannot replace the location's: it has a query or escapes, or the location is no path", uri)
 		return

@@ -1,13 +1,20 @@
 package nginxconf
 
-import "strings"
+import (
+	"net"
+	"slices"
+	"strings"
+)
 
 // sending is what a block and those around it say of requests that are sent on.
 type sending struct {
-	headers  []pair // proxy_set_header
-	timeouts []pair // of route.timeouts
-	flush    bool   // proxy_buffering off
-	catch    bool   // proxy_intercept_errors
+	headers   []pair // proxy_set_header
+	timeouts  []pair // of route.timeouts
+	flush     bool   // proxy_buffering off
+	catch     bool   // proxy_intercept_errors
+	hide      []string
+	redirects []redirect // proxy_redirect
+	chosen    bool       // there is one
 
 	// These are what told makes of headers.
 	host  string
@@ -27,6 +34,21 @@ func (m *importer) sending(d *directive, s *scope) bool {
 		}
 	case "proxy_connect_timeout", "proxy_send_timeout", "proxy_read_timeout":
 		m.proxyTimeout(d, to)
+	case "proxy_redirect":
+		m.redirects(d, s)
+	case "proxy_hide_header":
+		if s.own != nil && !s.own[d.name] {
+			to.hide, s.own[d.name] = nil, true
+		}
+		to.hide = append(to.hide[:len(to.hide):len(to.hide)], d.arg(0))
+	case "proxy_pass_header": // all are, unless they are hidden
+	case "proxy_http_version":
+		if d.arg(0) != "1.1" {
+			m.leave(d, "upstreams are spoken to in HTTP/1.1")
+		}
+	case "proxy_buffers", "proxy_buffer_size", "proxy_busy_buffers_size", "proxy_max_temp_file_size",
+		"proxy_temp_file_write_size", "proxy_headers_hash_max_size", "proxy_headers_hash_bucket_size", "proxy_socket_keepalive":
+		// how much is held, and where, is perigee's own business
 	case "proxy_buffering":
 		to.flush = d.arg(0) == "off"
 	case "proxy_intercept_errors":
@@ -62,6 +84,25 @@ func replace(list []pair, p pair) []pair {
 		}
 	}
 	return append(fresh, p)
+}
+
+// name fills in what the address of proxy_pass is called in texts.
+func (to *sending) name(host, scheme string) {
+	port := "80"
+	if scheme == "https" {
+		port = "443"
+	}
+	if _, given, err := net.SplitHostPort(host); err == nil {
+		port = given
+	}
+	fill := strings.NewReplacer("$proxy_host", escape(host), "$proxy_port", port)
+	to.headers, to.redirects = slices.Clone(to.headers), slices.Clone(to.redirects)
+	for i := range to.headers {
+		to.headers[i].value = fill.Replace(to.headers[i].value)
+	}
+	for i := range to.redirects {
+		to.redirects[i].from, to.redirects[i].to = fill.Replace(to.redirects[i].from), fill.Replace(to.redirects[i].to)
+	}
 }
 
 // ours tells whether perigee says the same of a connection to an upstream.
@@ -109,6 +150,10 @@ func (to *sending) yaml(m mapping, target string) {
 	if !to.flush {
 		told.plain("buffering", "true")
 	}
+	if len(to.hide) > 0 {
+		told.add("hide", flow(to.hide))
+	}
+	told.redirects(to.redirects)
 	if to.catch {
 		told.plain("intercept_errors", "true")
 	}

@@ -20,7 +20,7 @@ func (m *importer) slashes() {
 			continue
 		}
 		m.out.routes = append(m.out.routes, route{
-			name: m.unique(r.name + "-slash"), hosts: r.hosts, path: "= " + bare, typ: r.typ, pages: r.pages, log: r.log,
+			name: m.unique(r.name + "-slash"), hosts: r.hosts, path: "= " + bare, typ: r.typ, pages: r.pages, log: r.log, bodySize: r.bodySize,
 			respond: &respond{status: 301, location: escape(p.Text) + "$is_args$args"}, add: r.add, lua: behind(r.lua),
 		})
 	}

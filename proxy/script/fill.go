@@ -192,7 +192,7 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 
 // readsUpstream tells whether the upstream's own copy of the head will do.
 func (f *Filter) readsUpstream(ex *exchange.Exchange) bool {
-	return ex.Place.Source == exchange.FromUpstream && !f.Has(exchange.Body) && !f.Has(exchange.Log)
+	return ex.Place.Source == exchange.FromUpstream && !ex.Place.Altered && !f.Has(exchange.Body) && !f.Has(exchange.Log)
 }
 
 // responseText is the answer's head before scripts edited it: their edits are
@@ -202,7 +202,7 @@ func (f *Filter) responseText(ex *exchange.Exchange) []byte {
 	switch {
 	case f.readsUpstream(ex):
 		return ex.UpRaw
-	case ex.Place.Source == exchange.FromUpstream:
+	case ex.Place.Source == exchange.FromUpstream && !ex.Place.Altered:
 		ex.RespText = append(ex.RespText[:0], ex.UpRaw...)
 	case !ex.Scripted:
 		ex.RespText = append(ex.RespText[:0], ex.Resp.Header()...)

@@ -14,7 +14,10 @@ func TestCheck(t *testing.T) {
 			Remove: []string{"X-Fine", "a b", "content-length"},
 			Set:    map[string]unit.Template{"X-Fine": text("$host"), "Transfer-Encoding": text("chunked"), "X-Bad": text("a\nb")},
 		},
-		Response: Headers{Add: map[string]unit.Template{"": text("x"), "X-Fine": text("x")}},
+		Response: ResponseHeaders{
+			Add:          map[string]unit.Texts{"": unit.MakeTexts(text("x")), "X-Fine": unit.MakeTexts(text("x"), text("a\tb"))},
+			AddOnSuccess: map[string]unit.Texts{"Upgrade": unit.MakeTexts(text("x")), "X-Two": unit.MakeTexts(text("x"), text("a\rb"))},
+		},
 	}
 	var got []string
 	for _, p := range c.Check() {
@@ -23,6 +26,7 @@ func TestCheck(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"request.remove[1]", "request.remove[2]", "request.set.Transfer-Encoding", "request.set.X-Bad", `response.add[""]`,
+		"response.add_on_success.Upgrade", "response.add_on_success.X-Two",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -30,7 +34,7 @@ func TestCheck(t *testing.T) {
 	if problems := (&Config{}).Check(); len(problems) != 0 {
 		t.Errorf("empty: %+v", problems)
 	}
-	if !(Headers{}).IsZero() || c.Request.IsZero() {
+	if !(Headers{}).IsZero() || c.Request.IsZero() || !(ResponseHeaders{}).IsZero() || c.Response.IsZero() {
 		t.Error("IsZero is wrong")
 	}
 }

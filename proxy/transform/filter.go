@@ -11,7 +11,8 @@ import (
 // Filter edits the heads of requests and responses.
 type Filter struct {
 	request, response edits
-	charset           string // "; charset=..." or nothing
+	success           []field // added to successes
+	charset           string  // "; charset=..." or nothing
 }
 
 // edits are Headers in a fixed order.
@@ -27,7 +28,7 @@ type field struct {
 
 // New makes the filter of a checked configuration.
 func New(c Config) *Filter {
-	f := &Filter{request: order(c.Request), response: order(c.Response)}
+	f := &Filter{request: order(c.Request), response: order(c.Response.always()), success: added(c.Response.AddOnSuccess)}
 	if c.Charset != "" {
 		f.charset = "; charset=" + c.Charset
 	}
@@ -35,7 +36,7 @@ func New(c Config) *Filter {
 }
 
 func order(h Headers) edits {
-	return edits{remove: h.Remove, set: sorted(h.Set), add: sorted(h.Add)}
+	return edits{remove: h.Remove, set: sorted(h.Set), add: added(h.Add)}
 }
 
 func sorted(m map[string]unit.Template) []field {
@@ -47,6 +48,18 @@ func sorted(m map[string]unit.Template) []field {
 	return fields
 }
 
+// added are all values of fields, those of a name in their order.
+func added(m map[string]unit.Texts) []field {
+	var fields []field
+	for name, values := range m {
+		for _, value := range values.Templates() {
+			fields = append(fields, field{name, value})
+		}
+	}
+	sort.SliceStable(fields, func(i, j int) bool { return fields[i].name < fields[j].name })
+	return fields
+}
+
 // Name implements exchange.Filter.
 func (f *Filter) Name() string { return "transform" }
 
@@ -54,7 +67,7 @@ func (f *Filter) Name() string { return "transform" }
 func (f *Filter) Edits(stage exchange.Stage) bool {
 	e := f.request
 	if stage == exchange.Header {
-		if e = f.response; f.charset != "" {
+		if e = f.response; f.charset != "" || len(f.success) > 0 {
 			return true
 		}
 	} else if stage != exchange.Rewrite {
@@ -66,7 +79,9 @@ func (f *Filter) Edits(stage exchange.Stage) bool {
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	if stage == exchange.Header {
-		f.editResponse(ex)
+		if ex.Parent == nil { // nobody but a script sees a subrequest's head
+			f.editResponse(ex)
+		}
 		f.addCharset(ex)
 	} else {
 		f.editRequest(ex)
@@ -108,9 +123,17 @@ func (f *Filter) editResponse(ex *exchange.Exchange) {
 		}
 		exchange.SetResponse(h, e.name, ex.Scratch)
 	}
-	for _, e := range f.response.add {
+	add(ex, f.response.add)
+	switch h.StatusCode() {
+	case 200, 201, 204, 206, 301, 302, 303, 304, 307, 308:
+		add(ex, f.success)
+	}
+}
+
+func add(ex *exchange.Exchange, fields []field) {
+	for _, e := range fields {
 		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
-			h.AddBytesV(e.name, ex.Scratch)
+			ex.Resp.AddBytesV(e.name, ex.Scratch)
 		}
 	}
 }

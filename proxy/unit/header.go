@@ -11,6 +11,15 @@ import (
 // that differ in case alone. path is where the mapping stands in the Config
 // that asks.
 func CheckHeaders(path string, headers map[string]Template) []Problem {
+	lists := make(map[string]Texts, len(headers))
+	for name, value := range headers {
+		lists[name] = MakeTexts(value)
+	}
+	return CheckHeaderLists(path, lists)
+}
+
+// CheckHeaderLists is CheckHeaders for fields with several values.
+func CheckHeaderLists(path string, headers map[string]Texts) []Problem {
 	names := make([]string, 0, len(headers))
 	for name := range headers {
 		names = append(names, name)
@@ -28,7 +37,9 @@ func CheckHeaders(path string, headers map[string]Template) []Problem {
 		}
 		seen[strings.ToLower(name)] = name
 		problems = append(problems, CheckHeaderName(at, name)...)
-		problems = append(problems, CheckHeaderValue(at, headers[name])...)
+		for _, value := range headers[name].list {
+			problems = append(problems, CheckHeaderValue(at, value)...)
+		}
 	}
 	return problems
 }

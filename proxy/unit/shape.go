@@ -7,5 +7,5 @@ type Shape struct {
 	Types    []string // JSON types: "string", "integer", "array", ...
 	Pattern  string   // ECMA 262 regular expression on strings; empty for none
 	Examples []string
-	Items    bool // a list of strings of this pattern
+	Items    bool // a list of strings of this pattern; with other types: or one alone
 }
