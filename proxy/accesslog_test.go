@@ -15,8 +15,8 @@ func lines(t *testing.T, path string, n int) []string {
 	t.Helper()
 	var all []string
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		text, _ := os.ReadFile(path)
-		if all = strings.SplitAfter(string(text), "\n"); len(all) > n {
+		text, err := os.ReadFile(path)
+		if all = strings.SplitAfter(string(text), "\n"); len(all) > n && (n > 0 || err == nil) {
 			return all[:len(all)-1]
 		}
 	}
@@ -46,9 +46,11 @@ routes:
 func TestAccessLogTemplates(t *testing.T) {
 	dir := t.TempDir()
 	g := proxytest.Start(t, strings.ReplaceAll(logConfig, "DIR", dir))
-	for _, path := range []string{"/none", "/quiet", "/plain?a=%22", "/json", "/raw"} {
+	for i, path := range []string{"/json", "/raw", "/none", "/quiet", "/plain?a=%22"} {
+		lines(t, filepath.Join(dir, "own"), min(i, 2)) // in this order
 		g.Get(path, "X", "a\"\\\tb\x80", "Referer", "r", "Authorization", "Basic bWU6cHc=")
 	}
+	lines(t, filepath.Join(dir, "main"), 1)
 	g.Do("POST", "/times", "body", "Content-Type", "text/x")
 	g.Talk("GET / HTTP/9.9\r\n\r\n", time.Second) // never an exchange
 	main := strings.Join(lines(t, filepath.Join(dir, "main"), 2), "")

@@ -175,7 +175,11 @@ func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 		for _, e := range u.Endpoints {
 			fmt.Fprintf(b, "  endpoint %s weight %d\n", e.Address, e.Weight)
 		}
-		fmt.Fprintf(b, "  attempts %d, retry on %v\n", u.Retry.Attempts, u.Retry.On)
+		retry := &u.Retry
+		if r.Retry != nil {
+			retry = r.Retry
+		}
+		fmt.Fprintf(b, "  attempts %d, retry on %v\n", retry.Attempts, retry.On)
 	case !r.Proxy.Target.IsZero():
 		fmt.Fprintf(b, "target: %s\n", r.Proxy.Target)
 	default:

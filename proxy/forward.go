@@ -67,7 +67,9 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 	}
 	ex.Attempts++
 	ex.Record.AddAttempt(ex.Endpoint.Address())
-	ex.AttemptStart = time.Now()
+	if ex.AttemptStart = time.Now(); ex.FirstAttempt.IsZero() {
+		ex.FirstAttempt = ex.AttemptStart
+	}
 	op := ex.Post(exchange.OpConnect)
 	if ex.Place.Fresh {
 		op.Int = 1
@@ -261,7 +263,10 @@ func (g *Gateway) mayRetry(ex *exchange.Exchange, on exchange.RetryOn) bool {
 	if p.Retry&on == 0 || !ex.MayTry() || !g.replayable(ex) {
 		return false
 	}
-	if on != exchange.RetryConnect && !idempotent(ex) {
+	if on != exchange.RetryConnect && !idempotent(ex) && !p.RetryAny {
+		return false
+	}
+	if p.RetryWithin > 0 && time.Since(ex.FirstAttempt) >= p.RetryWithin {
 		return false
 	}
 	ex.Place.Step = stepConnect

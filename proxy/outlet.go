@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"strconv"
+	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -18,7 +19,7 @@ func (g *Gateway) findOutlet(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.Outlet = &r.Outlet
-	ex.Sent = ex.Sent[:0]
+	ex.Sent, ex.FirstAttempt = ex.Sent[:0], time.Time{}
 	if r.Target == nil {
 		replacePath(ex, &r.Proxy)
 		return true

@@ -314,7 +314,6 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 		Path:          escapedPath(c.Proxy.Path),
 		Replaces:      c.Match.Paths,
 		Hide:          c.Proxy.Hide,
-		Attempts:      u.Retry.Attempts,
 		Timeouts:      u.Timeouts.Timeouts().Override(c.Timeouts),
 	}
 	for _, r := range c.Proxy.Redirects {
@@ -332,7 +331,12 @@ func proxyPolicy(c *config.Route, u *upstream.Config) exchange.Proxy {
 	default:
 		p.Host, p.HostValue = exchange.HostTemplate, host
 	}
-	for _, on := range u.Retry.On {
+	retry := &u.Retry
+	if c.Retry != nil {
+		retry = c.Retry
+	}
+	p.Attempts, p.RetryWithin, p.RetryAny = retry.Attempts, retry.Within.Std(), retry.AnyMethod
+	for _, on := range retry.On {
 		p.Retry |= retryFlags[on]
 	}
 	for name, value := range c.Proxy.Headers {
@@ -348,6 +352,10 @@ var retryFlags = map[upstream.RetryCondition]exchange.RetryOn{
 	upstream.RetryConnect: exchange.RetryConnect,
 	upstream.RetryReset:   exchange.RetryBroken,
 	upstream.RetryTimeout: exchange.RetryTimeout,
+	upstream.Retry403:     exchange.Retry403,
+	upstream.Retry404:     exchange.Retry404,
+	upstream.Retry429:     exchange.Retry429,
+	upstream.Retry500:     exchange.Retry500,
 	upstream.Retry502:     exchange.Retry502,
 	upstream.Retry503:     exchange.Retry503,
 	upstream.Retry504:     exchange.Retry504,

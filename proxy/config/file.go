@@ -340,6 +340,8 @@ type Route struct {
 	Proxy Proxy `yaml:"proxy,omitempty"`
 	// Timeouts replace those of the upstream where they are set.
 	Timeouts upstream.TimeoutConfig `yaml:"timeouts,omitempty"`
+	// Retry replaces that of the upstream, as a whole.
+	Retry *upstream.RetryConfig `yaml:"retry,omitempty"`
 }
 
 // Match is a route's match block. A request fits when every key that is given

@@ -85,6 +85,9 @@ func (c *checker) purpose(path string, r *Route) {
 		len(p.Hide)+len(p.Redirects) > 0 || p.Forwarded != "" || p.Close || p.Buffering || p.TLS != nil {
 		c.report(path+".proxy", "proxy has no effect: the route has no upstream", "add upstream or proxy.target, or remove proxy")
 	}
+	if r.Retry != nil {
+		c.report(path+".retry", "retry has no effect: the route has no upstream", "add upstream, or remove retry")
+	}
 	if t := r.Timeouts; t.Connect+t.Send+t.Response+t.Read > 0 {
 		c.report(path+".timeouts", "timeouts have no effect: the route has no upstream", "add upstream, or remove timeouts")
 	}
@@ -182,6 +185,9 @@ func (c *checker) routeParts(path string, r *Route) {
 	}
 	c.problems(path+".proxy", unit.CheckHeaders("headers", r.Proxy.Headers))
 	c.problems(path+".proxy", r.Proxy.answers())
+	if r.Retry != nil {
+		c.problems(path+".retry", r.Retry.Check())
+	}
 	c.problems(path+".proxy", unit.CheckHeaderValue("host", r.Proxy.Host))
 	if r.Proxy.Via != "" && !unit.IsToken(r.Proxy.Via) {
 		c.report(path+".proxy.via", fmt.Sprintf("via %q is not one word", r.Proxy.Via), "write a name without blanks, such as perigee")

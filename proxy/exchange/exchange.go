@@ -127,6 +127,7 @@ type Exchange struct {
 	// AttemptStart is when the running attempt began; PumpFault what the client
 	// did wrong while its body was streamed.
 	AttemptStart time.Time
+	FirstAttempt time.Time // when the first began
 	PumpFault    *wire.Error
 
 	// Task is what OpTask runs.
@@ -355,6 +356,7 @@ func Release(ex *Exchange) {
 	ex.hidden = trim(ex.hidden)
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
 	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
+	ex.FirstAttempt = time.Time{}
 	ex.HeadEdited, ex.Typeless, ex.Stale = false, false, false
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
 	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"regexp"
+	"time"
 
 	"perigee/proxy/observe"
 	"perigee/proxy/unit"
@@ -75,7 +76,11 @@ type Proxy struct {
 	// Attempts bounds how many endpoints one exchange may try.
 	Attempts int
 	Retry    RetryOn
-	Timeouts upstream.Timeouts
+	// RetryWithin is how long after the first attempt another may begin; 0: no
+	// bound. RetryAny repeats requests of every method.
+	RetryWithin time.Duration
+	RetryAny    bool
+	Timeouts    upstream.Timeouts
 	// Intercept gives statuses of the upstream the route's error pages.
 	Intercept bool
 	// PassForwarded sends the client's forwarding fields on and adds none.
@@ -145,6 +150,10 @@ const (
 	RetryConnect RetryOn = 1 << iota // no connection could be made
 	RetryTimeout                     // connected, no answer in time
 	RetryBroken                      // connection broke or answer was no HTTP
+	Retry403
+	Retry404
+	Retry429
+	Retry500
 	Retry502
 	Retry503
 	Retry504
@@ -153,6 +162,14 @@ const (
 // OfStatus returns the flag for a response status, 0 if it is never retried.
 func OfStatus(status int) RetryOn {
 	switch status {
+	case 403:
+		return Retry403
+	case 404:
+		return Retry404
+	case 429:
+		return Retry429
+	case 500:
+		return Retry500
 	case 502:
 		return Retry502
 	case 503:

@@ -40,10 +40,11 @@ type output struct {
 }
 
 type upstream struct {
-	name, host, idle string
-	tls              bool
-	endpoints        []endpoint
-	balancer         *lua
+	name, host     string
+	idle, idleTime string
+	tls            bool
+	endpoints      []endpoint
+	balancer       *lua
 }
 
 type endpoint struct{ address, weight string }
@@ -213,6 +214,15 @@ func firstFilled(lines []string) int {
 	return 0
 }
 
+// words is a list of words and numbers that go without quotes.
+func words(values []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, v := range values {
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: v})
+	}
+	return n
+}
+
 func list(values []string, style yaml.Style) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Style: style}
 	for _, v := range values {
@@ -258,8 +268,8 @@ func (o *output) yaml() ([]byte, error) {
 	top.add("lua", o.lua())
 	top.add("upstreams", o.groups())
 	routes := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, r := range o.routes {
-		routes.Content = append(routes.Content, r.yaml())
+	for i := range o.routes {
+		routes.Content = append(routes.Content, o.route(&o.routes[i]))
 	}
 	top.add("routes", routes)
 	var b bytes.Buffer
@@ -311,15 +321,16 @@ func (o *output) groups() *yaml.Node {
 		}
 		g.add("endpoints", endpoints)
 		g.text("host", u.host)
-		if u.idle != "" {
-			g.pairs("keepalive", []pair{{"idle", u.idle}}, plains)
-		}
+		g.pairs("keepalive", []pair{{"idle", u.idle}, {"idle_timeout", u.idleTime}}, plains)
+		attempts := len(u.endpoints)
 		if u.balancer != nil {
-			scripts, tries := newMapping(), newMapping()
+			scripts := newMapping()
 			scripts.script("balancer", u.balancer)
 			g.add("lua", scripts.node)
-			tries.plain("attempts", "100") // the script says how many there are
-			g.add("retry", tries.node)
+			attempts = 100 // the script says how many there are
+		}
+		if attempts > 1 {
+			(&retry{}).yaml(g, attempts)
 		}
 		if u.tls { // nginx does not verify unless told so
 			g.pairs("tls", []pair{{"verify", "false"}}, plains)
@@ -329,7 +340,7 @@ func (o *output) groups() *yaml.Node {
 	return groups.node
 }
 
-func (r *route) yaml() *yaml.Node {
+func (o *output) route(r *route) *yaml.Node {
 	m := newMapping()
 	m.text("name", r.name)
 	match := newMapping()
@@ -392,6 +403,7 @@ func (r *route) yaml() *yaml.Node {
 	m.text("upstream", r.upstream)
 	if r.upstream+r.target != "" {
 		r.sending.yaml(m, r.target)
+		o.retried(m, r)
 	}
 	return m.node
 }

@@ -19,6 +19,14 @@ func (m *importer) upstream(d *directive) {
 			}
 		case "keepalive":
 			u.idle = child.arg(0)
+		case "keepalive_timeout":
+			text, ok := duration(child.arg(0))
+			if !ok || text == "0s" {
+				m.leave(child, "%q is no time that a connection can be kept", child.arg(0))
+				break
+			}
+			u.idleTime = text
+		case "zone": // what workers share is shared here anyway
 		case "balancer_by_lua", "balancer_by_lua_block", "balancer_by_lua_file":
 			u.balancer = m.source(child)
 		default:
@@ -43,7 +51,7 @@ func (m *importer) endpoint(d *directive) (endpoint, bool) {
 			e.weight = weight
 		} else if option == "down" {
 			e.weight = "0"
-		} else {
+		} else if option != "max_fails=1" && option != "fail_timeout=10s" && option != "fail_timeout=10" { // as it is here
 			m.leave(d, "option %q has no equivalent yet", option)
 		}
 	}

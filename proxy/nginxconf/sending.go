@@ -14,7 +14,8 @@ type sending struct {
 	catch     bool   // proxy_intercept_errors
 	hide      []string
 	redirects []redirect // proxy_redirect
-	chosen    bool       // there is one
+	retry     retry
+	chosen    bool // there is one
 
 	// These are what told makes of headers.
 	host  string
@@ -54,7 +55,7 @@ func (m *importer) sending(d *directive, s *scope) bool {
 	case "proxy_intercept_errors":
 		to.catch = d.arg(0) == "on"
 	default:
-		return false
+		return m.next(d, &to.retry)
 	}
 	return true
 }

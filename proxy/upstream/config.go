@@ -69,7 +69,7 @@ func (c *Config) SetDefaults() {
 		Response: unit.Duration(60e9),
 		Read:     unit.Duration(60e9),
 	}
-	c.Retry = RetryConfig{Attempts: 2, On: []RetryCondition{RetryConnect}}
+	c.Retry.SetDefaults()
 	c.Keepalive = KeepaliveConfig{Idle: 128, IdleTimeout: unit.Duration(60e9)}
 }
 
@@ -174,10 +174,32 @@ type RetryConfig struct {
 	// On lists the outcomes that are tried again. Default [connect]. connect: no
 	// connection, so nothing was sent and any request may be repeated. reset: the
 	// connection ended before a response head. timeout: no response head in time.
-	// 502, 503, 504: the endpoint's own answer. All but connect repeat only
-	// requests that are idempotent (RFC 9110 section 9.2.2) and whose body is
-	// still in the buffer. nginx: proxy_next_upstream.
+	// 403, 404, 429, 500, 502, 503, 504: the endpoint's own answer. All but connect
+	// repeat only requests that are idempotent (RFC 9110 section 9.2.2) and whose
+	// body is still in the buffer. nginx: proxy_next_upstream.
 	On []RetryCondition `yaml:"on"`
+	// Within is how long after the first attempt began another may begin. Default
+	// 0: no bound but attempts. nginx: proxy_next_upstream_timeout.
+	Within unit.Duration `yaml:"within,omitempty"`
+	// AnyMethod repeats requests whatever their method is, even if an endpoint may
+	// have carried them out. nginx: proxy_next_upstream non_idempotent.
+	AnyMethod bool `yaml:"any_method,omitempty"`
+}
+
+// SetDefaults sets two attempts, the second when nothing was sent.
+func (r *RetryConfig) SetDefaults() {
+	*r = RetryConfig{Attempts: 2, On: []RetryCondition{RetryConnect}}
+}
+
+// Check reports a number of attempts that cannot be made.
+func (r *RetryConfig) Check() []unit.Problem {
+	if r.Attempts >= 1 && r.Attempts <= 100 {
+		return nil
+	}
+	return []unit.Problem{{
+		Path: "attempts", Message: fmt.Sprintf("attempts %d is not between 1 and 100", r.Attempts),
+		Hint: "write 1 for no retries: the first attempt counts",
+	}}
 }
 
 // RetryCondition is an outcome of an attempt that may be tried again.
@@ -188,6 +210,10 @@ const (
 	RetryConnect RetryCondition = "connect"
 	RetryReset   RetryCondition = "reset"
 	RetryTimeout RetryCondition = "timeout"
+	Retry403     RetryCondition = "403"
+	Retry404     RetryCondition = "404"
+	Retry429     RetryCondition = "429"
+	Retry500     RetryCondition = "500"
 	Retry502     RetryCondition = "502"
 	Retry503     RetryCondition = "503"
 	Retry504     RetryCondition = "504"
@@ -197,6 +223,7 @@ const (
 func (RetryCondition) Values() []string {
 	return []string{
 		string(RetryConnect), string(RetryReset), string(RetryTimeout),
+		string(Retry403), string(Retry404), string(Retry429), string(Retry500),
 		string(Retry502), string(Retry503), string(Retry504),
 	}
 }
@@ -298,8 +325,9 @@ func (c *Config) checkRest() []unit.Problem {
 			report("timeouts."+timeout.name, `duration "0" would fail every attempt`, "remove the key for the default")
 		}
 	}
-	if c.Retry.Attempts < 1 || c.Retry.Attempts > 100 {
-		report("retry.attempts", fmt.Sprintf("attempts %d is not between 1 and 100", c.Retry.Attempts), "write 1 for no retries: the first attempt counts")
+	for _, p := range c.Retry.Check() {
+		p.Path = "retry." + p.Path
+		problems = append(problems, p)
 	}
 	if c.Keepalive.Idle < 0 {
 		report("keepalive.idle", fmt.Sprintf("idle %d is negative", c.Keepalive.Idle), "write 0 to keep no connections")
