@@ -11,7 +11,7 @@ import (
 // driverOptions are what the goroutine driver needs to know of the gateway.
 func (s *Server) driverOptions() serve.Options {
 	return serve.Options{
-		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
+		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused, HasPage: s.gateway.HasPage,
 		Subrequests: s.gateway.Subrequests,
 		Recovered:   s.recovered, Trusted: s.trusted,
 		Opened: s.opened, Closed: s.closed,
@@ -44,7 +44,7 @@ func (s *Server) makeLoops(file *config.File) error {
 		return nil
 	}
 	loops, err := loop.New(s.homes, loop.Options{
-		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused,
+		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused, HasPage: s.gateway.HasPage,
 		Subrequests: s.gateway.Subrequests, Perform: serve.Perform,
 		Recovered: s.recovered, Trusted: s.trusted,
 		Opened: s.opened, Closed: s.closed,

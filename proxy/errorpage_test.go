@@ -79,3 +79,38 @@ func TestErrorPages(t *testing.T) {
 		t.Errorf("an empty default_type came as %q", a.Header.Values("Content-Type"))
 	}
 }
+
+func TestErrorPagesOfRefusedRequests(t *testing.T) {
+	for _, driver := range []string{"goroutine", "loop"} {
+		t.Run(driver, func(t *testing.T) {
+			g := proxytest.Start(t, strings.Replace(`
+listeners: [{address: "127.0.0.1:0", driver: DRIVER}]
+access_log: {format: "off"}
+error_pages: {400: {path: "/err", status: page}, 505: {redirect: "http://x.test/"}}
+routes:
+  - name: err
+    internal: true
+    match: {paths: [= /err]}
+    lua: {content: 'ngx.req.set_header("Cookie", "a=b"); ngx.print(ngx.req.get_method(), ngx.var.uri, ngx.var.cookie_a, ngx.var.request)'}
+  - {name: all, match: {paths: [/]}, respond: {body: all}}
+`, "DRIVER", driver, 1))
+			for _, c := range []struct{ name, send, status, body string }{
+				{"a line end", "GeT / HTTP/1.1\n", "200", "GET/errbGET / HTTP/1.0"},
+				{"a target", "GET x HTTP/1.1\r\nHost: a\r\n\r\n", "200", "GET/errbGET / HTTP/1.0"},
+				{"behind a good one", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nNo colon\r\n\r\n", "200", "GET/errbGET / HTTP/1.0"},
+				{"a body behind it", "GET / HTTP/1.1\r\nHost: a b\r\nContent-Length: 4\r\n\r\nbody", "200", "GET/errbGET / HTTP/1.0"},
+				{"another status", "GET / HTTP/3.0\r\n\r\n", "302", "302 Found\n"},
+				{"no page", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "501", "Not Implemented\n"},
+			} {
+				t.Run(c.name, func(t *testing.T) {
+					answer := g.Talk(c.send, 10*time.Second)
+					last := answer[strings.LastIndex(answer, "HTTP/1.1 "):]
+					head, body, _ := strings.Cut(last, "\r\n\r\n")
+					if !strings.HasPrefix(head, "HTTP/1.1 "+c.status) || body != c.body || !strings.Contains(head, "Connection: close") {
+						t.Errorf("answer %q, wanted %s and %q", answer, c.status, c.body)
+					}
+				})
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
 	"perigee/proxy/route"
 	"perigee/proxy/wire"
 )
@@ -53,6 +54,8 @@ func (g *Gateway) Begin(ex *exchange.Exchange) {
 	g.beginRecord(ex)
 	ex.BeginRequest()
 	switch {
+	case ex.Refusal != nil:
+		g.refuse(ex)
 	case snap.inflightLimit > 0 && g.state.Metrics.InFlight.Value() > snap.inflightLimit:
 		g.fail(ex, 503, "inflight")
 	case !setTarget(ex):
@@ -294,6 +297,27 @@ func (g *Gateway) log(ex *exchange.Exchange) bool {
 		snap.Leave(ex.Record.Shard)
 	}
 	return false
+}
+
+// HasPage tells whether a refusal has an error page. Which route it would have
+// been is not known: those of the whole configuration count.
+func (g *Gateway) HasPage(why *wire.Error) bool {
+	snap := g.hold(0)
+	defer snap.Leave(0)
+	_, found := snap.errorPages[why.Status]
+	return found
+}
+
+// refuse answers a request that was refused with its error page.
+func (g *Gateway) refuse(ex *exchange.Exchange) {
+	why := ex.Refusal
+	rec := &ex.Record
+	rec.Method, rec.Abort = nil, observe.AbortClientProtocol
+	ex.Path = append(ex.Path[:0], '/')
+	g.state.Metrics.Refused.With(why.Reason).Inc()
+	g.state.report(observe.LevelInfo, ex, "client sent a request that was refused: "+why.Text)
+	ex.Down.Close()
+	g.fail(ex, why.Status, why.Reason)
 }
 
 // Refused counts a request that never became an exchange.

@@ -28,6 +28,8 @@ type Exchange struct {
 	// exchange ends; Head are spans of Raw.
 	Raw  []byte
 	Head wire.RequestHead
+	// Refusal is why the client's request was refused; Raw is a StandIn.
+	Refusal *wire.Error
 	// Req is the request as it will be sent on: names keep the client's
 	// spelling and order, hop-by-hop fields are gone. Edits go here, through
 	// SetRequestHeader and its like, which ignore case.
@@ -349,6 +351,7 @@ func Release(ex *Exchange) {
 	ex.plainHeads()
 	ex.filled, ex.claims = false, 0
 	ex.added = ex.added[:0]
+	ex.Refusal = nil
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Identity, ex.former = nil, nil
 	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)

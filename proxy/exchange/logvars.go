@@ -136,7 +136,7 @@ func (ex *Exchange) appendTime(dst []byte, name string) []byte {
 
 // appendRequestLine appends the request line as it came.
 func (ex *Exchange) appendRequestLine(dst []byte) []byte {
-	if ex.Head.Method.Len() == 0 {
+	if ex.Head.Method.Len() == 0 || ex.Refusal != nil {
 		return dst
 	}
 	dst = append(dst, ex.Head.Method.Of(ex.Raw)...)

@@ -46,6 +46,11 @@ func AppendRefusal(dst []byte, status int) []byte {
 	return append(dst, '\n')
 }
 
+// StandIn is the head that takes the place of one that was refused, so that the
+// refusal's error page can be made as any other answer; Refusal is set then.
+// Nothing of what the client sent is left, and the connection ends behind it.
+const StandIn = "GET / HTTP/1.0\r\n\r\n"
+
 // How drivers end connections and bodies.
 const (
 	// LingerTime bounds how long a closing connection waits for its client

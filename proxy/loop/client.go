@@ -267,6 +267,9 @@ func (c *client) scan() (began bool, err error) {
 		c.scanned = 0
 	}
 	n, err := wire.ScanRequest(&ex.Head, c.buf[:c.w], int(c.scanned), c.loop.server.limits.Load().Head)
+	if err != nil && c.standIn(ex, err) {
+		n, err = c.w, nil
+	}
 	if err != nil || n == 0 {
 		return false, err
 	}
@@ -400,6 +403,22 @@ func (c *client) refuse(err error) {
 	}
 	c.body.done = false
 	c.startLinger()
+}
+
+// standIn puts a head in the place of one that was refused, if that has an error
+// page.
+func (c *client) standIn(ex *exchange.Exchange, err error) bool {
+	why, _ := err.(*wire.Error)
+	has := c.loop.server.opt.HasPage
+	if why == nil || has == nil || !has(why) {
+		return false
+	}
+	c.w = copy(c.buf, exchange.StandIn)
+	if n, err := wire.ScanRequest(&ex.Head, c.buf[:c.w], 0, wire.Limits{}); err != nil || n != c.w {
+		panic("BUG: the stand-in is no request head")
+	}
+	ex.Refusal = why
+	return true
 }
 
 // kill ends the connection as soon as its exchange can end.

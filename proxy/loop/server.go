@@ -27,6 +27,9 @@ type Options struct {
 	Subrequests func(op *luavm.Op) []*exchange.Exchange
 	// Perform performs an op that blocks; it is called on goroutines.
 	Perform func(ex *exchange.Exchange, op *luavm.Op)
+	// HasPage tells whether a refusal has an error page: then Begin gets an
+	// exchange whose Raw is a StandIn. nil: none has.
+	HasPage func(why *wire.Error) bool
 	// Refused counts a request that never became an exchange.
 	Refused func(conn *exchange.Conn, why *wire.Error)
 	// Recovered is told of a panic.

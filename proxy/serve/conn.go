@@ -170,7 +170,7 @@ func (c *conn) serveOne() bool {
 	}
 	// Only now: an idle connection holds no exchange.
 	ex := exchange.Acquire(c, &c.info)
-	if err := c.readHead(&ex.Head); err != nil {
+	if err := c.readHead(&ex.Head); err != nil && !c.standIn(ex, err) {
 		exchange.Release(ex)
 		c.refuse(err)
 		return false

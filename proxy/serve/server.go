@@ -27,6 +27,9 @@ type Options struct {
 	// Subrequests makes the exchanges that a script's op waits for; none: the op
 	// is complete.
 	Subrequests func(op *luavm.Op) []*exchange.Exchange
+	// HasPage tells whether a refusal has an error page: then Begin gets an
+	// exchange whose Raw is a StandIn. nil: none has.
+	HasPage func(why *wire.Error) bool
 	// Refused counts a request that never became an exchange.
 	Refused func(conn *exchange.Conn, why *wire.Error)
 	// Recovered is told of a panic on a connection's goroutine.
