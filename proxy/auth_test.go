@@ -65,6 +65,15 @@ routes:
     match: {paths: [/places]}
     auth: {api_key: {query: key, cookie: k, header: Authorization, scheme: ApiKey}}
     upstream: up
+  - name: turns
+    match: {paths: [/turns]}
+    auth: {api_key: {}}
+    lua: {content: return ngx.exec("/gold")}
+  - name: page
+    match: {paths: [/page]}
+    error_pages: {401: /gold}
+    auth: {api_key: {}}
+    upstream: up
   - name: lua
     match: {paths: [/lua]}
     auth: {api_key: {}}
@@ -108,11 +117,14 @@ func TestAPIKeys(t *testing.T) {
 		{"other scheme", "/places", []string{"Authorization", "Basic " + acme}, 401, `ApiKey realm="perigee"`, nil, ""},
 		{"two places", "/places?key=" + acme, []string{"Cookie", "k=" + acme}, 401, `ApiKey realm="perigee"`, nil, ""},
 		{"two arguments", "/places?key=" + acme + "&key=" + acme, nil, 401, `ApiKey realm="perigee"`, nil, ""},
+		{"turned to another route", "/turns", []string{"X-Api-Key", acme}, 200, "", nil, acme},
+		{"turned to one where it may not", "/turns", []string{"X-Api-Key", globex}, 403, "", nil, ""},
+		{"an error page that is refused", "/page", nil, 401, `ApiKey realm="mine"`, nil, ""},
 		{"Lua", "/lua", []string{"X-Api-Key", acme}, 200, "", []string{"nil acme gold nil\n"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := g.Get(c.path, c.headers...)
-			if a.StatusCode != c.status || a.Header.Get("WWW-Authenticate") != c.challenge {
+			if a.StatusCode != c.status || strings.Join(a.Header.Values("WWW-Authenticate"), "|") != c.challenge {
 				t.Errorf("%d, challenge %q; want %d, %q\n%s", a.StatusCode, a.Header.Get("WWW-Authenticate"), c.status, c.challenge, a.Body)
 			}
 			for _, text := range c.has {
@@ -134,7 +146,7 @@ func TestAPIKeys(t *testing.T) {
 		`perigee_auth_decisions_total{route="any",method="none",outcome="missing"} 1`,
 		`perigee_auth_decisions_total{route="any",method="api_key",outcome="unknown"} 2`,
 		`perigee_auth_decisions_total{route="any",method="api_key",outcome="duplicate"} 1`,
-		`perigee_auth_decisions_total{route="gold",method="api_key",outcome="forbidden"} 1`,
+		`perigee_auth_decisions_total{route="gold",method="api_key",outcome="forbidden"} 2`,
 		`perigee_auth_decisions_total{route="optional",method="none",outcome="anonymous"} 1`,
 	} {
 		if !strings.Contains(metrics.String(), line+"\n") {

@@ -289,6 +289,7 @@ func (f *Filter) refuse(ex *exchange.Exchange, outcome observe.AuthOutcome) exch
 	default:
 		ex.FailStatus, challenges = 401, f.bad
 	}
+	exchange.DelResponse(&ex.Early, "WWW-Authenticate") // of a page for an error that is refused itself
 	for _, text := range challenges {
 		ex.Early.AddBytesV("WWW-Authenticate", []byte(text))
 		ex.HasEarly = true

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"perigee/proxy/exchange"
@@ -19,11 +20,13 @@ type table struct {
 	keys      map[[32]byte]*apiKey
 }
 
-// apiKey is a key and whose it is.
+// apiKey is a key and whose it is. Its identity is made when it is shown for the
+// first time: of very many keys most are not, for a long time.
 type apiKey struct {
-	sum      [32]byte
-	identity *exchange.Identity
-	expires  time.Time // zero: never
+	sum          [32]byte
+	consumer, id string
+	expires      time.Time // zero: never
+	identity     atomic.Pointer[exchange.Identity]
 }
 
 func newTable() *table {
@@ -41,7 +44,16 @@ func (t *table) find(key []byte, now time.Time) (*exchange.Identity, observe.Aut
 	if !k.expires.IsZero() && !now.Before(k.expires) {
 		return nil, observe.AuthExpired
 	}
-	return k.identity, observe.AuthAllowed
+	id := k.identity.Load()
+	if id == nil {
+		own := t.consumers[k.consumer]
+		id = exchange.NewIdentity(exchange.Identity{
+			Consumer: k.consumer, Credential: observe.AuthAPIKey.String(), Key: k.id,
+			Groups: clone(own.Groups), Roles: clone(own.Roles), Scopes: clone(own.Scopes),
+		}, nil)
+		k.identity.Store(id)
+	}
+	return id, observe.AuthAllowed
 }
 
 // addConsumer adds a consumer without its keys.
@@ -63,8 +75,7 @@ func (t *table) addConsumer(name string, c Consumer) error {
 	return nil
 }
 
-// addKey adds a key of a consumer, who has been added before if it has more than
-// a name. Errors do not have the key in them.
+// addKey adds a key of a consumer, who need not be there. Errors do not have the key in them.
 func (t *table) addKey(consumer string, k *Key) error {
 	if consumer == "" || len(consumer) > maxConsumer || !printable(consumer) {
 		return fmt.Errorf("consumer name %q of a key is not between 1 and %d printable characters", consumer, maxConsumer)
@@ -74,7 +85,7 @@ func (t *table) addKey(consumer string, k *Key) error {
 		return err
 	}
 	if other := t.keys[sum]; other != nil {
-		return fmt.Errorf("the key is one of consumer %q already", other.identity.Consumer)
+		return fmt.Errorf("the key is one of consumer %q already", other.consumer)
 	}
 	expires, err := k.expiry()
 	if err != nil {
@@ -83,11 +94,7 @@ func (t *table) addKey(consumer string, k *Key) error {
 	if !printable(k.ID) {
 		return fmt.Errorf("id %q is not printable", k.ID)
 	}
-	own := t.consumers[consumer]
-	t.keys[sum] = &apiKey{sum: sum, expires: expires, identity: exchange.NewIdentity(exchange.Identity{
-		Consumer: consumer, Credential: observe.AuthAPIKey.String(), Key: k.ID,
-		Groups: clone(own.Groups), Roles: clone(own.Roles), Scopes: clone(own.Scopes),
-	}, nil)}
+	t.keys[sum] = &apiKey{sum: sum, consumer: consumer, id: k.ID, expires: expires}
 	return nil
 }
 
@@ -121,7 +128,7 @@ func (k *Key) expiry() (at time.Time, err error) {
 	return at, fmt.Errorf("expires %q is neither 2027-01-31 nor 2027-01-31T12:00:00Z", k.Expires)
 }
 
-// add joins everything of some sources: all consumers come before any key.
+// add joins everything of some sources.
 func (t *table) add(consumers map[string]Consumer, keys []FileKey) error {
 	for name, c := range consumers {
 		if err := t.addConsumer(name, c); err != nil {
