@@ -241,6 +241,7 @@ func (c *Config) Check(issuers map[string]Issuer) []unit.Problem {
 				p.add(fmt.Sprintf("jwt.issuers[%d]", i), "auth.issuers has "+list(issuers), "there is no issuer %q", name)
 			}
 		}
+		p.distinct(j.Issuers, issuers)
 		if len(issuers) == 0 {
 			p.add("jwt", "add auth: {issuers: {...}} to the file", "no issuer is believed, so that every token would be refused")
 		}
@@ -248,6 +249,24 @@ func (c *Config) Check(issuers map[string]Issuer) []unit.Problem {
 	p.lists("allow", [][]string{c.Allow.Consumers, c.Allow.Groups, c.Allow.Roles, c.Allow.Scopes})
 	p.lists("deny", [][]string{c.Deny.Consumers, c.Deny.Groups, c.Deny.Roles})
 	return append(p, unit.CheckHeaders("headers", c.Headers)...)
+}
+
+// distinct reports issuers of one route that a token cannot be told apart by.
+func (p *problems) distinct(names []string, issuers map[string]Issuer) {
+	if len(names) == 0 {
+		for name := range issuers {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+	}
+	seen := map[string]string{}
+	for _, name := range names {
+		text := issuers[name].Issuer
+		if other, twice := seen[text]; twice {
+			p.add("jwt.issuers", "name one of them", "%s and %s are both the issuer %q", other, name, text)
+		}
+		seen[text] = name
+	}
 }
 
 func (p *problems) lists(path string, lists [][]string) {
@@ -290,7 +309,6 @@ func (s *Settings) Check() []unit.Problem {
 	if s.TokenCache < 0 || s.TokenCache > 1<<22 {
 		p.add("token_cache", "16384 tokens suit most sites", "token_cache %d is not between 0 and 4194304", s.TokenCache)
 	}
-	seen := map[string]string{}
 	names := make([]string, 0, len(s.Issuers))
 	for name := range s.Issuers {
 		names = append(names, name)
@@ -298,12 +316,7 @@ func (s *Settings) Check() []unit.Problem {
 	sort.Strings(names)
 	for _, name := range names {
 		issuer := s.Issuers[name]
-		path := unit.Join("issuers", name)
-		if other, twice := seen[issuer.Issuer]; twice {
-			p.add(path+".issuer", "give each issuer one entry", "issuer %q is that of %s too", issuer.Issuer, other)
-		}
-		seen[issuer.Issuer] = name
-		issuer.check(path, &p)
+		issuer.check(unit.Join("issuers", name), &p)
 	}
 	return p
 }

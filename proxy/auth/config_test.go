@@ -101,6 +101,13 @@ func TestCheckRoute(t *testing.T) {
 			t.Errorf("%s: %d problems", c.name, len(problems))
 		}
 	}
+	twins := map[string]Issuer{"a": good(), "b": good()}
+	if got := paths((&Config{JWT: &JWT{}}).Check(twins)); got != "jwt.issuers" {
+		t.Errorf("two of one name: problems at %q", got)
+	}
+	if got := paths((&Config{JWT: &JWT{Issuers: []string{"b"}}}).Check(twins)); got != "" {
+		t.Errorf("one of two: problems at %q", got)
+	}
 	if got := paths((&Config{JWT: &JWT{}}).Check(nil)); got != "jwt" {
 		t.Errorf("no issuers: problems at %q", got)
 	}
