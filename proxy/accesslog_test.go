@@ -39,7 +39,7 @@ routes:
   - {name: raw, match: {paths: [/raw]}, access_log: {file: DIR/own, escape: none, template: "$http_x <$arg_none> $sent_http_x $request_completion"}, respond: {headers: {X: "y"}}}
   - name: times
     match: {paths: [/times]}
-    access_log: {file: DIR/own, template: "$msec $request_time $time_iso8601 $time_local $bytes_sent $request_length $hostname $pid $pipe $https $content_length $content_type"}
+    access_log: {file: DIR/own, template: "$msec $request_time $time_iso8601 $time_local $bytes_sent $request_length $hostname $pid $pipe $https $content_length $content_type $request_filename $realip_remote_addr $proxy_add_x_forwarded_for $binary_remote_addr $upstream_http_x"}
     respond: {}
 `
 
@@ -51,7 +51,7 @@ func TestAccessLogTemplates(t *testing.T) {
 		g.Get(path, "X", "a\"\\\tb\x80", "Referer", "r", "Authorization", "Basic bWU6cHc=")
 	}
 	lines(t, filepath.Join(dir, "main"), 1)
-	g.Do("POST", "/times", "body", "Content-Type", "text/x")
+	g.Do("POST", "/times", "body", "Content-Type", "text/x", "X-Forwarded-For", "9.9.9.9")
 	g.Talk("GET / HTTP/9.9\r\n\r\n", time.Second) // never an exchange
 	main := strings.Join(lines(t, filepath.Join(dir, "main"), 2), "")
 	want := "127.0.0.1 \"GET /plain?a=%22 HTTP/1.1\" 200 5 \"r\" a\\x22\\x5C\\x09b\\x80 -|plain\n127.0.0.1 \"-\" 505 0 \"-\" - -|-\n"
@@ -65,8 +65,9 @@ func TestAccessLogTemplates(t *testing.T) {
 	if want := "a\"\\\tb\x80 <> y OK\n"; own[1] != want {
 		t.Errorf("line %q, wanted %q", own[1], want)
 	}
-	if f := strings.Fields(own[2]); len(f) != 13 || strings.Contains(strings.Join(f[:10], " "), "-") && f[7] == "-" ||
-		!strings.HasPrefix(f[1], "0.0") && len(f[1]) != 5 || f[9] != "." || f[10] != "-" || f[11] != "4" || f[12] != "text/x" {
+	if f := strings.Fields(own[2]); len(f) != 19 || strings.Contains(strings.Join(f[:10], " "), "-") && f[7] == "-" ||
+		!strings.HasPrefix(f[1], "0.0") && len(f[1]) != 5 || f[9] != "." || f[10] != "-" || f[11] != "4" || f[12] != "text/x" || !strings.HasSuffix(f[13], "/html/times") ||
+		strings.Join(f[14:], " ") != "127.0.0.1 9.9.9.9, 127.0.0.1 \\x7F\\x00\\x00\\x01 -" {
 		t.Errorf("line %q", own[2])
 	}
 }

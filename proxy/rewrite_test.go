@@ -40,6 +40,12 @@ routes:
       - {if: $arg_x ~* ^AB, set: {e: 1}}
       - {if: $arg_x !~* ^AB, set: {f: 1}}
     respond: {body: "$a,$b,$c,$d,$e,$f"}
+  - name: named
+    match: {paths: ["~ ^/named/(?P<First>[a-z]+)"]}
+    rewrite:
+      - {if: "$arg_x ~ ^(?P<second>.)(.)", set: {both: "$first$second$2"}}
+      - {path: "~ ^/named/(?<third>..)", to: "/named/$third", then: break}
+    lua: {content: 'ngx.print(ngx.var.both, " ", ngx.var.first, ngx.var.second, ngx.var.third)'}
   - name: answers
     match: {paths: [/answer]}
     rewrite:
@@ -83,6 +89,7 @@ func TestRewrite(t *testing.T) {
 		{"/if?x=ab&y=ab", 200, "1,1,1,<a>,1,", ""},
 		{"/if?x=0&y=", 200, ",,,,,1", ""},
 		{"/if?x=Ab&y=1", 200, "1,,1,<A>,1,", ""},
+		{"/named/abc?x=yz", 200, "abcyz abcyab", ""},
 		{"/answer?s=1", 200, "one 1", ""},
 		{"/answer?s=2", 307, "307 Temporary Redirect\n", "/two"},
 		{"/answer", 404, "404 Not Found\n", ""},

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"regexp"
+
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/mapping"
@@ -49,6 +51,7 @@ func (s *Snapshot) match(ex *exchange.Exchange) (*exchange.Route, route.Outcome)
 	}
 	ex.Groups = result.Captures
 	ex.SetCaptures(ex.Path, result.Captures)
+	ex.Matched = expression(result)
 	return s.routes[s.tables.serving[result.Rule]], route.Found
 }
 
@@ -64,13 +67,22 @@ func (s *Snapshot) matchBefore(ex *exchange.Exchange) *exchange.Route {
 	}
 	ex.Groups = result.Captures
 	ex.SetCaptures(ex.Path, result.Captures)
+	ex.Matched = expression(result)
 	return s.routes[s.tables.early[result.Rule]]
+}
+
+// expression is what made the captures of a match; nil: nothing did.
+func expression(r route.Result) *regexp.Regexp {
+	if r.Pattern == nil {
+		return nil
+	}
+	return r.Pattern.Regexp
 }
 
 // jump takes the exchange to the route that a filter named.
 func (s *Snapshot) jump(ex *exchange.Exchange) (*exchange.Route, route.Outcome) {
 	name := ex.Jump
-	ex.Jump = ""
+	ex.Jump, ex.Matched = "", nil
 	ex.Captures = ex.Captures[:0]
 	if name[0] == '@' {
 		// The host's own comes first: "= /@name" is how a name is said that
@@ -97,8 +109,12 @@ type askedName struct {
 
 func (a askedName) Path() []byte { return []byte(a.path) }
 
-// evaluate gives the configuration's variables their values, once per exchange.
+// evaluate gives the configuration's variables their values, once per exchange,
+// and what the route's expression has captured by name.
 func (s *Snapshot) evaluate(ex *exchange.Exchange) {
+	if ex.Matched != nil {
+		defer ex.NameCaptures(ex.Matched)
+	}
 	if ex.Place.Named {
 		return
 	}

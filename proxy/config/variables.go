@@ -89,6 +89,13 @@ func (f *File) SetVariables() []string {
 	for i := range f.Routes {
 		r := &f.Routes[i]
 		names = append(names, r.Rewrite.Variables()...)
+		for _, p := range r.Match.Paths {
+			names = append(names, unit.GroupNames(p.Regexp)...)
+		}
+		for j := range r.Rewrite {
+			names = append(names, unit.GroupNames(r.Rewrite[j].Path.Regexp)...)
+			names = append(names, unit.GroupNames(r.Rewrite[j].If.Regexp)...)
+		}
 		if r.Lua != nil {
 			names = append(names, r.Lua.Variables()...)
 		}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"regexp"
+	"strings"
 
 	"perigee/proxy/unit"
 )
@@ -40,7 +41,18 @@ func (ex *Exchange) Capture(re *regexp.Regexp, value []byte) bool {
 		return false
 	}
 	ex.SetCaptures(value, at)
+	ex.NameCaptures(re)
 	return true
+}
+
+// NameCaptures makes variables of the captures that have names in the expression
+// which made them, in small letters.
+func (ex *Exchange) NameCaptures(re *regexp.Regexp) {
+	for i, name := range re.SubexpNames() {
+		if name != "" && i <= len(ex.Captures) {
+			ex.SetVariable([]byte(strings.ToLower(name)), ex.Captures[i-1])
+		}
+	}
 }
 
 // SetCaptures copies groups of a text, pairs of offsets as package regexp

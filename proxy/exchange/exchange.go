@@ -3,6 +3,7 @@ package exchange
 import (
 	"crypto/tls"
 	"net/netip"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,7 @@ type Exchange struct {
 	// expression captured; Restarts how often it was matched again.
 	Route    *Route
 	Captures [][]byte
+	Matched  *regexp.Regexp // that made Captures, as the route was matched; or nil
 	Restarts int
 	// Jump is the name of the route that a filter which answered Restart wants;
 	// empty: whichever matches. It keeps path and query (nginx: a named
@@ -367,7 +369,7 @@ func Release(ex *Exchange) {
 	ex.Chunk, ex.Held = nil, trim(ex.Held)
 	ex.DropCoding()
 	ex.Captures, ex.Vars, ex.Maps = ex.Captures[:0], ex.Vars[:0], nil
-	ex.Jump = ""
+	ex.Jump, ex.Matched = "", nil
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
 	ex.Place, ex.Send, ex.Task = Place{}, Send{}, nil
 	ex.ReleaseFiles()

@@ -56,7 +56,8 @@ func (ex *Exchange) AppendEscapedTemplate(dst []byte, t unit.Template, how Escap
 var logNames = []string{
 	"body_bytes_sent", "bytes_sent", "content_length", "content_type", "hostname", "https", "msec", "pid", "pipe",
 	"remote_user", "request", "request_completion", "request_length", "request_time", "time_iso8601", "time_local",
-	"upstream_connect_time", "upstream_header_time", "document_root",
+	"upstream_connect_time", "upstream_header_time", "document_root", "binary_remote_addr",
+	"proxy_add_x_forwarded_for", "realip_remote_addr", "realip_remote_port", "request_body", "request_filename",
 }
 
 // appendLogged appends variables that are of use in logs most of all.
@@ -99,8 +100,40 @@ func (ex *Exchange) appendLogged(dst []byte, name string) []byte {
 		if ex.Route != nil {
 			dst = append(dst, ex.Route.DocumentRoot...)
 		}
+	case "request_body":
+		if ex.BodyRead && !ex.BodyFile.Set() {
+			dst = append(dst, ex.Body...)
+		}
+	case "request_filename":
+		if ex.Route != nil {
+			dst = append(append(dst, ex.Route.DocumentRoot...), ex.Path...)
+		}
+	case "binary_remote_addr", "proxy_add_x_forwarded_for", "realip_remote_addr", "realip_remote_port":
+		return ex.appendPeer(dst, name)
 	default:
 		return ex.appendTime(dst, name)
+	}
+	return dst
+}
+
+// appendPeer appends variables about where the request came from.
+func (ex *Exchange) appendPeer(dst []byte, name string) []byte {
+	switch name {
+	case "binary_remote_addr":
+		if addr := ex.Record.Client.Addr().Unmap(); addr.IsValid() {
+			dst = append(dst, addr.AsSlice()...)
+		}
+	case "realip_remote_addr":
+		return append(dst, ex.Conn.RemoteAddr...)
+	case "realip_remote_port":
+		return append(dst, ex.Conn.RemotePort...)
+	case "proxy_add_x_forwarded_for":
+		for i := range ex.Head.Fields {
+			if f := &ex.Head.Fields[i]; f.ID == wire.FieldXForwardedFor {
+				dst = append(append(dst, f.Value.Of(ex.Raw)...), ", "...)
+			}
+		}
+		return append(dst, ex.Conn.RemoteAddr...)
 	}
 	return dst
 }

@@ -45,6 +45,14 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 	case strings.HasPrefix(name, "sent_http_"):
 		var field fieldName
 		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("sent_http_"):]))...)
+	case strings.HasPrefix(name, "upstream_http_"):
+		if ex.Place.Source != FromUpstream {
+			return dst
+		}
+		// What the client is sent has come from there; the upstream's own head
+		// does not last until the log.
+		var field fieldName
+		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("upstream_http_"):]))...)
 	case strings.HasPrefix(name, "arg_"):
 		return append(dst, Argument(ex.Query, name[len("arg_"):])...)
 	case strings.HasPrefix(name, "cookie_"):
@@ -67,7 +75,7 @@ var knownNames = []string{
 // KnownVariable tells whether AppendVariable knows a name by itself; captures
 // and the configuration's variables come on top.
 func KnownVariable(name string) bool {
-	for _, prefix := range []string{"http_", "sent_http_", "arg_", "cookie_"} {
+	for _, prefix := range []string{"http_", "sent_http_", "upstream_http_", "arg_", "cookie_"} {
 		if strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
 			return true
 		}

@@ -63,15 +63,17 @@ func Import(path, prefix string) (Result, error) {
 
 // importer walks the directives and fills the output.
 type importer struct {
-	out      output
-	left     []Left
-	names    map[string]bool   // of routes
-	named    map[string]string // routes of a server's named locations
-	reserved map[string]string // names for such routes that are still free
-	single   bool              // there is one server
-	conf     string            // folder of the main file, from prefix: certificates' paths start there
-	compiler compiler
-	formats  map[string]logging // log_format
+	out        output
+	left       []Left
+	names      map[string]bool   // of routes
+	named      map[string]string // routes of a server's named locations
+	reserved   map[string]string // names for such routes that are still free
+	single     bool              // there is one server
+	conf       string            // folder of the main file, from prefix: certificates' paths start there
+	compiler   compiler
+	formats    map[string]logging // log_format
+	realIPFrom string             // real_ip_header
+	trust      []*directive       // set_real_ip_from
 }
 
 func (m *importer) leave(d *directive, format string, values ...any) {
@@ -168,7 +170,9 @@ func (m *importer) http(d *directive) {
 			m.server(s, v, top)
 		}
 	}
+	m.believed()
 	m.slashes()
+	m.unknown(d.block)
 	if len(m.out.routes) == 0 { // a configuration needs one; nothing is served by these servers
 		m.out.routes = append(m.out.routes, route{name: "root", path: "/", respond: &respond{status: 404}})
 	}

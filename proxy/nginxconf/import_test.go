@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"perigee/proxy/config"
+	"perigee/proxy/exchange"
 )
 
 var update = flag.Bool("update", false, "write what the importer gives into testdata")
@@ -78,8 +79,12 @@ func TestGolden(t *testing.T) {
 			if err := os.WriteFile(written, result.YAML, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := config.Load(written); err != nil {
-				t.Errorf("the loader refuses it: %v", err)
+			file, err := config.Load(written)
+			if err != nil {
+				t.Fatalf("the loader refuses it: %v", err)
+			}
+			if unknown := file.CheckVariables(exchange.KnownVariable); len(unknown) > 0 {
+				t.Errorf("it asks for variables that nothing makes: %v", unknown)
 			}
 		})
 	}

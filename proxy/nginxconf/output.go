@@ -28,6 +28,7 @@ type output struct {
 	threadPools               []threadPool
 	fresh                     bool // lua_code_cache off
 	sockets                   sockets
+	trusted                   []string
 	maps                      []lookup
 	init, initWorker          *lua
 	exitWorker                *lua
@@ -231,7 +232,7 @@ func list(values []string, style yaml.Style) *yaml.Node {
 	return n
 }
 
-var topKey = regexp.MustCompile(`(?m)^(variables|maps|default_type|error_pages|absolute_redirect|listeners|admin|limits|lua|upstreams|routes):`)
+var topKey = regexp.MustCompile(`(?m)^(variables|maps|default_type|error_pages|absolute_redirect|listeners|admin|trusted_proxies|limits|lua|upstreams|routes):`)
 
 // yaml writes the whole configuration.
 func (o *output) yaml() ([]byte, error) {
@@ -259,6 +260,9 @@ func (o *output) yaml() ([]byte, error) {
 	admin := newMapping()
 	admin.text("address", "off")
 	top.add("admin", admin.node)
+	if len(o.trusted) > 0 {
+		top.add("trusted_proxies", flow(o.trusted))
+	}
 	limits := newMapping()
 	for _, p := range append([]pair{{"header_bytes", o.headerBytes}, {"body_bytes", o.bodyBytes}, {"body_buffer", o.bodyBuffer}}, o.limits...) {
 		limits.plain(p.name, p.value)

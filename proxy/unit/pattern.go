@@ -89,6 +89,20 @@ func compile(expression string, fold bool) (*regexp.Regexp, string) {
 	return nil, err.Error()
 }
 
+// GroupNames lists the names of an expression's groups, in small letters as
+// variables have them; none for nil.
+func GroupNames(re *regexp.Regexp) (names []string) {
+	if re == nil {
+		return nil
+	}
+	for _, name := range re.SubexpNames() {
+		if name != "" {
+			names = append(names, strings.ToLower(name))
+		}
+	}
+	return names
+}
+
 // Match says whether path fits this pattern taken alone.
 func (p Pattern) Match(path []byte) bool {
 	switch p.Kind {
