@@ -94,6 +94,8 @@ type Options struct {
 
 	Dicts []*Dict // ngx.shared; declared by the caller, who releases them after Done
 
+	Limits []Limit // of perigee.limit
+
 	Sockets *SocketSettings // of slots that are not told otherwise
 
 	// Fresh gives each exchange a VM of its own, which reads all Lua anew: for
@@ -193,7 +195,7 @@ func (o *Options) strings() map[string]string {
 	return map[string]string{
 		"path": o.Path, "cpath": o.CPath, "prefix": o.Prefix, "body_temp": o.BodyTemp,
 		"regex_cache": strconv.Itoa(o.RegexCache), "regex_limit": strconv.FormatUint(uint64(o.RegexLimit), 10),
-		"thread_pools": o.Threads.names(), "kind": "",
+		"thread_pools": o.Threads.names(), "kind": "", "limits": packedLimits(o.Limits),
 	}
 }
 

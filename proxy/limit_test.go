@@ -250,3 +250,23 @@ func TestLimitErrorPage(t *testing.T) {
 		t.Errorf("%d %q, Retry-After %q", status, body, head.Get("Retry-After"))
 	}
 }
+
+// A script and a route count together under one name.
+func TestLimitOfScripts(t *testing.T) {
+	g := proxytest.Start(t, strings.Replace(configText("127.0.0.1:1", `
+  - name: lua
+    match: {paths: ["= /lua"]}
+    lua: {content: 'ngx.say(perigee.limit("n", ngx.var.http_x))'}
+  - {name: native, match: {paths: ["= /native"]}, limit: [{name: n, key: ["header:X"], rate: 3/h}], respond: {}}
+`), "routes:", "rate_limits: {n: {rate: 3/h}}\nroutes:", 1))
+	for i, want := range []string{"true20\n", "", "true00\n", "false01200", "429"} {
+		path := map[bool]string{true: "/native", false: "/lua"}[want == "" || want == "429"]
+		status, _, body := get(t, g, path, "X=a")
+		switch {
+		case want == "429" && status != 429, want == "" && status != 200,
+			want != "429" && want != "" && want != "false01200" && body != want,
+			want == "false01200" && !strings.HasPrefix(body, "false0"):
+			t.Fatalf("request %d: %d %q, want %q", i, status, body, want)
+		}
+	}
+}

@@ -11,9 +11,15 @@ import (
 	"perigee/proxy/script"
 )
 
+// shared is what the VMs of a pool share with others.
+type shared struct {
+	dicts  []*luavm.Dict
+	limits []luavm.Limit
+}
+
 // newPool makes the VMs' pool of a configuration; scripts are added by the
 // routes, then Start opens the VMs.
-func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool, error) {
+func newPool(file *config.File, state *State, with shared) (*luavm.Pool, error) {
 	c := &file.Lua
 	sockets, err := script.Sockets(c, nil)
 	if err != nil {
@@ -21,7 +27,8 @@ func newPool(file *config.File, state *State, dicts []*luavm.Dict) (*luavm.Pool,
 	}
 	o := luavm.Options{
 		Sockets:     sockets,
-		Dicts:       dicts,
+		Dicts:       with.dicts,
+		Limits:      with.limits,
 		Workers:     workers(file),
 		CPUBudget:   c.CPUBudget.Std(),
 		MemoryLimit: uint64(memoryLimit(file)),

@@ -164,13 +164,17 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	if s.dicts, err = declareDicts(file, state); err != nil {
 		return nil, err
 	}
-	if s.pool, err = newPool(file, state, s.dicts); err != nil {
-		return nil, err
-	}
 	if file.Limited() {
 		if s.counters, err = state.Limits.Prepare(int64(file.Limits.Counters)); err != nil {
 			return nil, file.NewError("limits.counters", err.Error(), "use less memory")
 		}
+	}
+	scriptLimits, err := limit.ForScripts(s.counters, file.RateLimits)
+	if err != nil {
+		return nil, err
+	}
+	if s.pool, err = newPool(file, state, shared{s.dicts, scriptLimits}); err != nil {
+		return nil, err
 	}
 	b := &builder{snapshot: s}
 	if err := b.balancers(); err != nil {

@@ -67,4 +67,5 @@
 //	claim.go    making one, when many try at once
 //	evict.go    idle keys, sweeping, statistics
 //	hash.go, clock.go
+//	layout.go   a Limit for code in C, which decides on the same table
 package ratelimit

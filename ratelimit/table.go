@@ -26,6 +26,7 @@ type Table struct {
 	buckets uint64
 	mu      sync.Mutex // classes
 	close   sync.Once
+	clock   *Monotonic
 }
 
 const (
@@ -67,6 +68,7 @@ func newTable(mem []byte, n uint64) *Table {
 		shift: uint(64 - bits.Len64(n-1)), mask: n/shardCount - 1, buckets: n,
 	}
 	clock := NewClock()
+	t.clock = clock
 	for at, value := range map[uintptr]uint64{
 		headMagic: tableMagic, headSeed: t.seed, headBuckets: n, headShift: uint64(t.shift), headMask: t.mask,
 		headSwept: uint64(clock.Now()), headClock: uint64(clock.Now() - monotonic()),

@@ -1,5 +1,6 @@
 -- Sets a fresh state up. Called once, with what vm.c and Go prepared:
---   vm, core, request, text, dict, regex   light userdata: see perigee_ffi.h
+--   vm, core, request, text, dict, limit, regex   light userdata: the FFI
+--                                   structs of perigee_ffi.h
 --   modules                         the other files of lualib, by name
 --   contexts                        ngx.ctx by slot id; vm.c clears entries
 --   dead                            coroutines that died in coroutine.wrap
@@ -8,6 +9,7 @@
 --   adopt                           C function: a thread for a coroutine
 --   pack, unpack, call              C functions: see carry.c
 --   cdef, path, cpath, prefix, body_temp, regex_cache, regex_limit   strings
+--   limits                          a pg_limit and its name for each limit
 --   thread_pools                    names, each with a line feed behind it
 --   kind                            "thread": for ngx.run_worker_thread
 --
@@ -39,6 +41,7 @@ view("core", "const pg_core_api *")
 view("request", "const pg_request_api *")
 view("text", "const pg_text_api *")
 view("dict", "const pg_dict_api *")
+view("limit", "const pg_limit_api *")
 view("regex", "const pg_regex_api *")
 view("sockets", "const pg_socket_api *")
 
@@ -128,6 +131,7 @@ for i = 1, #rest do
 end
 
 _G.ngx = ngx
+_G.perigee = P.perigee
 package.loaded.ngx = ngx
 P.offer_ffi()
 require "resty.core"

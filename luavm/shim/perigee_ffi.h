@@ -404,6 +404,36 @@ typedef struct pg_text_api {
   double (*parse_http_time)(const char *s, uint32_t n);     /* -1: not one */
 } pg_text_api;
 
+/* ---- limits: pg_limit_api ---- */
+
+typedef struct pg_limit {    /* a limit, compiled: ratelimit/layout.go */
+  void *table;               /* the mapping; its layout: ratelimit/slot.go */
+  uint64_t seed;             /* of the hashes of this limit's keys */
+  uint64_t interval, tau, slack;   /* GCRA: 1/2048 ns */
+  uint64_t max, never;       /* most per window; a cost that never passes */
+  uint64_t burst;            /* GCRA: what "limit" says */
+  int64_t period;            /* window, ns */
+  uint32_t kind;             /* PG_LIMIT_* */
+  uint32_t cls;              /* of words, in fingerprints */
+  uint32_t months;           /* 1: windows are calendar months */
+  uint32_t name_len;         /* of the name behind this */
+} pg_limit;
+
+enum { PG_LIMIT_BUCKET = 0, PG_LIMIT_SLIDING = 1, PG_LIMIT_FIXED = 2 };
+
+typedef struct pg_limit_out {
+  double remaining;          /* what is left */
+  double wait;               /* ns: allowed: before it may go on; else until it
+                                would be, -1: never */
+  double reset;              /* ns until all is there again */
+} pg_limit_out;
+
+typedef struct pg_limit_api {
+  /* 1: allowed and charged. now: ns of the table's clock; 0: this moment */
+  int32_t (*take)(const pg_limit *, const char *k, uint32_t kn, double cost,
+                  int64_t now, pg_limit_out *);
+} pg_limit_api;
+
 /* ---- regex: pg_regex_api ---- */
 
 enum {                       /* flags of a pattern; the letters of ngx.re */

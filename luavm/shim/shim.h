@@ -109,6 +109,7 @@ const pg_core_api *pg_core(void);
 const pg_request_api *pg_request(void);
 const pg_text_api *pg_text(void);
 const pg_dict_api *pg_dict(void);
+const pg_limit_api *pg_limits(void);
 const pg_regex_api *pg_regexes(void);
 
 /* ---- regex.c ---- */

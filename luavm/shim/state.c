@@ -76,6 +76,7 @@ static int do_open(lua_State *L) {
   set_pointer(L, "request", pg_request());
   set_pointer(L, "text", pg_text());
   set_pointer(L, "dict", pg_dict());
+  set_pointer(L, "limit", pg_limits());
   set_pointer(L, "regex", pg_regexes());
   set_pointer(L, "sockets", pg_sockets());
   lua_newtable(L);

@@ -71,6 +71,9 @@ type File struct {
 	Consumers map[string]auth.Consumer `yaml:"consumers,omitempty"`
 	// Auth is what the auth blocks of routes share.
 	Auth auth.Settings `yaml:"auth,omitempty"`
+	// RateLimits are limits by name that scripts ask: perigee.limit(name, key, cost).
+	// A route's limit of the same name with one part in its key counts the same.
+	RateLimits map[string]*limit.Named `yaml:"rate_limits,omitempty"`
 	// Upstreams are groups of servers by name.
 	Upstreams map[string]*upstream.Config `yaml:"upstreams,omitempty"`
 	// Routes say what is served how. The order matters only where hosts, paths

@@ -2,24 +2,42 @@ package config
 
 import (
 	"fmt"
-	"reflect"
+
+	"perigee/proxy/limit"
+	"perigee/proxy/unit"
 )
 
-// sharedLimits checks that limits of one name on several routes, which count
-// together, have the same numbers.
+// sharedLimits checks the limits of scripts, and that limits of one name on
+// several routes, which count together, have the same numbers.
 func (c *checker) sharedLimits() {
+	for _, name := range sortedKeys(c.RateLimits) {
+		path := unit.Join("rate_limits", name)
+		if !limit.IsName(name) {
+			c.report(path, fmt.Sprintf("limit name %q is not usable in metrics and logs", name), nameHint)
+		}
+		if n := c.RateLimits[name]; n == nil {
+			c.report(path, "a limit says how many", "add rate: 100/s or monthly: 100000")
+		} else {
+			c.problems(path, n.Check())
+		}
+	}
 	type place struct{ route, limit int }
 	first := map[string]place{}
 	for i := range c.Routes {
 		rules := c.Routes[i].Limit
 		for j := range rules {
 			name := rules.Name(j, c.Routes[i].Name)
+			if n := c.RateLimits[name]; n != nil && n.Spec() != rules[j].Spec() {
+				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
+					fmt.Sprintf("limit %q has other numbers than in rate_limits, with which it counts", name),
+					"give it the same numbers, or a name of its own")
+			}
 			p, again := first[name]
 			if !again {
 				first[name] = place{i, j}
 				continue
 			}
-			if one := &c.Routes[p.route].Limit[p.limit]; p.route != i && !reflect.DeepEqual(one.Spec(), rules[j].Spec()) {
+			if one := &c.Routes[p.route].Limit[p.limit]; p.route != i && one.Spec() != rules[j].Spec() {
 				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
 					fmt.Sprintf("limit %q has other numbers than at routes[%d].limit[%d], with which it counts", name, p.route, p.limit),
 					"give it the same numbers, or a name of its own")
@@ -28,8 +46,11 @@ func (c *checker) sharedLimits() {
 	}
 }
 
-// Limited tells whether any route has limits.
+// Limited tells whether anything counts in the memory of limits.
 func (f *File) Limited() bool {
+	if len(f.RateLimits) > 0 {
+		return true
+	}
 	for i := range f.Routes {
 		if len(f.Routes[i].Limit) > 0 {
 			return true

@@ -43,7 +43,7 @@ type grade struct {
 const maxWeight = 1 << 40
 
 func newRule(c *Rule, name string, b Build) (*rule, error) {
-	r := &rule{name: name, config: *c, weight: c.Weight, fixed: 1, table: b.Table, clock: b.Store.clock,
+	r := &rule{name: name, config: *c, weight: c.Weight, fixed: 1, table: b.Table, clock: b.Table.Clock(),
 		top: b.Store.top(name), metrics: b.Metrics.Limit(b.Route, name), inflight: c.Concurrent != 0}
 	var err error
 	if r.keys, err = newKeys(c); err != nil {

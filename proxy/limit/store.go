@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"perigee/luavm"
 	"perigee/proxy/observe"
 	"perigee/ratelimit"
 )
@@ -11,8 +12,6 @@ import (
 // Store is what limits count in. It belongs to the process: a reload finds all
 // counters again by the names of their limits.
 type Store struct {
-	clock *ratelimit.Monotonic
-
 	mu    sync.Mutex
 	size  int64
 	table *ratelimit.Table
@@ -21,7 +20,7 @@ type Store struct {
 
 // NewStore makes a store; its memory is mapped when the first limit is built.
 func NewStore() *Store {
-	return &Store{clock: ratelimit.NewClock(), tops: map[string]*top{}}
+	return &Store{tops: map[string]*top{}}
 }
 
 // Prepare returns memory of that size for the counters of a configuration: what
@@ -55,6 +54,20 @@ func (s *Store) Commit(table *ratelimit.Table, size int64, names map[string]bool
 	}
 }
 
+// ForScripts are the limits that scripts ask, counted in table.
+func ForScripts(table *ratelimit.Table, named map[string]*Named) ([]luavm.Limit, error) {
+	var limits []luavm.Limit
+	for name, n := range named {
+		l, err := table.Limit(name, n.Spec())
+		if err != nil {
+			return nil, fmt.Errorf("rate_limits.%s: %w", name, err)
+		}
+		words, _ := table.Layout(&l)
+		limits = append(limits, luavm.Limit{Name: name, Words: words, Keep: table})
+	}
+	return limits, nil
+}
+
 // top finds the heaviest keys of a limit, by its name.
 func (s *Store) top(name string) *top {
 	s.mu.Lock()
@@ -73,7 +86,7 @@ func (s *Store) Sweep() {
 	table := s.table
 	s.mu.Unlock()
 	if table != nil {
-		table.Sweep(s.clock.Now())
+		table.Sweep(table.Clock().Now())
 	}
 }
 

@@ -276,6 +276,7 @@ local function build()
   S.os = frozen(pick(G.os, "time date clock difftime"), seen)
   S.ngx = ngx_view(seen)
   S.ndk = G.ndk and protect(G.ndk, seen)
+  S.perigee = frozen(G.perigee, seen)
   for name in next, safe do
     local module = package.loaded[name] or package.preload[name]
       and require(name)
