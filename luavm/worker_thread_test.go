@@ -26,7 +26,7 @@ function M.api() local names = {} for name in pairs(ngx) do names[#names + 1] = 
 function M.sleep() ngx.sleep(1) end
 function M.digest(s) return ngx.md5(s), ngx.encode_base64(ngx.hmac_sha1("k", s)), ngx.encode_args({a = "b c"}) end
 function M.incr() return ngx.shared.d:incr("n", 1, 0) end
-function M.blocked(dir) while not io.open(dir .. "/go") do os.execute("sleep 0.01") end return "went" end
+function M.blocked(dir, mark) if mark then io.open(dir .. "/" .. mark, "w"):close() end while not io.open(dir .. "/go") do os.execute("sleep 0.01") end return "went" end
 function M.forever() while true do end end
 function M.large(n) return string.rep("x", n) end
 function M.hoard() local t = {} for i = 1, 1e8 do t[i] = {i} end end
@@ -82,8 +82,13 @@ t[3], t[4] = run("p", "m", "same", {v})`,
 	{"shared dictionaries", `ngx.shared.d:set("n", 41) t = {run("p", "m", "incr")} t[3], t[4] = ngx.shared.d:get("n"), nil`, "true 42 42"},
 	{"several at once", `
 local dir = package.path:match("^(.-)/%?")
-local a, b = ngx.thread.spawn(run, "p", "m", "blocked", dir), ngx.thread.spawn(run, "p", "m", "blocked", dir)
-repeat ngx.sleep(0.001) t[1], t[2] = run("p", "m", "same") until not t[1]
+local function begun(mark)
+  local co = ngx.thread.spawn(run, "p", "m", "blocked", dir, mark)
+  repeat ngx.sleep(0.001) until io.open(dir .. "/" .. mark)
+  return co
+end
+local a, b = begun("a"), begun("b")
+t[1], t[2] = run("p", "m", "same")
 io.open(dir .. "/go", "w"):close()
 for _, co in ipairs{a, b} do t[#t + 1] = select(3, ngx.thread.wait(co)) end t[#t + 1] = run("p", "m", "same")`,
 		"false no available Lua vm went went true"},
@@ -129,8 +134,9 @@ func TestFullThreadPool(t *testing.T) {
 	o := threadOptions(t)
 	got := leftBy(t, o, `
 local dir = package.path:match("^(.-)/%?")
-local co = ngx.thread.spawn(run, "none", "m", "blocked", dir)
-repeat ngx.sleep(0.001) t[1], t[2] = run("none", "m", "same") until not t[1]
+local co = ngx.thread.spawn(run, "none", "m", "blocked", dir, "begun")
+repeat ngx.sleep(0.001) until io.open(dir .. "/begun")
+t[1], t[2] = run("none", "m", "same")
 io.open(dir .. "/go", "w"):close() t[3] = select(3, ngx.thread.wait(co)) t[4] = run("none", "m", "same")`)
 	if want := "false ngx_thread_task_post failed went true"; got != want {
 		t.Errorf("%s, want %s", got, want)
