@@ -101,6 +101,7 @@ func TestAPIKeys(t *testing.T) {
 		{"twice", "/any", []string{"X-Api-Key", acme, "X-Api-Key", acme}, 401, `ApiKey realm="perigee"`, nil, ""},
 		{"expired", "/any", []string{"X-Api-Key", "late-key-0123456789"}, 401, `ApiKey realm="perigee"`, nil, ""},
 		{"good", "/any", []string{"x-api-KEY", acme, "X-Consumer", "root"}, 200, "", []string{"X-Consumer: acme\n", "X-Group: gold\n"}, acme},
+		{"lookalikes", "/any", []string{"X-Api-Key", acme, "X_Consumer", "root", "x_conSumer", "root", "X-Consumer", "root"}, 200, "", []string{"X-Consumer: acme\n"}, "root"},
 		{"group", "/gold", []string{"X-Api-Key", acme}, 200, "", nil, acme},
 		{"other group", "/gold", []string{"X-Api-Key", globex}, 403, "", nil, ""},
 		{"realm", "/gold", nil, 401, `ApiKey realm="mine"`, nil, ""},
@@ -142,7 +143,7 @@ func TestAPIKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		`perigee_auth_decisions_total{route="any",method="api_key",outcome="allowed"} 1`,
+		`perigee_auth_decisions_total{route="any",method="api_key",outcome="allowed"} 2`,
 		`perigee_auth_decisions_total{route="any",method="none",outcome="missing"} 1`,
 		`perigee_auth_decisions_total{route="any",method="api_key",outcome="unknown"} 2`,
 		`perigee_auth_decisions_total{route="any",method="api_key",outcome="duplicate"} 1`,

@@ -7,6 +7,7 @@ import (
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/proxy/unit"
+	"perigee/proxy/wire"
 )
 
 // Filter finds out who asks, in the access stage, and lets pass or refuses.
@@ -255,6 +256,7 @@ func (f *Filter) pass(ex *exchange.Exchange, outcome observe.AuthOutcome) exchan
 	for i := range f.headers {
 		h := &f.headers[i]
 		ex.HeadEdited = true
+		removeLookalikes(ex, h.name)
 		start := len(ex.Scratch)
 		ex.Scratch = ex.AppendTemplate(ex.Scratch, h.value)
 		if value := ex.Scratch[start:]; len(value) == 0 {
@@ -265,6 +267,35 @@ func (f *Filter) pass(ex *exchange.Exchange, outcome observe.AuthOutcome) exchan
 		ex.Scratch = ex.Scratch[:start]
 	}
 	return exchange.Continue
+}
+
+// removeLookalikes takes out what a client has sent under names that servers may
+// read as this one: CGI and its heirs do not tell "-" from "_".
+func removeLookalikes(ex *exchange.Exchange, name string) {
+	for i := range ex.Head.Fields {
+		if field := &ex.Head.Fields[i]; field.ID == wire.FieldOther && lookalike(field.Name.Of(ex.Raw), name) {
+			ex.DelRequestHeader(string(field.Name.Of(ex.Raw)))
+		}
+	}
+}
+
+// lookalike tells whether two names differ, but only in "-" and "_" and in case.
+func lookalike(field []byte, name string) bool {
+	if len(field) != len(name) {
+		return false
+	}
+	differs := false
+	for i, c := range field {
+		d := name[i]
+		switch {
+		case c == d, c|0x20 == d|0x20 && c|0x20 >= 'a' && c|0x20 <= 'z':
+		case (c == '-' || c == '_') && (d == '-' || d == '_'):
+			differs = true
+		default:
+			return false
+		}
+	}
+	return differs
 }
 
 // refuse ends the request. The client learns no more than the status says.

@@ -37,8 +37,9 @@ type keySet struct {
 	client    *http.Client
 	cancel    context.CancelFunc
 
-	keys  atomic.Pointer[[]*signingKey] // nil: never fetched
-	asked chan struct{}
+	keys    atomic.Pointer[[]*signingKey] // nil: never fetched
+	asked   chan struct{}
+	waiting atomic.Int64
 
 	mu      sync.Mutex
 	fetched time.Time     // when the last fetch began
@@ -110,6 +111,10 @@ func (s *keySet) fetch(ctx context.Context) bool {
 	s.mu.Lock()
 	done := s.next
 	s.next, s.running, s.fetched = make(chan struct{}), done, time.Now()
+	select {
+	case <-s.asked: // this fetch is the one
+	default:
+	}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -220,7 +225,7 @@ func (s *keySet) ask(now time.Time) *fetchWait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running != nil {
-		return &fetchWait{s.running, s.id.settings.Wait.Std()}
+		return &fetchWait{s, s.running}
 	}
 	if !s.fetched.IsZero() && now.Sub(s.fetched) < s.id.settings.MinRefresh.Std() {
 		return nil
@@ -229,18 +234,26 @@ func (s *keySet) ask(now time.Time) *fetchWait {
 	case s.asked <- struct{}{}:
 	default: // somebody has asked just now
 	}
-	return &fetchWait{s.next, s.id.settings.Wait.Std()}
+	return &fetchWait{s, s.next}
 }
 
 // fetchWait is an exchange.Task that waits for a fetch.
 type fetchWait struct {
-	done  <-chan struct{}
-	bound time.Duration
+	set  *keySet
+	done <-chan struct{}
 }
+
+// maxWaiting is how many requests wait for one fetch. Anybody can send tokens
+// that ask for one; more of them are judged by the keys that are there.
+const maxWaiting = 256
 
 // Run implements exchange.Task. Its outcome is the key set itself.
 func (w *fetchWait) Run(*exchange.Exchange, *luavm.Op) {
-	timer := time.NewTimer(w.bound)
+	defer w.set.waiting.Add(-1)
+	if w.set.waiting.Add(1) > maxWaiting {
+		return
+	}
+	timer := time.NewTimer(w.set.id.settings.Wait.Std())
 	defer timer.Stop()
 	select {
 	case <-w.done:

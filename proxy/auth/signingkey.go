@@ -187,6 +187,9 @@ func parseJWK(raw []byte) (*signingKey, error) {
 	if jwk.Use != "" && jwk.Use != "sig" {
 		return nil, errors.New("a key is not for signatures")
 	}
+	if jwk.Algorithm != "" && !contains(algorithmNames, jwk.Algorithm) {
+		return nil, errors.New("a key is for another algorithm")
+	}
 	var more struct {
 		Operations []string `json:"key_ops"`
 	}
