@@ -134,6 +134,7 @@ var abortCases = []struct {
 	{"in a thread", `ngx.thread.spawn(function() ngx.on_abort(function() mark("gone") ngx.exit(499) end) ngx.sleep(0.6) mark("not reached") end) mark("begin")`, false, []string{"begin", "gone", "log 499"}},
 	{"with a subrequest", `ngx.on_abort(function() mark("gone " .. tostring((pcall(ngx.exit, 200)))) ngx.exit(499) end) mark("begin") ngx.location.capture("/sleep") mark("not reached")`, false, []string{"begin", "gone false", "log 499"}},
 	{"subrequest without a callback", `mark("begin") ngx.location.capture("/sleep") mark("not reached")`, false, []string{"begin", "log 499"}},
+	{"who reads what the client sends is told", `local s = ngx.req.socket() mark("begin") mark(select(2, s:receive("*a")))`, false, []string{"begin", "client aborted", "log 200"}},
 	{"after ngx.eof", `ngx.say("hi") ngx.eof() mark("begin") ngx.sleep(0.3) mark("end")`, true, []string{"begin", "end", "log 200"}},
 }
 
@@ -159,7 +160,7 @@ lua:
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path)
+				_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello", path)
 				if !g.WaitLog("<" + path + " begin>") {
 					t.Fatal("the script has not begun")
 				}

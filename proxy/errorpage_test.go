@@ -23,6 +23,9 @@ error_pages:
   412: {redirect: "/moved", status: 301}
   413: /fails
   414: /lua
+  415: {path: /lua, status: page}
+  416: {path: /status, status: page}
+  500: {path: /lua, status: page}
   502: {path: /page, status: page}
 upstreams: {o: {endpoints: ["ORIGIN"]}}
 routes:
@@ -34,6 +37,7 @@ routes:
   - {name: status, internal: true, match: {paths: [= /status]}, lua: {content: "ngx.status = 299 ngx.print('set')"}}
   - {name: script, match: {paths: [/script]}, lua: {content: "ngx.exit(tonumber(ngx.var.arg_s))"}}
   - {name: none, match: {paths: [/none]}, error_pages: {}, respond: {status: 404}}
+  - {name: raise, match: {paths: [/raise]}, lua: {content: "error('x')"}}
   - {name: gone, match: {paths: [/gone]}, respond: {status: 444}}
   - {name: seen, match: {paths: [/seen]}, upstream: o, proxy: {intercept_errors: true}}
   - {name: kept, match: {paths: [/kept]}, upstream: o}
@@ -59,6 +63,9 @@ func TestErrorPages(t *testing.T) {
 		{"a page that fails", "GET", "/script?s=413", 404, "404 Not Found\n", ""},
 		{"a page by a script", "GET", "/script?s=414", 414, "414 /lua", ""},
 		{"a page whose script says a status", "GET", "/set", 299, "set", ""},
+		{"a script that exits, then one that says nothing", "GET", "/script?s=415", 415, "415 /lua", ""},
+		{"a script that exits, then one that says another", "GET", "/script?s=416", 299, "set", ""},
+		{"a script that raises, then one that says nothing", "GET", "/raise", 200, "0 /lua", ""},
 		{"no page", "GET", "/script?s=409", 409, "409 Conflict\n", ""},
 		{"pages of its own", "GET", "/none", 404, "404 Not Found\n", ""},
 		{"upstream's error", "GET", "/seen", 404, "/page a= GET", ""},

@@ -60,6 +60,8 @@ func localError(ex *exchange.Exchange, status int) {
 // itself is not replaced again.
 func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 	ex.Place.Status = 0 // of a page that has failed
+	exited := ex.Exited
+	ex.Exited = false
 	pages := ex.Snapshot.(*Snapshot).errorPages
 	if ex.Route != nil {
 		pages = ex.Route.ErrorPages
@@ -73,7 +75,9 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 	case 0:
 		ex.Place.Status = status
 	case exchange.OwnStatus:
-		ex.Resp.SetStatusCode(200) // unless it says another
+		if !exited {
+			ex.Resp.SetStatusCode(200) // unless it says another
+		}
 	default:
 		ex.Place.Status = page.Status
 	}
@@ -94,7 +98,11 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 	}
 	if ex.Lua != nil {
 		ex.Lua.ClearFlags(luavm.FlagStatusSet)
-		ex.Lua.SetStatus(ex.Place.Status)
+		status := ex.Place.Status
+		if exited && page.Status == exchange.OwnStatus {
+			status = ex.Resp.StatusCode()
+		}
+		ex.Lua.SetStatus(status)
 	}
 	ex.Stale = true
 	ex.Tried.Reset()

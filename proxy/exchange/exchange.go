@@ -81,6 +81,9 @@ type Exchange struct {
 	FailStatus int
 	// Bare says that the status has no body made for it: the gateway makes one.
 	Bare bool
+	// Exited says that a script made such a status, by ngx.exit: a script of its
+	// error page begins with it even if the page answers with its own.
+	Exited bool
 	// Ended: the script ended the answer (ngx.eof) though it goes on running.
 	Ended bool
 
@@ -379,7 +382,7 @@ func Release(ex *Exchange) {
 	ex.Authority, ex.Sent = trim(ex.Authority), trim(ex.Sent)
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
-	ex.Lua, ex.Bare = nil, false
+	ex.Lua, ex.Bare, ex.Exited = nil, false, false
 	ex.Limits.reset()
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)

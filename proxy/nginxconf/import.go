@@ -69,6 +69,7 @@ type importer struct {
 	named      map[string]string // routes of a server's named locations
 	reserved   map[string]string // names for such routes that are still free
 	single     bool              // there is one server
+	resolves   bool              // a resolver is given somewhere
 	conf       string            // folder of the main file, from prefix: certificates' paths start there
 	compiler   compiler
 	formats    map[string]logging // log_format
@@ -173,6 +174,7 @@ func (m *importer) http(d *directive) {
 	m.believed()
 	m.slashes()
 	m.unknown(d.block)
+	m.unresolved()
 	if len(m.out.routes) == 0 { // a configuration needs one; nothing is served by these servers
 		m.out.routes = append(m.out.routes, route{name: "root", path: "/", respond: &respond{status: 404}})
 	}

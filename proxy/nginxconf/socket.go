@@ -3,6 +3,7 @@ package nginxconf
 import (
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -87,8 +88,23 @@ func (m *importer) socketValue(d *directive, key string) string {
 	return ""
 }
 
+// unresolved says that scripts' sockets find no names, as in nginx where no
+// resolver is given: a script that tries is told so there.
+func (m *importer) unresolved() {
+	if !m.resolves && m.out.runsLua() {
+		m.out.sockets.socket = with(m.out.sockets.socket, "resolver", "none")
+	}
+}
+
+func (o *output) runsLua() bool {
+	return o.init != nil || o.initWorker != nil || o.exitWorker != nil ||
+		slices.ContainsFunc(o.routes, func(r route) bool { return len(r.lua)+len(r.computed) > 0 }) ||
+		slices.ContainsFunc(o.upstreams, func(u upstream) bool { return u.balancer != nil })
+}
+
 // resolver is the servers of a resolver directive.
 func (m *importer) resolver(d *directive) string {
+	m.resolves = true
 	var list []string
 	for _, arg := range d.args {
 		_, err := netip.ParseAddrPort(arg)

@@ -187,7 +187,7 @@ func exit(ex *exchange.Exchange, stage exchange.Stage, status int) exchange.Verd
 	}
 	ex.Resp.SetStatusCode(status)
 	ex.Scripted = status < 300
-	ex.Bare = status >= 300
+	ex.Bare, ex.Exited = status >= 300, status >= 300
 	return exchange.Respond
 }
 

@@ -399,6 +399,10 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 		run.Asked = append(run.Asked, op)
 	case luavm.OpAbort:
 		ex.WaitAbort(op, stage)
+	case luavm.OpReqRead, luavm.OpReqReadRaw:
+		// Who reads from the client learns by that that it has left.
+		ex.EndOnAbort(false)
+		fallthrough
 	default:
 		op.Until = f.until(ex, stage)
 		ex.PostScript(op, stage)
