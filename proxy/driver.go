@@ -5,6 +5,7 @@ import (
 
 	"perigee/proxy/config"
 	"perigee/proxy/loop"
+	"perigee/proxy/observe"
 	"perigee/proxy/serve"
 )
 
@@ -72,6 +73,14 @@ func (s *Server) wantsLoops(file *config.File) bool {
 		}
 	}
 	return false
+}
+
+// loopStats tells how the event loops fare.
+func (s *Server) loopStats() []observe.LoopInfo {
+	if loops := s.looping.Load(); loops != nil {
+		return loops.Stats()
+	}
+	return nil
 }
 
 // drainDrivers lets all exchanges end; see serve.Server.Drain.

@@ -51,6 +51,9 @@ func (g *Gateway) Begin(ex *exchange.Exchange) {
 	snap := g.enter(ex)
 	ex.Snapshot, ex.Maps = snap, snap.maps
 	g.state.Metrics.InFlight.Add(ex.Record.Shard, 1)
+	if ex.Worker == 0 {
+		g.state.Metrics.GoroutineExchanges.Add(ex.Record.Shard, 1)
+	}
 	g.beginRecord(ex)
 	ex.BeginRequest()
 	switch {

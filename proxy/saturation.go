@@ -38,10 +38,21 @@ func (s *Server) watchSaturation() {
 			return 1
 		},
 	})
+	m.Saturation.Add(observe.Part{
+		Name: "loop",
+		Busy: func() (busy time.Duration) {
+			for _, l := range s.loopStats() {
+				busy += l.Busy
+			}
+			return busy
+		},
+		Workers: func() int { return max(1, len(s.loopStats())) },
+	})
 	if part, err := observe.CgroupThrottled(); err == nil {
 		m.Saturation.Add(part)
 	}
 	m.SetSources(observe.Sources{
+		Loops:      s.loopStats,
 		LimitTable: s.state.Limits.Table,
 		LuaMemoryBytes: func() (total int64) {
 			if snap := s.gateway.current.Load(); snap != nil {

@@ -159,6 +159,8 @@ type Exchange struct {
 	// script waits for its output to be sent, the filters of that output run,
 	// and may wait too.
 	LuaRuns [StageCount]LuaRun
+	// LongestRun is the longest run of Lua since somebody has looked.
+	LongestRun Run
 	// LuaUntil is when each stage's script must have ended, after Record.Start.
 	LuaUntil [StageCount]time.Duration
 	// Vars are variables set by scripts and by the configuration. Maps are those
@@ -391,6 +393,7 @@ func Release(ex *Exchange) {
 		ex.LuaRuns[i].Reset()
 	}
 	ex.LuaUntil = [StageCount]time.Duration{}
+	ex.LongestRun = Run{}
 	ex.Record.Reset()
 	ex.done, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
 	ex.Worker = 0

@@ -1,6 +1,17 @@
 package exchange
 
-import "perigee/luavm"
+import (
+	"time"
+
+	"perigee/luavm"
+)
+
+// Run is one run of Lua, between two waits.
+type Run struct {
+	Took   time.Duration
+	Stage  Stage
+	Script string
+}
 
 // LuaRun is how far the script of a stage has come.
 type LuaRun struct {

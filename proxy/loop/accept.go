@@ -75,6 +75,10 @@ func (a *acceptor) rest() {
 	a.loop.set(&a.pause, 10*time.Millisecond)
 }
 
+// keepAliveProbe is after how many seconds the kernel asks whether a silent
+// client still exists.
+const keepAliveProbe = 15
+
 // ErrNoSocket says that a listener has no descriptor to watch.
 var ErrNoSocket = errors.New("the listener has no descriptor that an event loop could watch")
 
@@ -93,6 +97,14 @@ func (s *Server) Serve(ln net.Listener, name string) error {
 	bad := raw.Control(func(fd uintptr) { w.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) })
 	if err = errors.Join(bad, err); err != nil {
 		return err
+	}
+	// Accepted sockets inherit these, but for those that are queued already; a
+	// unix socket has none of them.
+	for _, o := range [...]struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveProbe}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveProbe},
+	} {
+		_ = unix.SetsockoptInt(w.fd, o.level, o.name, o.value)
 	}
 	s.mu.Lock()
 	if s.closing.Load() {
@@ -201,12 +213,9 @@ func (a *acceptor) accept(n int) (more bool) {
 			_ = unix.Close(fd)
 			continue
 		}
-		if _, unixSocket := peer.(*unix.SockaddrUnix); !unixSocket {
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15)
-			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15)
-		}
+		// Not inherited: a connection that came before the listener was set up
+		// would hold back the last piece of each answer for 40 ms.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 		l.add(fd, a, peer)
 	}
 	return true

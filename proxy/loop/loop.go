@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"perigee/proxy/exchange"
 )
 
 // source is what a loop watches. ready is told of epoll's events.
@@ -59,10 +61,13 @@ type Loop struct {
 	waits    []*wait
 	current  *client // what a panic is the fault of
 
-	acceptors []*acceptor
-	cpuAt     int64
-	target    *Loop // is given connections
-	giving    int   // how many
+	eager bool // the last poll brought much
+	// longestRun is the longest run of Lua of this turn.
+	longestRun exchange.Run
+	acceptors  []*acceptor
+	cpuAt      int64
+	target     *Loop // is given connections
+	giving     int   // how many
 
 	stats stats
 }
@@ -221,45 +226,51 @@ func (l *Loop) readAgain() {
 	}
 }
 
-// poll waits for events. The first look does not wait: a loop that is busy then
-// never tells the scheduler that it may sleep.
+// eagerFrom is how many events promise that more will be there at once.
+const eagerFrom = 4
+
+// poll waits for events. While there are many, the first look does not wait: a
+// loop that is busy then never tells the scheduler that it may sleep.
 func (l *Loop) poll() {
-	worked := int64(time.Since(l.start)) - l.now
-	l.stats.working.Add(worked)
-	if worked > l.stats.longest.Load() {
-		l.stats.longest.Store(worked)
-	}
-	if worked > l.stats.stall.Load() {
-		l.stats.stall.Store(worked)
-	}
+	l.stats.turned(int64(time.Since(l.start))-l.now, l.now, &l.longestRun)
+	l.longestRun.Took = 0
 	if l.now-l.cpuAt > int64(balanceEvery)/4 {
 		l.cpuAt = l.now
 		l.stats.cpu.Store(cpuTime())
 	}
-	l.got, l.next = l.pollOnce(0), 0
-	if l.got == 0 {
-		if timeout := l.untilNext(); timeout != 0 {
-			l.sleeping.Store(true)
-			l.inbox.Lock()
-			waiting := len(l.inbox.posts) > 0
-			l.inbox.Unlock()
-			if !waiting {
-				n, err := unix.EpollWait(l.epoll, l.events, timeout)
-				if err == nil {
-					l.got = n
-				}
-			}
-			l.sleeping.Store(false)
-		}
+	l.got, l.next = 0, 0
+	if l.eager {
+		l.got = l.pollOnce()
+	}
+	if l.eager = l.got > 0; !l.eager {
+		l.sleep()
 	}
 	l.tick()
 	l.stats.polls.Add(1)
 	l.stats.events.Add(uint64(l.got))
 }
 
-func (l *Loop) pollOnce(timeout int) int {
+// sleep waits for events, unless there is something to do already.
+func (l *Loop) sleep() {
+	timeout := l.untilNext()
+	l.sleeping.Store(true)
+	l.inbox.Lock()
+	if len(l.inbox.posts) > 0 {
+		timeout = 0
+	}
+	l.inbox.Unlock()
+	if timeout == 0 {
+		l.got = l.pollOnce()
+	} else if n, err := unix.EpollWait(l.epoll, l.events, timeout); err == nil {
+		l.got = n
+		l.eager = n >= eagerFrom
+	}
+	l.sleeping.Store(false)
+}
+
+func (l *Loop) pollOnce() int {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epoll),
-		uintptr(unsafe.Pointer(unsafe.SliceData(l.events))), uintptr(len(l.events)), uintptr(timeout), 0, 0)
+		uintptr(unsafe.Pointer(unsafe.SliceData(l.events))), uintptr(len(l.events)), 0, 0, 0)
 	if errno != 0 {
 		return 0
 	}

@@ -56,7 +56,12 @@ func (t *task) run() {
 	l, ex := t.loop, t.ex
 	l.current = t.client
 	for {
-		if l.server.opt.Advance(ex) {
+		finished := l.server.opt.Advance(ex)
+		if ex.LongestRun.Took > l.longestRun.Took {
+			l.longestRun = ex.LongestRun
+		}
+		ex.LongestRun.Took = 0
+		if finished {
 			t.finish()
 			break
 		}

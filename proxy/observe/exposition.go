@@ -23,6 +23,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	m.writeRequests(&e)
 	m.writeUpstreams(&e)
 	m.writeConnections(&e)
+	m.writeLoops(&e)
 	m.writeLua(&e)
 	m.writeAuth(&e)
 	m.writeLimits(&e)

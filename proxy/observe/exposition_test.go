@@ -182,7 +182,11 @@ func used() *Metrics {
 	l.Open.Add(2)
 	l.Accepted.Add(7)
 	m.Saturation.Add(Part{Name: "inflight", Level: func() float64 { return 0.5 }})
-	m.SetSources(Sources{LuaMemoryBytes: func() int64 { return 4096 }, LuaVMs: func() int { return 2 }})
+	m.SetSources(Sources{LuaMemoryBytes: func() int64 { return 4096 }, LuaVMs: func() int { return 2 }, Loops: func() []LoopInfo {
+		return []LoopInfo{{Exchanges: 3, Polls: 4, Events: 5, GoroutineOps: 1, Busy: 1500 * time.Millisecond, Connections: 6,
+			Longest: 20 * time.Millisecond, Stage: "access", Script: "@a.lua"}}
+	}})
+	m.GoroutineExchanges.Add(0, 8)
 	m.Applied("sha256:1234")
 	return m
 }
@@ -216,11 +220,19 @@ func TestMetricsReadAsPrometheusReads(t *testing.T) {
 		`perigee_lua_errors_total{script="@orders.lua",kind="runtime"}`:                           1,
 		`perigee_lua_aborts_total{reason="budget"}`:                                               2,
 		`perigee_lua_vm_memory_bytes`:                                                             4096,
-		`perigee_lua_vms`:                                                                         2,
-		`perigee_reloads_total{outcome="applied"}`:                                                1,
-		`perigee_config_digest_info{digest="sha256:1234"}`:                                        1,
-		`perigee_access_log_dropped_total`:                                                        5,
-		`perigee_log_dropped_total`:                                                               1,
+		`perigee_driver_exchanges_total{driver="loop"}`:                                           3,
+		`perigee_driver_exchanges_total{driver="goroutine"}`:                                      8,
+		`perigee_loop_polls_total{loop="0"}`:                                                      4,
+		`perigee_loop_events_total{loop="0"}`:                                                     5,
+		`perigee_loop_goroutine_ops_total{loop="0"}`:                                              1,
+		`perigee_loop_busy_seconds_total{loop="0"}`:                                               1.5,
+		`perigee_loop_connections{loop="0"}`:                                                      6,
+		`perigee_loop_longest_turn_seconds{loop="0",stage="access",script="@a.lua"}`:              0.02,
+		`perigee_lua_vms`:                                  2,
+		`perigee_reloads_total{outcome="applied"}`:         1,
+		`perigee_config_digest_info{digest="sha256:1234"}`: 1,
+		`perigee_access_log_dropped_total`:                 5,
+		`perigee_log_dropped_total`:                        1,
 	} {
 		s.want(t, series, value)
 	}

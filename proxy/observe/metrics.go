@@ -37,6 +37,8 @@ type Metrics struct {
 	// InFlight counts exchanges that started and did not finish. Every exchange
 	// adds 1 and -1 with its shard.
 	InFlight *Counts
+	// GoroutineExchanges counts exchanges that the goroutine driver has begun.
+	GoroutineExchanges *Counts
 	// ClientAborts counts exchanges whose client left or timed out.
 	ClientAborts Counter
 	// Panics counts panics that the gateway recovered from.
@@ -66,6 +68,8 @@ type Sources struct {
 	// LuaMemoryBytes is the memory of all VMs together, LuaVMs their number.
 	LuaMemoryBytes func() int64
 	LuaVMs         func() int
+	// Loops are the event loops.
+	Loops func() []LoopInfo
 	// LimitTable is the memory of limits' counters.
 	LimitTable func() LimitTableInfo
 }
@@ -73,7 +77,7 @@ type Sources struct {
 // NewMetrics returns the metrics of a gateway that just started.
 func NewMetrics(build BuildInfo) *Metrics {
 	shards := shardCount()
-	return &Metrics{build: build, shards: shards, InFlight: newCounts(shards)}
+	return &Metrics{build: build, shards: shards, InFlight: newCounts(shards), GoroutineExchanges: newCounts(shards)}
 }
 
 // NextShard returns the shard for a newly built exchange (Record.Shard).

@@ -328,6 +328,9 @@ func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.O
 // its verdict.
 func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) (verdict exchange.Verdict, over bool) {
 	f.metrics[stage].Observe(ex.Record.Shard, out.Ran)
+	if out.Ran > ex.LongestRun.Took {
+		ex.LongestRun = exchange.Run{Took: out.Ran, Stage: stage, Script: f.scripts[stage].Name()}
+	}
 	if out.Kind == luavm.Failed {
 		return f.failed(ex, stage, out.Err), true
 	}
