@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,9 +37,11 @@ func newSigner(t *testing.T, kid string) *signer {
 func b64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // sign makes a token of more claims than the usual.
-func (s *signer) sign(more string) string {
+func (s *signer) sign(more string) string { return s.signAs("user-1", more) }
+
+func (s *signer) signAs(sub string, more ...string) string {
 	header := fmt.Sprintf(`{"alg":"EdDSA","typ":"JWT","kid":%q}`, s.kid)
-	payload := fmt.Sprintf(`{"iss":"https://idp.test","aud":"orders","sub":"user-1","exp":%d%s}`, time.Now().Unix()+600, more)
+	payload := fmt.Sprintf(`{"iss":"https://idp.test","aud":"orders","sub":%q,"exp":%d%s}`, sub, time.Now().Unix()+600, strings.Join(more, ""))
 	in := b64url([]byte(header)) + "." + b64url([]byte(payload))
 	return in + "." + b64url(ed25519.Sign(s.key, []byte(in)))
 }
@@ -205,6 +209,37 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// A token must not name a consumer who is known by keys, wherever that is.
+func TestTokensMustNotNameOthers(t *testing.T) {
+	a := newSigner(t, "a")
+	keys := newKeyServer(t, a)
+	path := filepath.Join(t.TempDir(), "keys.yaml")
+	if err := os.WriteFile(path, []byte("consumers: {boss: {groups: [root]}}\nkeys: [{plain: boss-key-0123456789, consumer: boss}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := proxytest.Start(t, fmt.Sprintf(tokenAuth, mirror(t), keys.addr, "refresh: 1h")+fmt.Sprintf(`
+  - name: file
+    match: {paths: [/file]}
+    auth: {jwt: {}, api_key: {keys_file: %q}}
+    respond: {body: "$consumer $consumer_groups"}
+`, path))
+	for _, c := range []struct {
+		name, path string
+		headers    []string
+		status     int
+		body       string
+	}{
+		{"a key of the file", "/file", []string{"X-Api-Key", "boss-key-0123456789"}, 200, "boss root"},
+		{"a token of that name", "/file", bearer(a.signAs("boss")), 403, ""},
+		{"a token of another", "/file", bearer(a.signAs("bob")), 200, "bob"},
+		{"a consumer who takes tokens", "/file", bearer(a.signAs("acme")), 200, "acme gold"},
+	} {
+		if res := g.Get(c.path, c.headers...); res.StatusCode != c.status || c.body != "" && strings.TrimSpace(res.Body) != c.body {
+			t.Errorf("%s: %d %q, want %d %q", c.name, res.StatusCode, res.Body, c.status, c.body)
+		}
+	}
+}
+
 // An issuer changes its key: tokens of the new one are taken at once, for the
 // request asks for the set and waits; those of the former one no longer.
 func TestKeysRotate(t *testing.T) {
@@ -228,12 +263,14 @@ func TestKeysRotate(t *testing.T) {
 	}
 	stay := b.sign("")
 	for what, spoil := range map[string]func(){
-		"garbled":        func() { keys.say(200, `{"keys":[{"kty":`) },
-		"a web page":     func() { keys.say(200, "<html>") },
-		"an empty set":   func() { keys.publish() },
-		"a secret":       func() { keys.say(200, `{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}`) },
-		"an error":       func() { keys.say(500, "") },
-		"a redirect":     func() { keys.set(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }) },
+		"garbled":      func() { keys.say(200, `{"keys":[{"kty":`) },
+		"a web page":   func() { keys.say(200, "<html>") },
+		"an empty set": func() { keys.publish() },
+		"a secret":     func() { keys.say(200, `{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}`) },
+		"an error":     func() { keys.say(500, "") },
+		"a redirect": func() {
+			keys.set(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) })
+		},
 		"an endless one": func() { keys.set(endless) },
 	} {
 		spoil()

@@ -24,7 +24,7 @@ func readClaims(payload []byte) (claims, bool) {
 		return nil, false
 	}
 	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber()
+	d.SetNumberType(json.UnmarshalJSONNumber)
 	var c claims
 	if d.Decode(&c) != nil || c == nil {
 		return nil, false

@@ -16,7 +16,6 @@ type Filter struct {
 	metrics  *observe.AuthMetrics
 	report   Report
 	key      *place // nil: no API keys
-	keys     *directory
 	token    *place // nil: no tokens
 	issuers  []*issuer
 	verifier *verifier
@@ -44,7 +43,8 @@ func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *
 	if k := c.APIKey; k != nil {
 		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, "X-Api-Key")
 		at.forward = k.Forward
-		f.key, f.keys = &at, p.directories[k.KeysFile]
+		f.key = &at
+		f.known = p.directories[k.KeysFile]
 	}
 	if j := c.JWT; j != nil {
 		scheme := j.Scheme
@@ -146,7 +146,7 @@ func (f *Filter) look(ex *exchange.Exchange) (shown results) {
 	if f.key != nil {
 		key := &shown[observe.AuthAPIKey]
 		if text, key.outcome = f.key.find(ex); key.outcome == observe.AuthAllowed {
-			key.identity, key.outcome = f.keys.current.Load().find(text, now)
+			key.identity, key.outcome = known.find(text, now)
 		}
 	}
 	if f.token != nil {

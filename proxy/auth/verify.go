@@ -20,10 +20,7 @@ type issuer struct {
 }
 
 // verifier checks tokens against issuers.
-type verifier struct {
-	issuers []*issuer
-	cache   *tokenCache
-}
+type verifier struct{ cache *tokenCache }
 
 // maxTried bounds how many keys one token is tried with: each costs a signature
 // check, and anybody can send tokens.
