@@ -274,3 +274,8 @@ func (l *Limit) slidingQuota(q *Quota, r Result, cost uint64) {
 
 // charge is a cost in GCRA's units; costs beyond never are all the same.
 func (l *Limit) charge(cost uint64) uint64 { return l.interval * min(cost, l.never) }
+
+// String is the numbers, for people and as a name for them.
+func (s Spec) String() string {
+	return fmt.Sprintf("%s %d/%v burst %d delay %v", s.Algorithm, s.Rate, s.Per, s.Burst, s.Delay)
+}
