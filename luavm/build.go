@@ -27,4 +27,7 @@ func Build() string {
 // first call takes a millisecond.
 func Hardened() bool { return hardened() }
 
+// RegexJIT tells whether the linked PCRE2 compiles patterns to machine code.
+func RegexJIT() bool { return shim.RegexJIT() }
+
 var hardened = sync.OnceValue(shim.Hardened)

@@ -64,6 +64,7 @@
 //	proxy/admin      the admin listener
 //	proxy/luatest    Lua specs against gateways in memory: perigee test
 //	proxy/wire       HTTP/1.1 framing, strict, for both directions
+//	proxy/sockets    listening sockets, inherited and handed over
 //	proxy/disk       files below a directory, and never outside
 //	proxy/unit       scalar types of the configuration
 //	luavm            LuaJIT in the process; knows no HTTP

@@ -120,10 +120,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 			continue
 		}
 		delete(s.listeners, address)
-		if l.driver == config.DriverLoop {
-			s.looping.Load().Stop(l.Listener)
-		}
-		_ = l.Close()
+		s.stopListener(l)
 	}
 	for address, l := range opened {
 		l.tls.Store(tlsConfigs[address])
@@ -177,11 +174,7 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 			}
 			continue
 		}
-		bind := listen
-		if s.state.Listen != nil {
-			bind = s.state.Listen
-		}
-		ln, err := bind(c.Address)
+		ln, err := s.state.bind(c.Address)
 		if err != nil {
 			return nil, nil, file.NewError(path+".address", err.Error(), "use an address of this machine that nobody listens on")
 		}
@@ -238,28 +231,6 @@ func (s *Server) Ready() (bool, string) {
 		return false, "draining"
 	}
 	return true, "ready"
-}
-
-// Drain ends service without losing an exchange: readiness turns false, the
-// configured delay passes while new connections are still taken (so that load
-// balancers notice), listeners close, and exchanges under way end. At the
-// configured timeout, or when ctx ends, what is left is cut.
-func (s *Server) Drain(ctx context.Context) error {
-	s.gateway.draining.Store(true)
-	c := s.gateway.current.Load().File.Drain
-	select {
-	case <-time.After(c.Delay.Std()):
-	case <-ctx.Done():
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout.Std())
-	defer cancel()
-	pool := s.gateway.current.Load().pool
-	pool.SetExiting()
-	err := s.drainDrivers(ctx)
-	for pool.Timers() > 0 && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond)
-	}
-	return err
 }
 
 // Close ends everything that is left after Drain.

@@ -13,6 +13,7 @@ import (
 	"perigee/proxy/limit"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
+	"perigee/proxy/sockets"
 	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
@@ -30,6 +31,9 @@ type State struct {
 	// Listen binds a listener's address; nil: the network's. Set, as Clock,
 	// before NewServer: for tests.
 	Listen func(address string) (net.Listener, error)
+	// Sockets are listening sockets that the process was started with; nil: none.
+	// Set before the first Apply.
+	Sockets *sockets.Set
 	// Clock is what scripts take the time from; nil: the machine's.
 	Clock luavm.Clock
 	// Dial connects scripts' sockets; nil: the network.

@@ -27,8 +27,16 @@ func (s *Server) Digest() string {
 	return ""
 }
 
-// Reloaded counts the outcome of a reload: applied or refused.
-func (s *Server) Reloaded(outcome string) { s.state.Metrics.Reloads.With(outcome).Inc() }
+// Reloaded counts the outcome of a reload, applied or refused, or a start with
+// the last good configuration: last_good.
+func (s *Server) Reloaded(outcome string) {
+	s.state.Metrics.Reloads.With(outcome).Inc()
+	stale := int64(1)
+	if outcome == "applied" {
+		stale = 0
+	}
+	s.state.Metrics.ConfigStale.Set(stale)
+}
 
 // Reopen opens log files anew, after they were moved away.
 func (s *Server) Reopen() {

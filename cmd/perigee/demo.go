@@ -41,8 +41,8 @@ func demo(args []string, out, errs io.Writer) int {
 		return exitFailed
 	}
 	defer ln.Close()
-	go func() { _ = fasthttp.Serve(ln, origin) }()
-	p, err := start(file, load)
+	go func() { _ = fasthttp.Serve(ln, echo) }()
+	p, err := start(file, origin{load: load})
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return exitFailed
@@ -74,8 +74,8 @@ func loadDemo() (*config.File, error) {
 	return config.Load(filepath.Join(dir, "demo", "demo.yaml"))
 }
 
-// origin answers with what it was asked, so that the gateway's work shows.
-func origin(ctx *fasthttp.RequestCtx) {
+// echo answers with what it was asked, so that the gateway's work shows.
+func echo(ctx *fasthttp.RequestCtx) {
 	ctx.SetContentType("text/plain")
 	fmt.Fprintf(ctx, "%s %s\n", ctx.Method(), ctx.RequestURI())
 	for name, value := range ctx.Request.Header.All() {

@@ -25,12 +25,14 @@ type command struct {
 }
 
 var commands = []command{
-	{"run", "-c FILE [-watch]", "serve in the foreground; SIGHUP (with -watch a file change too) reloads, SIGTERM drains and ends", run},
+	{"run", "-c FILE [-watch] [-last-good FILE]", "serve in the foreground; SIGHUP (with -watch a file change too) reloads, SIGTERM drains and ends, SIGUSR2 hands over to a newer binary", run},
 	{"check", "-c FILE | -schema", "say what is wrong with a configuration, or print its JSON Schema", check},
 	{"explain", "-c FILE METHOD URL [-H 'K: V']...", "say which route, filters and upstream would serve a request, and why", explain},
 	{"import", "NGINX.CONF [-p PREFIX] [-strict]", "print the perigee.yaml that does the same; what is left out goes to standard error (-strict: exit 3)", importConf},
 	{"test", "[-c FILE] [-filter RE] [-v] [-tap] [-junit FILE] [PATH...]", "run Lua specs (*_spec.lua) against gateways of their own; exit 1 when one fails", luaTest},
 	{"demo", "[-c FILE] [-origin ADDRESS]", "serve the built-in demo, with an origin behind it", demo},
+	{"doctor", "[-c FILE] [-q]", "say what around the process would hurt it, and what mends that; exit 1 when something does", doctor},
+	{"healthcheck", "[-timeout LONG] [URL]", "exit 0 when URL (http://127.0.0.1:9901/readyz) answers 2xx, else 1", healthcheck},
 	{"version", "", "print the version, and how LuaJIT was built", printVersion},
 }
 
@@ -58,6 +60,6 @@ func dispatch(args []string, out, errs io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: perigee COMMAND [ARGUMENTS]")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-8s %s\n           %s\n", c.name, c.arguments, c.does)
+		fmt.Fprintf(w, "  %-11s %s\n              %s\n", c.name, c.arguments, c.does)
 	}
 }

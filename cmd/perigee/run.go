@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"perigee/proxy/admin"
 	"perigee/proxy/config"
 	"perigee/proxy/observe"
+	"perigee/proxy/sockets"
 )
 
 // run serves a configuration until a signal ends it.
@@ -21,38 +24,51 @@ func run(args []string, _, errs io.Writer) int {
 	flags := newFlags("run", errs)
 	path := flags.String("c", "", "the configuration `FILE`")
 	watch := flags.Bool("watch", false, "reload when the file or a script of it changes")
+	good := flags.String("last-good", "", "keep the configuration that runs in this `FILE`, and start with it when the one of -c is broken")
 	if flags.Parse(args) != nil || flags.NArg() > 0 || *path == "" {
 		flags.Usage()
 		return exitUsage
 	}
-	file, err := config.Load(*path)
+	inherited, err := sockets.Inherited()
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return exitFailed
 	}
-	p, err := start(file, func() (*config.File, error) { return config.Load(*path) })
+	p, err := startOrLastGood(origin{
+		load:      func() (*config.File, error) { return config.Load(*path) },
+		lastGood:  *good,
+		inherited: inherited,
+	})
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return exitFailed
 	}
+	p.began()
 	if *watch {
 		go p.watch()
 	}
 	return p.wait()
 }
 
+// origin is where a process has its configuration and sockets from.
+type origin struct {
+	load      func() (*config.File, error)
+	lastGood  string       // a file; "": none is kept
+	inherited *sockets.Set // nil: none
+}
+
 // process is a running gateway with its admin listener and its log.
 type process struct {
 	*proxy.Server
+	origin
 	log   *observe.Log
 	admin *admin.Server
-	load  func() (*config.File, error)
 	ended chan struct{}
 	// signals are taken from before the first connection on.
 	signals chan os.Signal
 }
 
-func start(file *config.File, load func() (*config.File, error)) (*process, error) {
+func start(file *config.File, from origin) (*process, error) {
 	level, err := observe.ParseLevel(string(file.Log.Level))
 	if err != nil {
 		return nil, err
@@ -61,33 +77,72 @@ func start(file *config.File, load func() (*config.File, error)) (*process, erro
 	if err != nil {
 		return nil, err
 	}
-	server, err := proxy.NewServer(proxy.NewState(buildInfo(), log))
+	state := proxy.NewState(buildInfo(), log)
+	state.Sockets = from.inherited
+	server, err := proxy.NewServer(state)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{
-		Server: server, log: log, load: load,
+		Server: server, log: log, origin: from,
 		ended: make(chan struct{}), signals: make(chan os.Signal, 4),
 	}
-	signal.Notify(p.signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
-	// The doors open first: they say "starting" until the gateway is ready.
-	if !file.Admin.Off() {
-		p.admin, err = admin.Start(admin.Options{
-			Address: file.Admin.Address, Probes: file.Admin.Probes, Log: log.Slog(),
-		}, p)
-		if err != nil {
-			p.end()
-			return nil, file.NewError("admin", err.Error(), "choose a free address, or off")
-		}
+	signal.Notify(p.signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGUSR2)
+	// The doors open first: they say "starting" until the gateway is ready. A
+	// successor's stay closed until then: its predecessor answers "ready".
+	doors := func() error { return p.openDoors(file) }
+	apply := func() error { return server.Apply(file) }
+	steps := []func() error{doors, apply}
+	if from.inherited.Successor() {
+		steps = []func() error{apply, doors}
 	}
-	if err := server.Apply(file); err != nil {
-		p.end()
-		return nil, err
+	for _, step := range steps {
+		if err := step(); err != nil {
+			p.end()
+			return nil, err
+		}
 	}
 	for address, bound := range server.Addresses() {
 		log.Print(observe.LevelNotice, nil, "listening on "+bound.String()+" ("+address+")")
 	}
+	log.Print(observe.LevelNotice, nil, "configuration "+file.Digest()+" applied")
 	return p, nil
+}
+
+// openDoors opens the admin listener.
+func (p *process) openDoors(file *config.File) (err error) {
+	if file.Admin.Off() {
+		return nil
+	}
+	p.admin, err = admin.Start(admin.Options{
+		Address: file.Admin.Address, Probes: file.Admin.Probes, Log: p.log.Slog(),
+		Listen: func(address string) (net.Listener, error) {
+			if ln, err := p.inherited.Take(address); ln != nil || err != nil {
+				return ln, err
+			}
+			return net.Listen("tcp", address)
+		},
+	}, p)
+	if err != nil {
+		return file.NewError("admin", err.Error(), "choose a free address, or off")
+	}
+	return nil
+}
+
+// began tells everybody that the gateway serves.
+func (p *process) began() {
+	for _, address := range p.inherited.Rest() {
+		p.log.Print(observe.LevelWarn, nil, "an inherited socket at "+address+" is no listener's address and is closed")
+	}
+	p.warn(p.inherited.Announce())
+	p.warn(sockets.Notify("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid())))
+}
+
+// warn logs what is no reason to end.
+func (p *process) warn(err error) {
+	if err != nil {
+		p.log.Print(observe.LevelWarn, nil, err.Error())
+	}
 }
 
 // Reload applies the configuration as it is on disk now. On error the running
@@ -103,6 +158,7 @@ func (p *process) Reload(context.Context) error {
 		return err
 	}
 	p.Reloaded("applied")
+	p.keep(file)
 	p.log.Print(observe.LevelNotice, nil, "configuration "+file.Digest()+" applied")
 	return nil
 }
@@ -168,25 +224,31 @@ func (p *process) wait() int {
 			_ = p.Reload(context.Background())
 		case syscall.SIGUSR1:
 			p.Reopen()
+		case syscall.SIGUSR2:
+			if p.handOver() {
+				return exitOK
+			}
 		default:
-			return p.drain(p.signals)
+			p.log.Print(observe.LevelNotice, nil, "draining")
+			p.warn(sockets.Notify("STOPPING=1"))
+			return p.drain(p.Drain)
 		}
 	}
 	return exitOK
 }
 
-func (p *process) drain(signals <-chan os.Signal) int {
+// drain ends by a function that a second signal cuts short.
+func (p *process) drain(by func(context.Context) error) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		for s := range signals {
+		for s := range p.signals {
 			if s == syscall.SIGTERM || s == syscall.SIGINT {
 				cancel()
 			}
 		}
 	}()
-	p.log.Print(observe.LevelNotice, nil, "draining")
-	if err := p.Drain(ctx); err != nil {
+	if err := by(ctx); err != nil {
 		p.log.Print(observe.LevelWarn, nil, "drain cut short: "+err.Error())
 	}
 	p.end()
@@ -196,11 +258,17 @@ func (p *process) drain(signals <-chan os.Signal) int {
 // end closes what is open, the log last.
 func (p *process) end() {
 	close(p.ended)
-	if p.admin != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = p.admin.Close(ctx)
-		cancel()
-	}
+	p.closeDoors()
 	p.Close()
 	_ = p.log.Close(time.Second)
+}
+
+func (p *process) closeDoors() {
+	if p.admin == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = p.admin.Close(ctx)
+	p.admin = nil
 }

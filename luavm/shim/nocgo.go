@@ -21,6 +21,9 @@ func StartWatchdog(int64, int64) error { return errNoLua }
 // Version is empty: this build has no LuaJIT.
 func Version() string { return "" }
 
+// RegexJIT is false: this build has no PCRE2.
+func RegexJIT() bool { return false }
+
 // Hardened is false: this build has no LuaJIT.
 func Hardened() bool { return false }
 

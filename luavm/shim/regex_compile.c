@@ -104,6 +104,11 @@ static void describe(pg_pattern *r) {
   r->pub.name_table = table;
 }
 
+int pg_regex_jit(void) {
+  uint32_t has = 0;
+  return pcre2_config(PCRE2_CONFIG_JIT, &has) >= 0 && has;
+}
+
 static void jit_compile(pg_pattern *r) {
   pg_state *v = r->v;
   v->vm.crit++;

@@ -291,6 +291,9 @@ func StartWatchdog(tick, grace int64) error {
 	return nil
 }
 
+// RegexJIT says if the linked PCRE2 has a JIT compiler.
+func RegexJIT() bool { return C.pg_regex_jit() != 0 }
+
 // Hardened says if compiled loops of the linked LuaJIT obey the watchdog's
 // hook. It runs a short probe: ask once.
 func Hardened() bool { return C.pg_hardened() != 0 }

@@ -226,4 +226,7 @@ void pg_text_end(void);
 /* ---- probe.c ---- */
 int pg_hardened(void);
 
+/* ---- regex_compile.c ---- */
+int pg_regex_jit(void);
+
 #endif

@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"perigee/proxy/observe"
+	"perigee/proxy/sockets"
 )
 
 // Gateway is what the doors ask. Its methods may be called at any time from any
@@ -72,6 +73,8 @@ type Options struct {
 	// Hosts are names besides IP addresses and localhost that the full listener
 	// answers to. The host of Address is one without being listed.
 	Hosts []string
+	// Listen opens an address; nil: a new TCP socket.
+	Listen func(address string) (net.Listener, error)
 	// Log gets what goes wrong in serving; nil discards it.
 	Log *slog.Logger
 }
@@ -93,9 +96,10 @@ type Server struct {
 
 // listener is one address and the server on it.
 type listener struct {
-	net.Listener
-	server *http.Server
-	done   chan struct{}
+	*capped
+	configured string // its address, as Options has it
+	server     *http.Server
+	done       chan struct{}
 }
 
 // Start binds the listeners and serves on them until Close. Either all are bound
@@ -112,12 +116,12 @@ func Start(o Options, gateway Gateway) (*Server, error) {
 		if host, _, err := net.SplitHostPort(o.Address); err == nil && host != "" {
 			hosts = append(append([]string(nil), hosts...), host)
 		}
-		if s.full, err = listen("admin.address", o.Address, guard(hosts, d.full()), o.Log); err != nil {
+		if s.full, err = o.open("admin.address", o.Address, guard(hosts, d.full())); err != nil {
 			return nil, err
 		}
 	}
 	if o.Probes != "" {
-		if s.probes, err = listen("admin.probes", o.Probes, plain(d.probes()), o.Log); err != nil {
+		if s.probes, err = o.open("admin.probes", o.Probes, plain(d.probes())); err != nil {
 			if s.full != nil {
 				s.full.Close()
 			}
@@ -132,20 +136,24 @@ func Start(o Options, gateway Gateway) (*Server, error) {
 	return s, nil
 }
 
-func listen(key, address string, handler http.Handler, log *slog.Logger) (*listener, error) {
-	l, err := net.Listen("tcp", address)
+func (o *Options) open(key, address string, handler http.Handler) (*listener, error) {
+	bind := o.Listen
+	if bind == nil {
+		bind = func(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	l, err := bind(address)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", key, address, err)
 	}
 	return &listener{
-		Listener: newCapped(l, maxConnections),
-		done:     make(chan struct{}),
+		capped: newCapped(l, maxConnections), configured: address,
+		done: make(chan struct{}),
 		server: &http.Server{
 			Handler:           handler,
 			ReadHeaderTimeout: headerTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 			// WriteTimeout stays 0: profiles take as long as they are asked to, and
 			// the doors set their own deadlines. ReadTimeout stays 0 because it
 			// would end a profile's context; no door takes a body.
@@ -155,9 +163,20 @@ func listen(key, address string, handler http.Handler, log *slog.Logger) (*liste
 
 func (l *listener) serve(log *slog.Logger) {
 	defer close(l.done)
-	if err := l.server.Serve(l.Listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := l.server.Serve(l.capped); !errors.Is(err, http.ErrServerClosed) {
 		log.Error("admin listener ended", "address", l.Addr().String(), "error", err)
 	}
+}
+
+// Bound are the listening sockets with the addresses of Options, for a successor
+// to take over.
+func (s *Server) Bound() (all []sockets.Bound) {
+	for _, l := range []*listener{s.full, s.probes} {
+		if l != nil {
+			all = append(all, sockets.Bound{Address: l.configured, Listener: l.capped.Listener})
+		}
+	}
+	return all
 }
 
 // Addr returns the full listener's bound address, "" when it is off.

@@ -80,8 +80,11 @@ type File struct {
 	// and predicates leave a choice. nginx: location.
 	Routes []Route `yaml:"routes"`
 
-	name   string // of the file, as given
-	root   string // Prefix made a path; relative paths have been joined to it
+	name   string            // of the file, as given
+	text   []byte            // as read
+	dir    string            // of the file
+	kept   map[string]string // script files by path, if not the disk's; see Saved
+	root   string            // Prefix made a path; relative paths have been joined to it
 	places places
 	digest string
 }

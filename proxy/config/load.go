@@ -34,11 +34,16 @@ func Load(path string) (*File, error) {
 // paths start at dir. Scripts, certificates and ${file:...} are still read from
 // the disk.
 func Parse(name string, data []byte, dir string) (*File, error) {
-	root, err := document(name, data)
+	return parseText(&File{name: name, text: data, dir: dir})
+}
+
+// parseText reads the text that f holds.
+func parseText(f *File) (*File, error) {
+	name, dir := f.name, f.dir
+	root, err := document(name, f.text)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{name: name}
 	v := reflect.ValueOf(f).Elem()
 	setDefaults(v)
 	d := &decoder{expander: expander{dir: dir}, places: newPlaces(name)}
@@ -150,7 +155,7 @@ func (c *checker) readScripts() {
 			return
 		}
 		source.Path = absolute(c.root, source.File)
-		text, err := readRegular(source.Path)
+		text, err := c.scriptText(source.Path)
 		if err != nil && c.Lua.BrokenScripts == script.AnswerBroken && (strings.HasPrefix(p.path, "routes") || p.path == "lua.init_worker") {
 			source.Missing = fmt.Sprintf("script %q cannot be read: %v", source.File, reason(err))
 			return

@@ -67,6 +67,8 @@ type Server struct {
 	active  atomic.Int32 // loops that take connections: those before
 	stop    chan struct{}
 	closing atomic.Bool
+	// farewell makes answers say that their connections close.
+	farewell atomic.Bool
 
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
@@ -135,11 +137,16 @@ func (s *Server) onAll(f func(l *Loop)) {
 	done.Wait()
 }
 
+// Farewell makes every answer from now on the last one of its connection, and
+// say so; idle connections stay until Drain.
+func (s *Server) Farewell() { s.farewell.Store(true) }
+
 // Drain closes the listeners, after taking what the kernel has queued there, and
 // lets exchanges under way end: their connections close with the answer, idle
 // ones at once. When ctx ends first the remaining connections are closed and the
 // error is ctx's.
 func (s *Server) Drain(ctx context.Context) error {
+	s.farewell.Store(true)
 	s.closing.Store(true)
 	s.mu.Lock()
 	open := s.listeners

@@ -32,7 +32,7 @@ const keepHead = 64 << 10
 func (c *client) answer(op *luavm.Op) bool {
 	ex := c.task.ex
 	s := ex.Send
-	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.loop.server.closing.Load()) {
+	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.loop.server.farewell.Load()) {
 		c.closes = true
 	}
 	all, data, tail := ex.AppendAnswer(c.out.head[:0], s, c.closes)

@@ -135,6 +135,8 @@ func (m *Metrics) writeProcess(e *exposition) {
 		e.labels("digest", *digest)
 		e.count(1)
 	}
+	e.family("perigee_config_stale", "gauge", "1 while the configuration file was refused and an older one runs.")
+	e.integer(m.ConfigStale.Value())
 	e.family("perigee_build_info", "gauge", "What this binary was built from; always 1.")
 	goVersion := m.build.Go
 	if goVersion == "" {

@@ -50,6 +50,9 @@ type Metrics struct {
 	LuaAborts Reasons
 	// Reloads counts reloads by outcome: "applied", "unchanged", "refused".
 	Reloads Reasons
+	// ConfigStale is 1 while something else runs than what the configuration file
+	// says: the last reload was refused, or the last good one was started with.
+	ConfigStale Gauge
 	// AccessDropped counts access lines lost to a full ring or a failed write,
 	// LogDropped the same of the process log.
 	AccessDropped Counter

@@ -21,7 +21,8 @@ import (
 // States of a connection as others may see it.
 const (
 	busy    int32 = iota // a request is being read or served
-	idle                 // waiting for the first byte of a request
+	fresh                // waiting for the first byte of its first request
+	idle                 // waiting for the first byte of another request
 	leaving              // told to end while idle
 )
 
@@ -181,7 +182,7 @@ func (c *conn) serveOne() bool {
 	ex.StartNS = exchange.MonotonicNS(ex.Record.Start)
 	c.body.begin(&ex.Head)
 	c.sent, c.received, c.broken, c.began = 0, 0, false, false
-	c.close.Store(ex.Head.Close || c.server.closing.Load())
+	c.close.Store(ex.Head.Close || c.server.farewell.Load())
 	if !c.enter(ex) {
 		ex.Abort()
 	}
@@ -213,9 +214,10 @@ func (c *conn) clientGone() {
 	}
 }
 
-// closeIfIdle ends a connection that waits for a request.
-func (c *conn) closeIfIdle() {
-	if c.state.CompareAndSwap(idle, leaving) {
+// closeIfIdle ends a connection that waits for a request, its first one too if
+// silent says so.
+func (c *conn) closeIfIdle(silent bool) {
+	if c.state.CompareAndSwap(idle, leaving) || silent && c.state.CompareAndSwap(fresh, leaving) {
 		c.kill()
 	}
 }
@@ -266,16 +268,16 @@ func (c *conn) grow(limits *Limits) {
 
 // awaitRequest waits for the first byte of a request, holding no buffer.
 func (c *conn) awaitRequest(limits *Limits) error {
-	wait := limits.IdleTime
+	wait, state := limits.IdleTime, idle
 	if c.info.Requests == 0 {
-		wait = limits.HeaderTime // a client that opens and says nothing
+		wait, state = limits.HeaderTime, fresh // a client that opens and says nothing
 	}
-	if !c.setDeadline(wait) || c.server.closing.Load() {
+	if !c.setDeadline(wait) || state == idle && c.server.closing.Load() {
 		return errIdle
 	}
-	c.state.Store(idle)
+	c.state.Store(state)
 	err := c.fill()
-	if !c.state.CompareAndSwap(idle, busy) || err != nil {
+	if !c.state.CompareAndSwap(state, busy) || err != nil {
 		return errIdle
 	}
 	return nil

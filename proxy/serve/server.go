@@ -63,6 +63,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[*listener]struct{}
 	closing   atomic.Bool
+	farewell  atomic.Bool // answers say that their connections close
 
 	conns   connSet
 	nextID  atomic.Uint64
@@ -163,20 +164,30 @@ func (s *Server) NextID() uint64 { return s.nextID.Add(1) }
 // Connections is how many client connections are open.
 func (s *Server) Connections() int { return int(s.conns.size()) }
 
+// Farewell makes every answer from now on the last one of its connection, and
+// say so; idle connections stay until Drain.
+func (s *Server) Farewell() { s.farewell.Store(true) }
+
+// firstWord is how long a connection that has said nothing is left open in a
+// drain: its request may be on its way.
+const firstWord = 500 * time.Millisecond
+
 // Drain closes the listeners and lets exchanges under way end: their
 // connections close with the answer, idle ones at once. When ctx ends first the
 // remaining connections are closed and the error is ctx's.
 func (s *Server) Drain(ctx context.Context) error {
+	s.farewell.Store(true)
 	s.closing.Store(true)
 	s.mu.Lock()
 	for l := range s.listeners {
 		_ = l.Close()
 	}
 	s.mu.Unlock()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick, begin := time.NewTicker(10*time.Millisecond), time.Now()
 	defer tick.Stop()
 	for s.conns.size() > 0 {
-		s.conns.each(func(c *conn) { c.closeIfIdle() })
+		silent := time.Since(begin) > firstWord
+		s.conns.each(func(c *conn) { c.closeIfIdle(silent) })
 		select {
 		case <-ctx.Done():
 			s.conns.each(func(c *conn) { c.kill() })

@@ -10,7 +10,7 @@ import (
 
 // Write implements exchange.Downstream.
 func (c *conn) Write(ex *exchange.Exchange, s exchange.Send) error {
-	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.server.closing.Load()) {
+	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.server.farewell.Load()) {
 		c.close.Store(true)
 	}
 	out, data, tail := ex.AppendAnswer(c.out[:0], s, c.close.Load())
