@@ -3,8 +3,10 @@ package loop
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -65,6 +67,8 @@ type work struct {
 	received int64 // bytes of its body, framing included
 	began    bool  // the answer's head is being sent, or has been
 	hurried  bool  // StopReading
+	// tunneled is the connection while goroutines copy its bytes.
+	tunneled net.Conn
 
 	out sending
 	in  receiving
@@ -145,6 +149,7 @@ func (c *client) abandon() {
 
 // ready implements source.
 func (c *client) ready(events uint32) {
+	c.loop.current = c
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		c.readable = true
 	}
@@ -298,7 +303,6 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 		ex.Abort()
 	}
 	l.stats.exchanges.Add(1)
-	l.current = c
 	l.server.opt.Begin(ex)
 	c.task.schedule()
 }
@@ -429,6 +433,9 @@ func (c *client) kill() {
 	}
 	c.gone, c.broken, c.closes = true, true, true
 	c.task.ex.Abort()
+	if c.tunneled != nil {
+		_ = c.tunneled.SetDeadline(time.Unix(1, 0))
+	}
 	if c.out.op != nil {
 		c.out.end(c, os.ErrDeadlineExceeded)
 	}
@@ -498,7 +505,7 @@ func (c *client) putWork() {
 		w.pending = nil
 	}
 	l.putBuffer(w.mem)
-	w.mem, w.buf, w.task.client, w.out.client = nil, nil, nil, nil
+	w.mem, w.buf, w.task.client, w.out.client, w.tunneled = nil, nil, nil, nil, nil
 	l.drop(&w.out.timer)
 	if len(l.works) < keepBuffers && !w.task.queued {
 		l.works = append(l.works, w)

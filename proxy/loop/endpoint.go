@@ -99,6 +99,7 @@ func (w *waiter) again() {
 		return
 	}
 	w.op, w.task = nil, nil
+	w.link.loop.current = t.client
 	if t.tryLink(w, op) {
 		w.link.loop.set(&w.timer, 0)
 		t.done(op)

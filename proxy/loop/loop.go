@@ -153,15 +153,16 @@ func (l *Loop) run() {
 func (l *Loop) turn() (ended bool) {
 	defer l.recover()
 	if l.next == l.got {
-		l.settle()
+		more := l.settle()
 		if l.ending && l.count == 0 {
 			return true
 		}
-		l.poll()
+		l.poll(more)
 	}
 	for l.next < l.got {
 		e := &l.events[l.next]
 		l.next++
+		l.current = nil
 		if s := &l.slots[e.Fd]; s.source != nil && s.turn == uint32(e.Pad) {
 			s.source.ready(e.Events)
 		}
@@ -183,8 +184,11 @@ func (l *Loop) recover() {
 }
 
 // settle does what the events, timers and posts of a wake-up have made possible.
-func (l *Loop) settle() {
-	for {
+// more: there is still something to do, but others are to have their turn; a
+// client that pipelines could go on for ever.
+func (l *Loop) settle() (more bool) {
+	for range 16 {
+		l.current = nil
 		l.inbox.Lock()
 		l.posts, l.inbox.posts = l.inbox.posts, l.posts[:0]
 		l.inbox.Unlock()
@@ -194,7 +198,7 @@ func (l *Loop) settle() {
 		}
 		l.posts = l.posts[:0]
 		if len(l.runnable) == 0 && len(l.again) == 0 {
-			return
+			return false
 		}
 		for l.head < len(l.runnable) {
 			t := l.runnable[l.head]
@@ -208,6 +212,7 @@ func (l *Loop) settle() {
 		l.runnable, l.head = l.runnable[:0], 0
 		l.readAgain()
 	}
+	return true
 }
 
 // readAgain lets each client that has more in its buffer begin one request.
@@ -216,6 +221,7 @@ func (l *Loop) readAgain() {
 	l.again = nil
 	for _, c := range again {
 		c.inAgain = false
+		l.current = c
 		if c.state == reading {
 			c.readHead()
 		}
@@ -231,7 +237,7 @@ const eagerFrom = 4
 
 // poll waits for events. While there are many, the first look does not wait: a
 // loop that is busy then never tells the scheduler that it may sleep.
-func (l *Loop) poll() {
+func (l *Loop) poll(more bool) {
 	l.stats.turned(int64(time.Since(l.start))-l.now, l.now, &l.longestRun)
 	l.longestRun.Took = 0
 	if l.now-l.cpuAt > int64(balanceEvery)/4 {
@@ -239,10 +245,10 @@ func (l *Loop) poll() {
 		l.stats.cpu.Store(cpuTime())
 	}
 	l.got, l.next = 0, 0
-	if l.eager {
+	if l.eager || more {
 		l.got = l.pollOnce()
 	}
-	if l.eager = l.got > 0; !l.eager {
+	if l.eager = l.got > 0; !l.eager && !more {
 		l.sleep()
 	}
 	l.tick()

@@ -8,11 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
@@ -336,3 +340,110 @@ func TestTimersExpireInOrder(t *testing.T) {
 type collector struct{ n int }
 
 func (c *collector) expire(*timer) { c.n++ }
+
+// A connection between two requests holds nothing but its own struct.
+func TestIdleConnectionIsSmall(t *testing.T) {
+	const n = 2000
+	s, _, addr := serve(t, 1, Limits{IdleTime: time.Minute})
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	// The clients are raw descriptors: net's would be counted.
+	ap := netip.MustParseAddrPort(addr)
+	to := &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().As4()}
+	ask := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	fds := make([]int, n)
+	before := memory()
+	for i := range fds {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		fds[i] = fd
+		if err := unix.Connect(fd, to); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(fd, ask); err != nil {
+			t.Fatal(err)
+		}
+		var answer [256]byte
+		if got, err := unix.Read(fd, answer[:]); err != nil || !strings.HasPrefix(string(answer[:got]), "HTTP/1.1 200 ") {
+			t.Fatalf("%q, %v", answer[:max(got, 0)], err)
+		}
+	}
+	if s.Connections() != n {
+		t.Fatalf("%d connections are open, want %d", s.Connections(), n)
+	}
+	if each := int64(memory()-before) / n; each > 1024 {
+		t.Errorf("an idle connection takes %d bytes, want at most 1024", each)
+	}
+}
+
+// Out of descriptors, a loop looks away and takes the queue up again later.
+func TestOutOfDescriptors(t *testing.T) {
+	s, _, addr := serve(t, 1, Limits{})
+	held, release := make(chan struct{}), make(chan struct{})
+	s.loops[0].post(function(func() {
+		close(held)
+		<-release
+	}))
+	<-held
+	queued := make([]*talker, 10)
+	for i := range queued {
+		queued[i] = dial(t, addr)
+	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open) - 1), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	time.Sleep(50 * time.Millisecond)
+	polls := s.loops[0].stats.polls.Load()
+	time.Sleep(50 * time.Millisecond)
+	polls = s.loops[0].stats.polls.Load() - polls
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if polls > 100 {
+		t.Errorf("%d polls in 50 ms: the loop turns round in vain", polls)
+	}
+	for i, c := range queued {
+		if _, err := c.ask("/"); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// A client that pipelines without end does not keep the others from being heard.
+func TestPipeliningLeavesTurnsToOthers(t *testing.T) {
+	_, _, addr := serve(t, 1, Limits{})
+	greedy := dial(t, addr)
+	text := []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 500))
+	var stop atomic.Bool
+	go func() {
+		for !stop.Load() {
+			if _, err := greedy.nc.Write(text); err != nil {
+				return
+			}
+		}
+	}()
+	go func() { _, _ = io.Copy(io.Discard, greedy.nc) }()
+	other := dial(t, addr)
+	for range 100 {
+		if _, err := other.ask("/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+}

@@ -33,6 +33,7 @@ func (t *task) tunnel(op *luavm.Op) {
 		t.done(op)
 		return
 	}
+	c.tunneled = client
 	go func() {
 		defer ex.Complete(op)
 		defer up.Close()
