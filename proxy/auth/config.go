@@ -148,6 +148,8 @@ type APIKey struct {
 	Cookie string `yaml:"cookie,omitempty"`
 	// KeysFile is a file as auth.consumers_file is, for this route alone.
 	KeysFile string `yaml:"keys_file,omitempty" config:"path"`
+	// Redis is where keys are looked up that are in no file.
+	Redis *Redis `yaml:"redis,omitempty"`
 	// Forward leaves the key in the request that is sent on. Default false: the
 	// upstream does not see it.
 	Forward bool `yaml:"forward,omitempty"`
@@ -233,6 +235,9 @@ func (c *Config) Check(issuers map[string]Issuer) []unit.Problem {
 	}
 	if k := c.APIKey; k != nil {
 		p.place("api_key", k.Header, k.Scheme, k.Cookie)
+		if k.Redis != nil {
+			k.Redis.check("api_key.redis", &p)
+		}
 	}
 	if j := c.JWT; j != nil {
 		p.place("jwt", j.Header, j.Scheme, j.Cookie)

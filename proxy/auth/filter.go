@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"crypto/sha256"
 	"slices"
 	"sort"
+	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -16,6 +18,7 @@ type Filter struct {
 	metrics  *observe.AuthMetrics
 	report   Report
 	key      *place // nil: no API keys
+	store    *store // nil: all keys are in tables
 	token    *place // nil: no tokens
 	issuers  []*issuer
 	verifier *verifier
@@ -44,7 +47,7 @@ func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *
 		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, "X-Api-Key")
 		at.forward = k.Forward
 		f.key = &at
-		f.known = p.directories[k.KeysFile]
+		f.known, f.store = p.directories[k.KeysFile], p.stores[k]
 	}
 	if j := c.JWT; j != nil {
 		scheme := j.Scheme
@@ -98,19 +101,23 @@ func (f *Filter) Name() string { return "auth" }
 
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict {
-	waited := false
+	var had *lookup // what has been waited for
 	if ex.Waiting(exchange.OpTask) {
 		if ex.Take(exchange.OpTask) == nil {
 			return exchange.Wait
 		}
-		waited = true
+		if had, _ = ex.Task.(*lookup); had == nil {
+			ex.AuthWaited = true
+		}
 	}
-	shown := f.look(ex)
-	if wait := shown[observe.AuthJWT].wait; wait != nil && !waited {
-		ex.Task = wait
-		ex.Post(exchange.OpTask)
-		return exchange.Wait
+	shown := f.look(ex, had)
+	if key := &shown[observe.AuthAPIKey]; key.ask != nil {
+		return waitFor(ex, key.ask)
 	}
+	if token := &shown[observe.AuthJWT]; token.wait != nil && !ex.AuthWaited {
+		return waitFor(ex, token.wait)
+	}
+	ex.AuthWaited = false // the next route may wait again
 	method, outcome := f.join(&shown)
 	ex.Record.AuthMethod = method
 	switch outcome {
@@ -134,19 +141,26 @@ func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 	return f.pass(ex, observe.AuthAllowed)
 }
 
+func waitFor(ex *exchange.Exchange, task exchange.Task) exchange.Verdict {
+	ex.Task = task
+	ex.Post(exchange.OpTask)
+	return exchange.Wait
+}
+
 // results are what a request shows, by method. An outcome of AuthMissing is
 // nothing, and AuthNotAsked a method that the route does not have.
 type results [observe.AuthSeveral + 1]result
 
-// look judges what the request shows.
-func (f *Filter) look(ex *exchange.Exchange) (shown results) {
+// look judges what the request shows. had is the answer to an earlier look's
+// question; nil: there was none.
+func (f *Filter) look(ex *exchange.Exchange, had *lookup) (shown results) {
 	known, now := f.known.current.Load(), ex.Record.Start
 	scratch := len(ex.Scratch)
 	var text []byte
 	if f.key != nil {
 		key := &shown[observe.AuthAPIKey]
 		if text, key.outcome = f.key.find(ex); key.outcome == observe.AuthAllowed {
-			key.identity, key.outcome = known.find(text, now)
+			*key = f.find(known, text, had, now)
 		}
 	}
 	if f.token != nil {
@@ -160,6 +174,25 @@ func (f *Filter) look(ex *exchange.Exchange) (shown results) {
 	}
 	ex.Scratch = ex.Scratch[:scratch]
 	return shown
+}
+
+// find looks a key up: in the tables, in what the store has said, in the store.
+func (f *Filter) find(known *table, text []byte, had *lookup, now time.Time) (r result) {
+	sum := sha256.Sum256(text)
+	if r.identity, r.outcome = known.find(&sum, now); r.outcome != observe.AuthUnknown || f.store == nil {
+		return r
+	}
+	a := f.store.find(&sum)
+	switch {
+	case had != nil && had.sum == sum:
+		if a = had.answer; a == nil {
+			return result{outcome: observe.AuthKeysUnavailable}
+		}
+	case a == nil || !now.Before(a.fresh):
+		return result{outcome: observe.AuthUnknown, ask: &lookup{store: f.store, sum: sum}}
+	}
+	r.identity, r.outcome = a.judge(now)
+	return r
 }
 
 // join says what was shown and what the whole of it is worth: all that is shown

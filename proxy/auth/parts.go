@@ -19,6 +19,7 @@ type Parts struct {
 	verifier    verifier
 	files       []*file
 	sets        []*keySet
+	stores      map[*APIKey]*store
 }
 
 // directory joins the sources of keys that one route knows.
@@ -55,7 +56,7 @@ func (d *directory) build() error {
 // NewParts borrows and makes everything that routes ask for. Nothing is left
 // borrowed after an error, which is a *PartError.
 func NewParts(r *Registry, consumers map[string]Consumer, s *Settings, routes []*Config) (_ *Parts, err error) {
-	p := &Parts{registry: r, directories: map[string]*directory{}, issuers: map[string]*issuer{}}
+	p := &Parts{registry: r, directories: map[string]*directory{}, issuers: map[string]*issuer{}, stores: map[*APIKey]*store{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer func() {
@@ -75,6 +76,9 @@ func NewParts(r *Registry, consumers map[string]Consumer, s *Settings, routes []
 	for _, c := range routes {
 		if c.APIKey != nil && c.APIKey.KeysFile != "" {
 			paths = append(paths, c.APIKey.KeysFile)
+		}
+		if c.APIKey != nil && c.APIKey.Redis != nil {
+			p.stores[c.APIKey] = r.borrowStore(*c.APIKey.Redis)
 		}
 	}
 	for _, path := range paths {
@@ -170,6 +174,17 @@ func (p *Parts) borrowSet(settings JWKS) (*keySet, error) {
 	return s, nil
 }
 
+// borrowStore gives the store of some settings. mu is held.
+func (r *Registry) borrowStore(c Redis) *store {
+	s := r.stores[c]
+	if s == nil {
+		s = newStore(c, r.report)
+		r.stores[c] = s
+	}
+	s.borrowers++
+	return s
+}
+
 // rebuild makes the tables of files that have changed. The registry is locked.
 func (p *Parts) rebuild(r *Registry) {
 	for path, d := range p.directories {
@@ -209,7 +224,13 @@ func (p *Parts) giveBack() {
 			delete(r.sets, s.id)
 		}
 	}
-	p.files, p.sets = nil, nil
+	for _, s := range p.stores {
+		if s.borrowers--; s.borrowers == 0 {
+			s.end()
+			delete(r.stores, s.settings)
+		}
+	}
+	p.files, p.sets, p.stores = nil, nil, nil
 	if len(r.files) == 0 {
 		r.watch(0)
 	}

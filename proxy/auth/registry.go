@@ -18,15 +18,17 @@ type Registry struct {
 	mu    sync.Mutex
 	files map[string]*file
 	sets  map[setID]*keySet
-	parts map[*Parts]struct{}
-	stop  chan struct{} // of the goroutine that looks at files; nil: none runs
+	// stores are by their settings, which are all plain values.
+	stores map[Redis]*store
+	parts  map[*Parts]struct{}
+	stop   chan struct{} // of the goroutine that looks at files; nil: none runs
 }
 
 // NewRegistry makes an empty registry. report writes to the process log.
 func NewRegistry(metrics *observe.Metrics, report func(level observe.Level, message string)) *Registry {
 	return &Registry{
 		metrics: metrics, report: report,
-		files: map[string]*file{}, sets: map[setID]*keySet{}, parts: map[*Parts]struct{}{},
+		files: map[string]*file{}, sets: map[setID]*keySet{}, stores: map[Redis]*store{}, parts: map[*Parts]struct{}{},
 	}
 }
 
@@ -142,5 +144,9 @@ func (r *Registry) Close() {
 	for id, s := range r.sets {
 		s.end()
 		delete(r.sets, id)
+	}
+	for settings, s := range r.stores {
+		s.end()
+		delete(r.stores, settings)
 	}
 }

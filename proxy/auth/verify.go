@@ -31,6 +31,7 @@ type result struct {
 	identity *exchange.Identity
 	outcome  observe.AuthOutcome
 	wait     *fetchWait // set: the keys are asked for, try again then
+	ask      *lookup    // set: the key must be asked for
 }
 
 // verify judges a token. allowed are the issuers that are believed where it was

@@ -139,6 +139,8 @@ type Exchange struct {
 
 	// Task is what OpTask runs.
 	Task Task
+	// AuthWaited says that auth has waited for an issuer's keys, and must not again.
+	AuthWaited bool
 	// Send is what OpWrite sends.
 	Send Send
 	// Down takes the answer.
@@ -377,6 +379,7 @@ func Release(ex *Exchange) {
 	ex.Jump, ex.Matched = "", nil
 	ex.Restarts, ex.Attempts, ex.PumpFault = 0, 0, nil
 	ex.Place, ex.Send, ex.Task = Place{}, Send{}, nil
+	ex.AuthWaited = false
 	ex.ReleaseFiles()
 	ex.removeOwned()
 	ex.BodyFile, ex.BodyBuffer = BodyFile{}, 0
