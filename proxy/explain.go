@@ -157,6 +157,9 @@ func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	for i := range r.Limit {
 		fmt.Fprintf(b, "  limit: %s, %s\n", r.Limit.Name(i, r.Name), r.Limit[i].Numbers())
 	}
+	if n := len(r.IP); n > 0 {
+		fmt.Fprintf(b, "  access: %d rules on the client's address\n", n)
+	}
 	if r.Lua != nil {
 		for key, s := range r.Lua.Sources() {
 			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))

@@ -44,6 +44,7 @@ type upstream struct {
 	name, host     string
 	idle, idleTime string
 	tls            bool
+	peer           *peerTLS
 	endpoints      []endpoint
 	balancer       *lua
 }
@@ -336,8 +337,11 @@ func (o *output) groups() *yaml.Node {
 		if attempts > 1 {
 			(&retry{}).yaml(g, attempts)
 		}
-		if u.tls { // nginx does not verify unless told so
-			g.pairs("tls", []pair{{"verify", "false"}}, plains)
+		if u.tls {
+			if u.peer == nil {
+				u.peer = &peerTLS{}
+			}
+			g.add("tls", u.peer.yaml())
 		}
 		groups.add(u.name, g.node)
 	}

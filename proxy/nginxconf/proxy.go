@@ -94,6 +94,9 @@ func (m *importer) proxy(r *route, s scope, pattern string) {
 		return
 	}
 	r.upstream = m.out.upstreamFor(host, scheme == "https")
+	if scheme == "https" {
+		m.useTLS(d, r.upstream, s.sending.ssl)
+	}
 	r.told()
 }
 

@@ -14,6 +14,7 @@ type sending struct {
 	catch     bool   // proxy_intercept_errors
 	hide      []string
 	redirects []redirect // proxy_redirect
+	ssl       peerTLS
 	retry     retry
 	chosen    bool // there is one
 
@@ -55,7 +56,7 @@ func (m *importer) sending(d *directive, s *scope) bool {
 	case "proxy_intercept_errors":
 		to.catch = d.arg(0) == "on"
 	default:
-		return m.next(d, &to.retry)
+		return m.next(d, &to.retry) || m.peerTLS(d, &to.ssl)
 	}
 	return true
 }
@@ -158,8 +159,8 @@ func (to *sending) yaml(m mapping, target string) {
 	if to.catch {
 		told.plain("intercept_errors", "true")
 	}
-	if target != "" && !strings.HasPrefix(target, "http:") { // nginx does not verify unless told so
-		told.pairs("tls", []pair{{"verify", "false"}}, plains)
+	if target != "" && !strings.HasPrefix(target, "http:") {
+		told.add("tls", to.ssl.yaml())
 	}
 	m.add("proxy", told.node)
 	m.pairs("timeouts", to.timeouts, plains)
