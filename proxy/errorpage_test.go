@@ -17,6 +17,7 @@ default_type: text/x-page
 error_pages:
   404: /page?a=$arg_q
   403: {path: /page, status: page}
+  406: {path: /lua, status: page}
   405: {path: /page, status: 203}
   410: {route: named}
   411: {redirect: "http://x.test/$arg_q"}
@@ -36,6 +37,7 @@ routes:
   - {name: set, match: {paths: [/set]}, error_pages: {403: /status}, lua: {content: "ngx.status = 402 ngx.exit(403)"}}
   - {name: status, internal: true, match: {paths: [= /status]}, lua: {content: "ngx.status = 299 ngx.print('set')"}}
   - {name: script, match: {paths: [/script]}, lua: {content: "ngx.exit(tonumber(ngx.var.arg_s))"}}
+  - {name: none406, match: {paths: [/none406]}, respond: {status: 406}}
   - {name: none, match: {paths: [/none]}, error_pages: {}, respond: {status: 404}}
   - {name: raise, match: {paths: [/raise]}, lua: {content: "error('x')"}}
   - {name: gone, match: {paths: [/gone]}, respond: {status: 444}}
@@ -56,6 +58,8 @@ func TestErrorPages(t *testing.T) {
 	}{
 		{"status kept, query of the page", "POST", "/nowhere?q=1", 404, "/page a=1 GET", ""},
 		{"the page's own status", "GET", "/script?s=403", 201, "/page  GET", ""},
+		{"a script's page keeps the status of ngx.exit", "GET", "/script?s=406", 406, "406 /lua", ""},
+		{"a script's page for another's status", "GET", "/none406", 200, "0 /lua", ""},
 		{"another status", "GET", "/script?s=405", 203, "/page  GET", ""},
 		{"named route", "POST", "/script?s=410", 410, "/script s=410 POST", ""},
 		{"redirect", "GET", "/script?s=411&q=2", 302, "302 Found\n", "http://x.test/2"},
@@ -119,5 +123,21 @@ routes:
 				})
 			}
 		})
+	}
+}
+
+func TestErrorFormat(t *testing.T) {
+	g := proxytest.Start(t, `
+listeners: [{address: "127.0.0.1:0"}]
+access_log: {format: "off"}
+error_format: html
+routes:
+  - {name: all, match: {paths: [/a]}, respond: {status: 403}}
+`)
+	for path, status := range map[string]string{"/a": "403 Forbidden", "/b": "404 Not Found"} {
+		a := g.Get(path)
+		if !strings.Contains(a.Body, "<title>"+status+"</title>") || a.Header.Get("Content-Type") != "text/html" {
+			t.Errorf("%s: %q, %v", path, a.Body, a.Header)
+		}
 	}
 }

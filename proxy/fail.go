@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"perigee/luavm"
+	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/proxy/route"
@@ -49,11 +50,24 @@ func localError(ex *exchange.Exchange, status int) {
 	if ex.Out = ex.Out[:0]; status < 300 || status == 444 {
 		return // these have no name; nginx says nothing either
 	}
+	if snap, _ := ex.Snapshot.(*Snapshot); snap != nil && snap.File.ErrorFormat == config.ErrorHTML {
+		ex.Resp.SetContentType("text/html")
+		ex.Out = append(ex.Out, "<html>\r\n<head><title>"...)
+		ex.Out = appendStatus(ex.Out, status)
+		ex.Out = append(ex.Out, "</title></head>\r\n<body>\r\n<center><h1>"...)
+		ex.Out = appendStatus(ex.Out, status)
+		ex.Out = append(ex.Out, "</h1></center>\r\n</body>\r\n</html>\r\n"...)
+		return
+	}
 	ex.Resp.SetContentType("text/plain")
-	ex.Out = strconv.AppendInt(ex.Out[:0], int64(status), 10)
-	ex.Out = append(ex.Out, ' ')
-	ex.Out = append(ex.Out, fasthttp.StatusMessage(status)...)
-	ex.Out = append(ex.Out, '\n')
+	ex.Out = append(appendStatus(ex.Out, status), '\n')
+}
+
+// appendStatus appends a status with its name.
+func appendStatus(dst []byte, status int) []byte {
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	return append(dst, fasthttp.StatusMessage(status)...)
 }
 
 // errorPage turns to what the configuration has for a status. A page that fails

@@ -27,6 +27,18 @@ type ErrorPage struct {
 	Status string `yaml:"status,omitempty"`
 }
 
+// ErrorFormat names the form of an answer for a status.
+type ErrorFormat string
+
+// The forms.
+const (
+	ErrorText ErrorFormat = "text"
+	ErrorHTML ErrorFormat = "html"
+)
+
+// Values are the words that are accepted.
+func (ErrorFormat) Values() []string { return []string{string(ErrorText), string(ErrorHTML)} }
+
 // Page is the entry as exchanges use it.
 func (p *ErrorPage) Page() exchange.ErrorPage {
 	page := exchange.ErrorPage{Path: p.Path, Route: p.Route, Redirect: p.Redirect}

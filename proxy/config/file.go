@@ -47,6 +47,9 @@ type File struct {
 	// other answers; proxy.intercept_errors adds those of an upstream. Routes
 	// that have error_pages of their own do not use these. nginx: error_page.
 	ErrorPages map[int]ErrorPage `yaml:"error_pages,omitempty"`
+	// ErrorFormat is the form of the answers that perigee makes itself for statuses
+	// without a page: text (default), or html as nginx's.
+	ErrorFormat ErrorFormat `yaml:"error_format,omitempty"`
 	// AbsoluteRedirect makes whole addresses, with scheme, host and port, of the
 	// paths that perigee itself sends clients to: for respond, rewrite, static and
 	// error_pages. Default false: a client knows better than a gateway behind

@@ -233,7 +233,7 @@ func list(values []string, style yaml.Style) *yaml.Node {
 	return n
 }
 
-var topKey = regexp.MustCompile(`(?m)^(variables|maps|default_type|error_pages|absolute_redirect|listeners|admin|trusted_proxies|limits|lua|upstreams|routes):`)
+var topKey = regexp.MustCompile(`(?m)^(variables|maps|default_type|error_pages|error_format|absolute_redirect|listeners|admin|trusted_proxies|limits|lua|upstreams|routes):`)
 
 // yaml writes the whole configuration.
 func (o *output) yaml() ([]byte, error) {
@@ -250,6 +250,7 @@ func (o *output) yaml() ([]byte, error) {
 	top.maps(o.maps)
 	top.typeOf(o.typ)
 	top.pages(o.pages)
+	top.text("error_format", "html")
 	if !o.relative {
 		top.plain("absolute_redirect", "true")
 	}

@@ -56,7 +56,7 @@ const (
 	BodyBytes  = 64 << 10               // limits.body_bytes
 	HeaderTime = 400 * time.Millisecond // limits.header_timeout
 	BodyTime   = 400 * time.Millisecond // limits.body_timeout
-	IdleTime   = 400 * time.Millisecond // limits.idle_timeout
+	IdleTime   = 2 * time.Second        // limits.idle_timeout; cases on busy machines must end before
 )
 
 // End is how a client stops.
