@@ -65,10 +65,10 @@ type Conn struct {
 	hasLast bool
 
 	// mem[r:w] are the bytes that were read and not looked at yet. mem is buf,
-	// or memory of its own when a head outgrew buf, or bodyBuf when the head
-	// left too little of buf for bodies.
+	// or memory of its own when a head outgrew buf, or bodyBuf when the body is
+	// long or the head left too little of buf for it.
 	buf     *[bufferSize]byte
-	bodyBuf *[bufferSize]byte
+	bodyBuf *[bodySize]byte
 	mem     []byte
 	base    int // bodies are read to mem[base:], behind the final head
 	r, w    int
@@ -212,7 +212,7 @@ func (c *Conn) dropBuffers() {
 		buffers.Put(c.buf)
 	}
 	if c.bodyBuf != nil {
-		buffers.Put(c.bodyBuf)
+		bodyBuffers.Put(c.bodyBuf)
 	}
 	c.buf, c.bodyBuf, c.mem = nil, nil, nil
 	c.ahead, c.rest, c.aheadErr = nil, nil, nil

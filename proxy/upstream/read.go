@@ -158,8 +158,10 @@ func (c *Conn) lookAhead() {
 
 // moreBody reads once, to the place behind the head.
 func (c *Conn) moreBody() error {
-	if c.base > len(c.mem)/2 && c.bodyBuf == nil {
-		c.bodyBuf = buffers.Get().(*[bufferSize]byte)
+	// A body is long if its head says so, or if the last read was not all.
+	long := c.body.Left() > bufferSize || c.w == len(c.mem)
+	if c.bodyBuf == nil && (long || c.base > len(c.mem)/2) {
+		c.bodyBuf = bodyBuffers.Get().(*[bodySize]byte)
 		c.mem, c.base = c.bodyBuf[:], 0
 	}
 	c.r, c.w = c.base, c.base
