@@ -87,11 +87,16 @@ func TestAllocations(t *testing.T) {
 		{"Lua policy", small, "GET /policy" + head + "\r\n", none},
 		{"Lua content", small, "GET /content" + head + "\r\n", none},
 		{"static answer", small, "GET /fixed" + head + "\r\n", none},
+		{"pipelined", small, "GET /" + head + "\r\n", none},
 		{"streamed response", large, "GET /" + head + "\r\n", 6},
 		{"streamed request", small, post(big), 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := proxytest.Start(t, configText(c.origin, policyRoutes))
+			text := configText(c.origin, policyRoutes)
+			if c.name == "pipelined" {
+				text = strings.Replace(text, "timeouts:", "pipeline: 8, timeouts:", 1)
+			}
+			g := proxytest.Start(t, text)
 			client := proxytest.NewRawClient(t, g.Addr, c.request)
 			round := func() {
 				if answer, err := client.Round(); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) {

@@ -57,7 +57,7 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		}
 		return g.connected(ex, op.Err)
 	}
-	if !ex.Place.Fresh {
+	if !ex.Place.Again {
 		switch g.choose(ex) {
 		case exchange.Wait:
 			return false
@@ -71,8 +71,11 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		ex.FirstAttempt = ex.AttemptStart
 	}
 	op := ex.Post(exchange.OpConnect)
-	if ex.Place.Fresh {
-		op.Int = 1
+	switch {
+	case ex.Place.Fresh:
+		op.Int = exchange.ConnectFresh
+	case mayShare(ex):
+		op.Int = exchange.ConnectShared
 	}
 	return false
 }
@@ -107,7 +110,7 @@ func (g *Gateway) choose(ex *exchange.Exchange) exchange.Verdict {
 }
 
 func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
-	ex.Place.Fresh = false
+	ex.Place.Again, ex.Place.Fresh = false, false
 	if err == nil {
 		if ex.Outlet.Proxy.Close {
 			ex.Up.Once()
@@ -224,12 +227,15 @@ func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
 		g.attemptFailed(ex, 0, err)
 		return g.clientGone(ex)
 	}
-	unsent := errors.Is(err, upstream.ErrUnsent)
+	unserved := errors.Is(err, upstream.ErrUnserved)
+	unsent := unserved || errors.Is(err, upstream.ErrUnsent)
 	stale := unsent || errors.Is(err, upstream.ErrStale)
-	if stale && g.replayable(ex) && (unsent || idempotent(ex)) {
+	if stale && ex.Place.Replays < maxReplays && g.replayable(ex) && (unsent || idempotent(ex)) {
 		// Not the endpoint's fault, and not an attempt the client paid for.
 		g.attemptFailed(ex, 502, err)
-		ex.Place.Fresh = true
+		ex.Place.Replays++
+		ex.Place.Again = true
+		ex.Place.Fresh = !unserved || ex.Place.Replays > maxReplays/2
 		ex.Place.Step = stepConnect
 		return true
 	}
@@ -245,6 +251,17 @@ func (g *Gateway) attemptBroke(ex *exchange.Exchange, err error) bool {
 		return true
 	}
 	return g.fail(ex, status, "upstream")
+}
+
+// maxReplays is how often a request is sent again because an endpoint has ended
+// connections without looking at it. The later half goes alone.
+const maxReplays = 8
+
+// mayShare tells whether the request may stand behind others on a connection: it
+// is whole, can be sent again, and asks for nothing of the connection.
+func mayShare(ex *exchange.Exchange) bool {
+	return idempotent(ex) && !ex.Head.Upgrade && !ex.Outlet.Proxy.Close && !ex.BodyFile.Set() &&
+		(ex.BodyRead && ex.BodyLength() == 0 || !ex.BodyRead && ex.Down.BodyDone())
 }
 
 // attemptFailed notes how an attempt ended and closes its connection.

@@ -260,7 +260,9 @@ type Place struct {
 	Away       bool          // the snapshot was left: nothing of it is needed any more
 	Skipped    bool          // nothing was there to write
 	Unsent     bool          // OpReceiveHead sends UpHead and Body first
+	Again      bool          // the next attempt goes to the same endpoint
 	Fresh      bool          // the next attempt must not use a kept connection
+	Replays    uint8         // attempts made again by no fault of the endpoint
 	BodyFrame  wire.BodyKind // how the answer's body is framed to the client
 	ErrorPage  int           // the status whose error page is being made, or 0
 	Status     int           // what the client is told instead of the page's status, or 0

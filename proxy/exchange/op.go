@@ -12,7 +12,8 @@ const (
 	// OpReadBody reads the whole request body into Exchange.Body, or into a file
 	// if it is longer than Exchange.BodyBuffer; Int says otherwise: Body*.
 	OpReadBody luavm.OpKind = luavm.OpHost + iota
-	// OpConnect gets a connection to Attempt.Endpoint into Exchange.Up.
+	// OpConnect gets a connection to Attempt.Endpoint into Exchange.Up; Int says
+	// which, such as ConnectFresh.
 	OpConnect
 	// OpSend writes Exchange.UpHead; the body follows by OpPump.
 	OpSend
@@ -46,6 +47,13 @@ const (
 	BodyBuffered  int32 = iota // memory or a file
 	BodyInMemory               // memory, whatever its length
 	BodyDiscarded              // it is thrown away
+)
+
+// Which connection an OpConnect gets (luavm.Op.Int).
+const (
+	ConnectAny    int32 = iota // kept or new, and of its own
+	ConnectFresh               // new
+	ConnectShared              // the request may also stand behind others on one
 )
 
 // Post adds an op to those that the exchange waits for. The memory of the op is

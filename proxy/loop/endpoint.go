@@ -124,8 +124,11 @@ func linkOf(ex *exchange.Exchange) *link {
 // connect performs an OpConnect.
 func (t *task) connect(op *luavm.Op) bool {
 	ex := t.ex
+	if ex.Endpoint.Shares(op.Int == exchange.ConnectShared) {
+		return t.board(op)
+	}
 	timeouts := ex.Timeouts()
-	c, err := ex.Endpoint.AcquireIn(t.loop.index, timeouts, op.Int == 1)
+	c, err := ex.Endpoint.AcquireIn(t.loop.index, timeouts, op.Int == exchange.ConnectFresh)
 	if c != nil || err != nil {
 		ex.SetUp(c)
 		op.Err = err
@@ -236,6 +239,9 @@ func (t *task) bound(w *waiter) {
 			d = timeouts.Read
 		case up.AllSent():
 			d = timeouts.Response
+			if up.Behind() {
+				d = up.BehindWait()
+			}
 		case !up.Sending():
 			d = 0
 		}

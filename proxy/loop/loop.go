@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"perigee/proxy/exchange"
+	"perigee/proxy/upstream"
 )
 
 // source is what a loop watches. ready is told of epoll's events.
@@ -59,6 +60,8 @@ type Loop struct {
 	buffers  []*[]byte
 	works    []*work
 	waits    []*wait
+	trunks   []*trunk // have something to do before the next poll
+	places   map[*upstream.Endpoint]*places
 	current  *client // what a panic is the fault of
 
 	eager bool // the last poll brought much
@@ -146,6 +149,11 @@ func (l *Loop) run() {
 	defer l.server.done.Done()
 	for !l.turn() {
 	}
+	for _, s := range l.slots {
+		if k, ok := s.source.(*trunk); ok {
+			k.up.Close()
+		}
+	}
 	l.closeAll()
 }
 
@@ -198,7 +206,10 @@ func (l *Loop) settle() (more bool) {
 		}
 		l.posts = l.posts[:0]
 		if len(l.runnable) == 0 && len(l.again) == 0 {
-			return false
+			if !l.attend() {
+				return false
+			}
+			continue
 		}
 		for l.head < len(l.runnable) {
 			t := l.runnable[l.head]
@@ -212,6 +223,7 @@ func (l *Loop) settle() (more bool) {
 		l.runnable, l.head = l.runnable[:0], 0
 		l.readAgain()
 	}
+	l.attend()
 	return true
 }
 

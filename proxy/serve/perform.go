@@ -109,7 +109,7 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	case exchange.OpReadBody:
 		op.Err = s.readWholeBody(ex, op.Int)
 	case exchange.OpConnect:
-		op.Err = connect(ex, op.Int == 1)
+		op.Err = connect(ex, op.Int == exchange.ConnectFresh)
 	case exchange.OpPump:
 		op.Err = pump(ex)
 	case exchange.OpWrite:

@@ -93,12 +93,14 @@ func (c *Config) hostName() string {
 
 func (c *Config) limits() *Limits {
 	return &Limits{
-		Idle:        c.Keepalive.Idle,
-		IdleTimeout: c.Keepalive.IdleTimeout.Std(),
-		Connections: c.Keepalive.MaxConns,
-		Failures:    maxFails,
-		Cooldown:    failTimeout,
-		Head:        wire.Limits{HeaderBytes: maxHeadBytes, Fields: maxHeadFields},
+		Idle:         c.Keepalive.Idle,
+		IdleTimeout:  c.Keepalive.IdleTimeout.Std(),
+		Connections:  c.Keepalive.MaxConns,
+		Pipeline:     c.Pipeline,
+		PipelineWait: c.PipelineWait.Std(),
+		Failures:     maxFails,
+		Cooldown:     failTimeout,
+		Head:         wire.Limits{HeaderBytes: maxHeadBytes, Fields: maxHeadFields},
 	}
 }
 

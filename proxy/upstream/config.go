@@ -31,6 +31,18 @@ type Config struct {
 	Retry RetryConfig `yaml:"retry"`
 	// Keepalive is the pool of idle connections of each endpoint.
 	Keepalive KeepaliveConfig `yaml:"keepalive"`
+	// Pipeline is how many requests may be under way on one connection of an
+	// event loop, sent one behind the other and answered in that order. Default
+	// 0: one. Only idempotent requests without body are pipelined, to endpoints
+	// without TLS, and only by listeners with driver: loop. When an endpoint
+	// closes the connection, those it has not answered are sent again. It saves
+	// much of the cost of a request where answers are short and quick; one that
+	// is slow holds up those behind it. nginx: none.
+	Pipeline int `yaml:"pipeline,omitempty"`
+	// PipelineWait is how long a request waits for the answers to those before it
+	// on the connection; then it is sent again on a connection of its own.
+	// Default 1s.
+	PipelineWait unit.Duration `yaml:"pipeline_wait,omitempty"`
 	// Lua chooses the endpoint of each attempt by a script.
 	Lua *LuaConfig `yaml:"lua,omitempty"`
 	// TLS makes connections to all endpoints HTTPS and says how they are
@@ -71,7 +83,11 @@ func (c *Config) SetDefaults() {
 	}
 	c.Retry.SetDefaults()
 	c.Keepalive = KeepaliveConfig{Idle: 128, IdleTimeout: unit.Duration(60e9)}
+	c.PipelineWait = unit.Duration(1e9)
 }
+
+// maxPipeline bounds what is sent again when a connection ends.
+const maxPipeline = 1024
 
 // The words of Config.Host that are not sent as they stand.
 const (
@@ -342,6 +358,17 @@ func (c *Config) checkRest() []unit.Problem {
 		for _, p := range c.TLS.Check() {
 			p.Path = strings.TrimSuffix("tls."+p.Path, ".")
 			problems = append(problems, p)
+		}
+	}
+	if c.Pipeline < 0 || c.Pipeline > maxPipeline {
+		report("pipeline", fmt.Sprintf("pipeline %d is not between 0 and %d", c.Pipeline, maxPipeline), "write 0 for one request at a time")
+	}
+	if c.Pipeline > 1 && c.PipelineWait <= 0 {
+		report("pipeline_wait", `duration "0" would let nothing wait for others`, "remove pipeline or write a duration")
+	}
+	for i, e := range c.Endpoints {
+		if _, secure, err := e.Dial(c.TLS != nil); err == nil && secure && c.Pipeline > 1 {
+			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks TLS, pipeline is for plain endpoints", e.Address), "remove pipeline or use http://")
 		}
 	}
 	if c.Lua != nil && c.Lua.Balancer == nil {

@@ -131,6 +131,14 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 	}
 }
 
+// lane is the connection's place on a trunk; nil: it is one of its own.
+func (c *Conn) lane() *lane {
+	if c.link.resident == nil {
+		return nil
+	}
+	return c.link.resident.lane
+}
+
 // Endpoint is where the connection leads.
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
 
@@ -145,6 +153,10 @@ func (c *Conn) failure(step Step, err error) error {
 	e := &TransferError{Address: c.endpoint.Address(), Step: step, Err: err, unsent: !c.has(markSent)}
 	broken := isReset(err) || err == io.EOF || err == errUnasked
 	e.stale = c.kept && !c.has(markAnswered) && step != StepBody && broken
+	if l := c.lane(); l != nil {
+		e.unserved = l.unserved
+		e.stale = e.stale || step == StepHead && isTimeout(err) && l.trunk.proto.behind(c)
+	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		e.Err = ErrTruncated
 	}
@@ -192,11 +204,16 @@ func (c *Conn) Release(o Outcome) (kept bool) {
 	keep := o == Finished && !c.once && c.reusable && c.body.Done() && c.has(markSentAll) &&
 		c.r == c.w && len(c.ahead)+len(c.rest) == 0
 	c.served++
-	if most := c.limits.Requests; most > 0 && c.served >= most {
+	if most := c.limits.Requests; most > 0 && c.served >= most && c.lane() == nil {
 		keep = false
 	}
 	keep = c.link.endExchange() && keep
 	c.dropBuffers()
+	if l := c.lane(); l != nil {
+		c.link.nextExchange()
+		l.trunk.release(c, keep)
+		return keep
+	}
 	if !keep {
 		// Not a TLS close: that would wait for the endpoint to take the alert.
 		_ = c.link.Close()

@@ -28,6 +28,13 @@
 // goroutine calls here may wait; Framing and Group do not and are for any
 // driver.
 //
+// # Several exchanges on one connection
+//
+// In an event loop a Conn may be a place on a Trunk, with the same rules; what
+// the exchanges of a wake-up send leaves in one write (trunk.go, share.go):
+//
+//	pipeline   HTTP/1.1, requests one behind the other, answers in that order
+//
 // # After a failure
 //
 // A kept connection may end at any time. The error says what may be done:
@@ -35,6 +42,8 @@
 //	ErrUnsent    nothing left: any request may be sent again
 //	ErrStale     ended before an answer on a kept connection: an idempotent
 //	             request whose body is at hand may be sent again, on a new one
+//	ErrUnserved  the endpoint has left the request aside, as happens on shared
+//	             connections: it may be sent again
 //	*ConnectError, ErrBusy   another endpoint may be tried with any request
 //	other        the endpoint failed: Endpoint.Failed, and the route's rules
 //

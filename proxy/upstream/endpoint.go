@@ -26,6 +26,11 @@ type Limits struct {
 	// max_fails and fail_timeout); 0 failures never do.
 	Failures int
 	Cooldown time.Duration
+	// Pipeline is how many requests may be under way on one connection of an
+	// event loop; up to 1 it is not shared. Those that have waited for the
+	// answers of others for PipelineWait are sent anew.
+	Pipeline     int
+	PipelineWait time.Duration
 	// Head bounds a response head.
 	Head wire.Limits
 }
@@ -44,7 +49,8 @@ type Endpoint struct {
 
 	failures failures
 	idle     idlePool
-	homes    []idlePool // of event loops, by number
+	homes    []idlePool  // of event loops, by number
+	trunks   []trunkPool // likewise
 	inFlight atomic.Int64
 	dialed   atomic.Uint64
 	reused   atomic.Uint64
@@ -142,12 +148,15 @@ type Info struct {
 	TLS      bool   `json:"tls"`
 	Weight   int    `json:"weight"`
 	// Avoided says that failures keep requests away at this moment.
-	Avoided  bool   `json:"avoided"`
-	InFlight int64  `json:"in_flight"`
-	Idle     int    `json:"idle"`
-	Dialed   uint64 `json:"dialed_total"`
-	Reused   uint64 `json:"reused_total"`
-	Failed   uint64 `json:"failed_total"`
+	Avoided  bool  `json:"avoided"`
+	InFlight int64 `json:"in_flight"`
+	Idle     int   `json:"idle"`
+	// Shared is how many connections are, or can be, used by several exchanges
+	// at a time; each counts once in InFlight.
+	Shared int    `json:"shared"`
+	Dialed uint64 `json:"dialed_total"`
+	Reused uint64 `json:"reused_total"`
+	Failed uint64 `json:"failed_total"`
 }
 
 // Info gives a copy of the counters; Weight is the group's to fill in.
@@ -159,6 +168,7 @@ func (e *Endpoint) Info() Info {
 		Avoided:  e.failures.until.Load() > int64(now()),
 		InFlight: e.inFlight.Load(),
 		Idle:     e.idleConns(),
+		Shared:   e.sharedConns(),
 		Dialed:   e.dialed.Load(),
 		Reused:   e.reused.Load(),
 		Failed:   e.failed.Load(),
@@ -215,6 +225,9 @@ func (e *Endpoint) retire() {
 		for _, c := range e.homes[i].retire() {
 			c.closeIdle()
 		}
+	}
+	for i := range e.trunks {
+		e.trunks[i].retire()
 	}
 }
 

@@ -22,6 +22,11 @@ var (
 	// ErrUnsent says that no byte of the request was sent: any request may be
 	// sent again, whatever its method.
 	ErrUnsent = errors.New("nothing of the request was sent")
+	// ErrUnserved says that the endpoint will not look at the request: it has
+	// said so, or the request stood behind others on a shared connection that
+	// has ended. It may be sent again on any connection; requests that are not
+	// idempotent never stand behind others.
+	ErrUnserved = errors.New("endpoint has left the request aside")
 	// ErrCanceled says that Cancel was called: the client left or a deadline of
 	// the exchange has passed.
 	ErrCanceled = errors.New("exchange was canceled")
@@ -101,14 +106,17 @@ type TransferError struct {
 	// Err is the cause: ErrTruncated, ErrCanceled, a *wire.Error of what the
 	// endpoint sent, or an error of the network.
 	Err error
-	// These make errors.Is true for ErrStale and ErrUnsent.
-	stale, unsent bool
+	// These make errors.Is true for ErrStale, ErrUnsent and ErrUnserved.
+	stale, unsent, unserved bool
 }
 
 // Error implements error.
 func (e *TransferError) Error() string {
 	s := e.Step.String() + " of " + e.Address + ": " + e.Err.Error()
-	if e.stale {
+	switch {
+	case e.unserved:
+		s += " (left aside)"
+	case e.stale:
 		s += " (kept connection, no answer yet)"
 	}
 	return s
@@ -117,9 +125,9 @@ func (e *TransferError) Error() string {
 // Unwrap gives the cause.
 func (e *TransferError) Unwrap() error { return e.Err }
 
-// Is makes errors.Is(err, ErrStale) and errors.Is(err, ErrUnsent) answer.
+// Is makes errors.Is answer for ErrStale, ErrUnsent and ErrUnserved.
 func (e *TransferError) Is(target error) bool {
-	return e.stale && target == ErrStale || e.unsent && target == ErrUnsent
+	return e.stale && target == ErrStale || e.unsent && target == ErrUnsent || e.unserved && target == ErrUnserved
 }
 
 // Timeout says that the send or response timeout has passed: a 504 when no

@@ -108,6 +108,14 @@ func (l *link) endExchange() (ok bool) {
 	return l.state.CompareAndSwap(epoch<<1, (epoch+1)<<1)
 }
 
+// nextExchange makes a link that endExchange has ended usable again, though its
+// exchange was canceled: others share the socket.
+func (l *link) nextExchange() {
+	if state := l.state.Load(); state&1 != 0 {
+		l.state.Store((state>>1 + 1) << 1)
+	}
+}
+
 // send writes the pieces, waiting for room.
 func (l *link) send(a, b, c []byte) error {
 	if l.resident != nil {

@@ -154,6 +154,15 @@ func (c *Conn) lookAhead() {
 			return
 		}
 	}
+	if !c.body.Done() {
+		return
+	}
+	if l := c.lane(); l != nil && !l.answered {
+		l.answered = true
+		left := c.w - c.r
+		c.w = c.r
+		l.trunk.proto.answered(c, left)
+	}
 }
 
 // moreBody reads once, to the place behind the head.

@@ -80,6 +80,7 @@ func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (
 		e = build()
 		e.registry, e.id = r, id
 		e.homes = make([]idlePool, r.homes)
+		e.trunks = make([]trunkPool, r.homes)
 		r.endpoints[id] = e
 	}
 	e.borrowers++

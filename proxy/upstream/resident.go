@@ -50,6 +50,8 @@ type resident struct {
 	late     bool // the wait that is going on has taken too long
 	pieces   [3][]byte
 	iov      [3]syscall.Iovec
+
+	lane *lane // of a trunk; nil: fd is the connection's own
 }
 
 // settle takes the descriptor away from the runtime's poller.
@@ -90,6 +92,8 @@ func (r *resident) receive(l *link, p []byte) (int, error) {
 	case r.late:
 		r.late = false
 		return 0, os.ErrDeadlineExceeded
+	case r.lane != nil:
+		return r.lane.trunk.proto.receive(r.lane.conn, p)
 	case !r.readable:
 		return 0, errQuiet
 	}
@@ -117,6 +121,8 @@ func (r *resident) flush(l *link) error {
 	case r.late:
 		r.late = false
 		return os.ErrDeadlineExceeded
+	case r.lane != nil:
+		return r.lane.trunk.proto.send(r.lane.conn, &r.pieces)
 	}
 	for {
 		n, left, errno := r.writeOnce()
@@ -167,6 +173,9 @@ func (r *resident) sent(n int) {
 }
 
 func (r *resident) sending() bool {
+	if r.lane != nil && r.lane.trunk.proto.sending(r.lane.conn) {
+		return true
+	}
 	return len(r.pieces[0])+len(r.pieces[1])+len(r.pieces[2]) > 0
 }
 
