@@ -163,6 +163,19 @@ func (s *Slot) KeepChunk(data []byte) bool {
 // keeps under key, as OpCapture names it; 0: a new one.
 func (s *Slot) HandContext(key uint32) { s.c.CtxKey = key }
 
+// LeaveContext lets ngx.ctx begin anew, as ngx.exec does: the request goes
+// elsewhere. Tables that libraries keep by their place stay to the slot's end.
+func (s *Slot) LeaveContext() {
+	c := s.c
+	c.CtxKey = 0
+	if c.CtxRef == 0 || int(c.CtxLeftN) == len(c.CtxLeft) {
+		return
+	}
+	c.CtxLeft[c.CtxLeftN] = c.CtxRef
+	c.CtxLeftN++
+	c.CtxRef = 0
+}
+
 // EndChunk is what the body_filter left: the chunk to send (data itself when
 // the script did not replace it), and whether it is the last. A replaced chunk
 // is the slot's memory until a handler prints again.

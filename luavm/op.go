@@ -191,7 +191,7 @@ func (w *waiter) mend() {
 	lost := w.woken && w.op.Kind == OpSemaphore
 	w.mu.Unlock()
 	if lost {
-		w.slot.vm.timers.arm(mendID, 0)
+		w.slot.vm.timers.arm(mendID, 0, nil)
 	}
 }
 

@@ -77,6 +77,12 @@ local t = b.new_tab(1, 1) t[1] = 1 b.clear_tab(t) ngx.print(#t)`, "0"},
 local get = require "resty.core.ctx".get_ctx_table
 local mine = {n = 1}
 ngx.print(get(mine) == mine, ngx.ctx.n, get() == ngx.ctx, get({}) == mine)`, "true1truetrue"},
+		{"a library's own tables beside ngx.ctx", `
+local ctxs, ref = debug.getregistry().ngx_lua_ctx_tables, require "resty.core.base".ref_in_table
+local a = ref(ctxs, {mine = 1})
+ngx.ctx.n = 2
+local b = ref(ctxs, {mine = 2})
+ngx.print(a ~= b, ctxs[a].mine, ctxs[b].mine, ngx.ctx.n, ngx.ctx.mine)`, "true122nil"},
 		{"own getter and setter", `
 local misc = require "resty.core.misc"
 misc.register_ngx_magic_key_getter("color", function() return "red" end)

@@ -47,7 +47,7 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 		vm.ended(r)
 	}
 	if status != shim.Poisoned {
-		vm.heed()
+		vm.heed(s)
 		vm.sweeper.watch(vm)
 		if vm.state.Starved() {
 			vm.starved()
@@ -91,8 +91,9 @@ func (s *Slot) handAll(r *run) (first *Op) {
 	return first
 }
 
-// heed does what runs have noted; mu is held.
-func (vm *VM) heed() {
+// heed does what runs have noted, those of scripts in s: nil outside of
+// exchanges. mu is held.
+func (vm *VM) heed(s *Slot) {
 	notes := vm.state.Notes()
 	if notes == nil {
 		return
@@ -107,10 +108,11 @@ func (vm *VM) heed() {
 		case shim.NotePipe:
 			vm.processes.drop(n.A)
 		case shim.NoteTimer:
-			vm.timers.arm(n.A, n.Num)
+			vm.timers.arm(n.A, n.Num, s)
 		case shim.NoteWake:
-			if w := vm.waiter(n); w != nil {
-				w.interrupt(true, int32(n.Num))
+			// A thread that was killed in the same run has passed its turn on.
+			if w := vm.waiter(n); w != nil && w.op.thread.Serial == uint32(n.Num) {
+				w.interrupt(true, ResultOK)
 			}
 		case shim.NoteClose:
 			vm.conns.close(n.A)
@@ -122,7 +124,7 @@ func (vm *VM) heed() {
 			// The thread may have been killed, and its struct be another's now.
 			w := vm.waiter(n)
 			if w == nil || w.op.thread.Serial != uint32(n.Num) || !w.interrupt(true, ResultOK) {
-				vm.timers.arm(mendID, 0)
+				vm.timers.arm(mendID, 0, nil)
 			}
 		}
 	}

@@ -70,6 +70,10 @@ func TestPools(t *testing.T) {
 		{"a queue goes on when one of it is killed", `local o = {pool_size = 1, backlog = 2} local s = open(o)
 			local a, b = ngx.thread.spawn(open, o), ngx.thread.spawn(open, o) ngx.thread.kill(a) s:close()
 			ngx.say(select(2, ngx.thread.wait(b)) ~= nil)`, "true\n"},
+		{"a turn does not reach who came in the place of a killed one", `local o = {pool_size = 1, backlog = 1} local s = open(o)
+			local a = ngx.thread.spawn(open, o) s:close() ngx.thread.kill(a)
+			local began = ngx.now() local b = ngx.thread.spawn(function() ngx.sleep(0.1) ngx.update_time() return ngx.now() - began end)
+			ngx.say(select(2, ngx.thread.wait(b)) >= 0.099, open(o) ~= nil)`, "truetrue\n"},
 		{"options", `for _, o in ipairs {{pool_size = 0}, {pool_size = {}}, {backlog = -1}, {pool = {}}} do ngx.say((select(2, pcall(open, o)):gsub("^.-: ", ""))) end`,
 			"bad argument #3 to 'connect' (bad \"pool_size\" option value: 0)\nbad argument #3 to 'connect' (bad \"pool_size\" option type: table)\n" +
 				"bad argument #3 to 'connect' (bad \"backlog\" option value: -1)\nbad argument #3 to 'connect' (bad \"pool\" option type: table)\n"},

@@ -62,7 +62,7 @@ func (vm *VM) sweep() {
 		return
 	}
 	left := vm.state.SweepSockets(vm.pool.closed.Load())
-	vm.heed()
+	vm.heed(nil)
 	s := &vm.sweeper
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,6 +78,6 @@ func (vm *VM) shutSockets(s *Slot) {
 	defer vm.unlock()
 	if vm.condition.Load() != vmLost {
 		vm.state.ShutSockets(s.c)
-		vm.heed()
+		vm.heed(nil)
 	}
 }

@@ -40,7 +40,8 @@ type timer struct {
 	due       time.Time
 	serial    uint64
 	id        uint32
-	premature uint32 // 1: the generation ends
+	premature uint32          // 1: the generation ends
+	sockets   *SocketSettings // of who asked for it; nil: the pool's
 }
 
 type timerQueue []timer
@@ -76,12 +77,17 @@ func (p *Pool) afterFunc(d time.Duration, f func()) (stop func() bool) {
 	return time.AfterFunc(d, f).Stop
 }
 
-// arm asks for a call of timer id after some time.
-func (t *timers) arm(id uint32, seconds float64) {
+// arm asks for a call of timer id after some time. Its sockets will behave as
+// those of who asks, as in nginx, where a timer has its maker's location.
+func (t *timers) arm(id uint32, seconds float64, maker *Slot) {
+	var sockets *SocketSettings
+	if maker != nil {
+		sockets = maker.sockets
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.serial++
-	heap.Push(&t.queue, timer{due: t.vm.pool.now().Add(inDuration(seconds)), serial: t.serial, id: id})
+	heap.Push(&t.queue, timer{due: t.vm.pool.now().Add(inDuration(seconds)), serial: t.serial, id: id, sockets: sockets})
 	t.schedule()
 }
 
@@ -154,6 +160,7 @@ func (t *timers) start(e timer) {
 	if s == nil {
 		return // abandoned, or no memory for a seat: it goes with the VM
 	}
+	s.UseSockets(e.sockets)
 	var data [8]byte
 	binary.NativeEndian.PutUint32(data[:], e.id)
 	binary.NativeEndian.PutUint32(data[4:], e.premature)

@@ -3,6 +3,9 @@
 package luavm
 
 import (
+	"context"
+	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +168,32 @@ func TestTimerFailures(t *testing.T) {
 				t.Errorf("%+v", err)
 			}
 		})
+	}
+}
+
+// Sockets of a timer, and of those that it makes, behave as its maker's.
+func TestTimersHaveTheirMakersSockets(t *testing.T) {
+	var log logged
+	connect := `local s = ngx.socket.tcp() ngx.log(ngx.ERR, name, ": ", select(2, s:connect("no.example", 1)))`
+	p, scripts := testPool(t, Options{Log: log.log, Sockets: NewSocketSettings(SocketOptions{ResolveTimeout: time.Second, Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{IsNotFound: true}
+	}})}, `
+ngx.timer.at(0, function()
+  local name = "timer" `+connect+`
+  ngx.timer.at(0.001, function() local name = "its timer" `+connect+` end)
+end)
+local n = 0
+ngx.timer.every(0.001, function() n = n + 1 if n == 2 then local name = "every" `+connect+` end end)`,
+		`ngx.timer.at(0, function() local name = "another's" `+connect+` end)`)
+	s := pinned(t, p)
+	s.UseSockets(NewSocketSettings(SocketOptions{Resolve: NoResolver}))
+	s.Start(scripts[0], PhaseContent, nil)
+	pinned(t, p).Start(scripts[1], PhaseContent, nil)
+	for _, want := range []string{
+		`timer: no resolver defined to resolve "no.example"`, `its timer: no resolver defined to resolve "no.example"`,
+		`every: no resolver defined to resolve "no.example"`, "another's: no.example could not be resolved (3: Host not found)",
+	} {
+		until(t, want, func() bool { return strings.Contains(log.text(), want) })
 	}
 }
 

@@ -181,7 +181,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 	run.SetPhase(uint32(phase))
 	status := vm.resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
 	vm.settle()
-	vm.heed()
+	vm.heed(nil)
 	lines := vm.takeLines()
 	defer lines.send(vm.pool, nil)
 	switch status {
@@ -399,7 +399,7 @@ func (vm *VM) drop(s *Slot) {
 		}
 	}
 	if vm.condition.Load() != vmLost {
-		vm.heed()
+		vm.heed(s)
 	}
 	s.waits = 0
 }

@@ -25,6 +25,13 @@ routes:
     match: {paths: ["= /other"]}
     internal: true
     lua: {content: 'ngx.say(ngx.var.uri, "|", ngx.var.args or "-", "|", ngx.var.kept, "|", ngx.ctx.lost or "-", "|", ngx.req.is_internal() and "internal" or "-")'}
+  - name: noted
+    match: {paths: ["= /noted"]}
+    internal: true
+    lua:
+      content: |
+        local noted = debug.getregistry().ngx_lua_ctx_tables[tonumber(ngx.var.kept)]
+        ngx.say(noted.lost, ngx.ctx.lost or "-")
   - name: named
     internal: true
     match: {paths: ["= /@named"]}
@@ -69,6 +76,9 @@ var execCases = []struct {
 	{"with a subrequest under way", `local t = ngx.thread.spawn(ngx.location.capture, "/o/slow")
 		for _, f in ipairs{"exec", "redirect", "exit"} do ngx.say((select(2, pcall(ngx[f], f == "exit" and 200 or "/other")))) end ngx.thread.wait(t)`, 200,
 		strings.Repeat("attempt to abort with pending subrequests\n", 3)},
+	{"a path that is set", `ngx.ctx.lost = "x" if ngx.get_phase() == "rewrite" then ngx.req.set_uri("/other", true) end ngx.exec("/other?q=1")`, 200, "/other|q=1||-|internal\n"},
+	{"what was noted of the context", `ngx.ctx.lost = "x"
+ngx.var.kept = require "ffi".C.ngx_http_lua_ffi_get_ctx_ref(require "resty.core.base".get_request(), nil, nil) ngx.exec("/noted")`, 200, "x-\n"},
 }
 
 func controlOrigin(c net.Conn, r *bufio.Reader) {

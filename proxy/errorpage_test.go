@@ -33,10 +33,10 @@ routes:
   - {name: page, internal: true, match: {paths: [= /page]}, respond: {status: 201, body: "$uri $args $request_method"}}
   - {name: named, internal: true, match: {paths: [= /@named]}, respond: {body: "$uri $args $request_method"}}
   - {name: fails, internal: true, match: {paths: [= /fails]}, respond: {status: 404}}
-  - {name: lua, internal: true, match: {paths: [= /lua]}, lua: {content: "ngx.print(ngx.status, ' ', ngx.var.uri)"}}
+  - {name: lua, internal: true, match: {paths: [= /lua]}, lua: {content: "ngx.print(ngx.status, ' ', ngx.var.uri, ngx.ctx.lost or '')"}}
   - {name: set, match: {paths: [/set]}, error_pages: {403: /status}, lua: {content: "ngx.status = 402 ngx.exit(403)"}}
   - {name: status, internal: true, match: {paths: [= /status]}, lua: {content: "ngx.status = 299 ngx.print('set')"}}
-  - {name: script, match: {paths: [/script]}, lua: {content: "ngx.exit(tonumber(ngx.var.arg_s))"}}
+  - {name: script, match: {paths: [/script]}, lua: {content: "ngx.ctx.lost = 1 ngx.exit(tonumber(ngx.var.arg_s))"}}
   - {name: none406, match: {paths: [/none406]}, respond: {status: 406}}
   - {name: none, match: {paths: [/none]}, error_pages: {}, respond: {status: 404}}
   - {name: raise, match: {paths: [/raise]}, lua: {content: "error('x')"}}

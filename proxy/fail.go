@@ -117,6 +117,7 @@ func (g *Gateway) errorPage(ex *exchange.Exchange, status int) bool {
 			status = ex.Resp.StatusCode()
 		}
 		ex.Lua.SetStatus(status)
+		ex.Lua.LeaveContext()
 	}
 	ex.Stale = true
 	ex.Tried.Reset()

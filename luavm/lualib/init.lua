@@ -2,7 +2,7 @@
 --   vm, core, request, text, dict, limit, regex   light userdata: the FFI
 --                                   structs of perigee_ffi.h
 --   modules                         the other files of lualib, by name
---   contexts                        ngx.ctx by slot id; vm.c clears entries
+--   contexts                        ngx.ctx by pg_slot.ctx_ref, see core.lua
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
 --   socket_object                   C function: what ngx.socket.tcp returns

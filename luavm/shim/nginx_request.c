@@ -38,7 +38,8 @@ int ngx_http_lua_ffi_get_ctx_ref(ngx_http_request_t *r, int *in_ssl_phase,
     *in_ssl_phase = 0;
     *ssl_ctx_ref = LUA_NOREF;
   }
-  return r ? (int)r->id : NO_REQ_CTX;
+  if (!r) return NO_REQ_CTX;
+  return r->ctx_ref ? (int)r->ctx_ref : LUA_NOREF;
 }
 
 static int without_request(const pg_slot *r) {

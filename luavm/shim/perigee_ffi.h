@@ -101,11 +101,11 @@ enum {                       /* pg_thread.state */
 
 enum {                       /* what a run tells Go beside its ops */
   PG_NOTE_CANCEL = 1,        /* a, b: slot_id and index of a thread: its op */
-  PG_NOTE_WAKE = 2,          /* the same; num: the op's result */
+  PG_NOTE_WAKE = 2,          /* the same; num: the wait's serial */
   PG_NOTE_TIMER = 3,         /* a: id, num: seconds */
   PG_NOTE_CLOSE = 4,         /* a: handle of a socket out of use */
   PG_NOTE_SESSION = 5,       /* a: of a TLS session; num: 1 or -1 holders */
-  PG_NOTE_GRANT = 8,         /* as WAKE, of a semaphore's; num: wait's serial */
+  PG_NOTE_GRANT = 8,         /* as WAKE, of a semaphore's waiter */
   PG_NOTE_RETIRE = 9,        /* this VM is to be replaced by another */
   PG_NOTE_PIPE = 10          /* a: of a child process that Lua let go of */
 };
@@ -191,6 +191,9 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   int32_t peer_most;         /* and how many there may be */
   int32_t peer_status;       /* how the last attempt ended; 0: none was made */
   uint32_t ctx_key;          /* not 0: ngx.ctx begins as P.handed[ctx_key] */
+  uint32_t ctx_ref;          /* where ngx.ctx is in P.contexts; 0: none yet */
+  uint32_t ctx_left_n;       /* where those before internal redirects are */
+  uint32_t ctx_left[12];
   uint32_t extra_n, extra_cap; pg_str *extra;  /* name,value pairs: set vars */
   const struct pg_socket_conf *sockets;   /* NULL: the defaults */
 } pg_slot;

@@ -58,7 +58,7 @@ typedef struct pg_state {
   pg_vm vm;                  /* first: Lua's view of this state */
   lua_State *L;
   pg_seat *freed;            /* pushed by Go without the lock, taken by C */
-  int ctx_ref;               /* registry: the table of ngx.ctx by slot id */
+  int ctx_ref;               /* registry: the tables of ngx.ctx by pg_slot.ctx_ref */
   int dead_ref;              /* registry: coroutines that died in wrap() */
   int timer_ref;             /* registry: what runs handlers of ngx.timer */
   uint64_t crossings;        /* entries from Go */

@@ -65,6 +65,9 @@ type Slot struct {
 	PeerMost           int32
 	PeerStatus         int32
 	CtxKey             uint32
+	CtxRef             uint32
+	CtxLeftN           uint32
+	CtxLeft            [12]uint32
 	ExtraN, ExtraCap   uint32
 	Extra              unsafe.Pointer
 	Sockets            *SocketConf
@@ -108,13 +111,13 @@ type Note struct {
 // Kinds of note. PG_NOTE_* in perigee_ffi.h.
 const (
 	NoteCancel  = 1  // A, B: slot and index of a thread whose op is to end early
-	NoteWake    = 2  // the same; Num is the op's result
+	NoteWake    = 2  // the same is to end well; Num: Serial of the wait
 	NoteTimer   = 3  // A: the timer's id; Num: seconds
 	NoteClose   = 4  // A: handle of a socket out of use
 	NoteSession = 5  // A: of a TLS session; Num: how many more hold it
 	NoteRetire  = 9  // this VM is to be replaced
 	NotePipe    = 10 // A: of a child process that Lua let go of
-	NoteGrant   = 8  // as NoteWake, of a semaphore's waiter; Num: Serial of the wait
+	NoteGrant   = 8  // as NoteWake, of a semaphore's waiter
 )
 
 // A VM is pg_vm: what Lua sees of its state.

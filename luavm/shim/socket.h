@@ -17,6 +17,7 @@ typedef struct pg_socket {
   int64_t until;             /* kept: ns of CLOCK_MONOTONIC; 0: for ever */
   uint32_t wait;             /* PG_QUEUED, PG_TURN: of a connect in a queue */
   uint32_t thread;           /* index of the thread that waits there */
+  uint32_t serial;           /* of its wait in the queue */
   uint32_t held;             /* 1: Lua has it */
 } pg_socket;
 

@@ -29,7 +29,8 @@ static void wake_next(pg_pool *p) {
   k = PG_SOCKET_OF(p->queue.next, place);
   pg_link_out(&k->place);
   k->wait = PG_TURN;
-  pg_note_add(&k->v->vm, PG_NOTE_WAKE, k->sock.slot_id, k->thread, PG_RES_OK);
+  pg_note_add(&k->v->vm, PG_NOTE_WAKE, k->sock.slot_id, k->thread,
+              k->serial);
 }
 
 static void uncount(pg_socket *k) {
@@ -62,6 +63,7 @@ int32_t pg_pool_enter(pg_sock *s, pg_pool *p, int32_t again) {
   if (!bounded || p->count <= p->size) return PG_POOL_OK;
   k->wait = PG_QUEUED;
   k->thread = k->v->vm.thread->index;
+  k->serial = k->v->vm.thread->serial + 1;   /* of the wait that follows */
   pg_link_in(&p->queue, &k->place, 1);
   return PG_POOL_WAIT;
 }

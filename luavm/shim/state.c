@@ -82,6 +82,8 @@ static int do_open(lua_State *L) {
   lua_newtable(L);
   lua_setfield(L, -2, "modules");
   lua_newtable(L);
+  lua_pushinteger(L, 0);                 /* heads the list of free places */
+  lua_rawseti(L, -2, 0);
   lua_pushvalue(L, -1);
   v->ctx_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_setfield(L, -2, "contexts");

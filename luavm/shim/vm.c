@@ -27,6 +27,15 @@
 
 enum { HEAD_ROOM = 1 << 20 };   /* bytes above the limit for reporting errors */
 
+/* Gives a place in the table on top of the stack back, as luaL_unref does: both
+   keys are there, so nothing is allocated. */
+static void let_go(lua_State *L, uint32_t ref) {
+  lua_rawgeti(L, -1, 0);
+  lua_rawseti(L, -2, (int)ref);
+  lua_pushinteger(L, (lua_Integer)ref);
+  lua_rawseti(L, -2, 0);
+}
+
 /* ngx.ctx of slots that were released since the last run is garbage now. */
 static void forget_contexts(pg_state *v) {
   pg_seat *seat = __atomic_exchange_n(&v->freed, NULL, __ATOMIC_ACQ_REL);
@@ -34,13 +43,11 @@ static void forget_contexts(pg_state *v) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, v->ctx_ref);
   while (seat) {
     pg_seat *next = seat->next_freed;
+    pg_slot *s = &seat->slot;
     seat->next_freed = NULL;
-    lua_rawgeti(L, -1, (int)seat->slot.id);
-    if (!lua_isnil(L, -1)) {             /* so the key is there: no allocation */
-      lua_pushnil(L);
-      lua_rawseti(L, -3, (int)seat->slot.id);
-    }
-    lua_settop(L, -2);
+    if (s->ctx_ref) let_go(L, s->ctx_ref);
+    while (s->ctx_left_n) let_go(L, s->ctx_left[--s->ctx_left_n]);
+    s->ctx_ref = 0;
     __atomic_store_n(&seat->freed, 0, __ATOMIC_RELEASE);
     seat = next;
   }

@@ -18,7 +18,7 @@ local HEADER_FILTER, BALANCER = C.PG_PHASE_HEADER_FILTER, C.PG_PHASE_BALANCER
 local WAITING = P.WAITING_PHASES
 local EXITING = bor(WAITING, P.phase_mask(HEADER_FILTER, BALANCER))
 local ERR, WARN = 4, 5
-local core, contexts = P.core, P.contexts
+local core = P.core
 local CAPTURE = C.PG_OP_CAPTURE
 
 -- A line of the log as nginx's own code writes it: without a place in a script.
@@ -118,8 +118,7 @@ function ngx.exec(...)
   if core.edit(s, C.PG_EDIT_EXEC, 0, path, #path, query, #query) ~= 0 then
     error("no memory", 2)
   end
-  contexts[s.id] = nil
-  s.ctx_key = 0
+  P.leave_context(s)
   s.flags = bor(s.flags, C.PG_F_INTERNAL)
   return P.leave(s, 0)
 end

@@ -62,8 +62,11 @@ function ngx.get_phase()
   return phases[vm.slot.phase]
 end
 
--- ngx.ctx. An entry belongs to the exchange that has the slot: vm.c clears it
--- when the exchange has ended.
+-- ngx.ctx. An entry belongs to the exchange whose slot names its place: vm.c
+-- gives that back when the exchange has ended. Places are found as in
+-- resty.core.base's ref_in_table, because libraries keep tables of their own
+-- here. An internal redirect leaves the entry and begins another, so that a
+-- library which noted its place finds it again.
 local contexts = P.contexts
 -- What scripts gave for the ngx.ctx of subrequests, by pg_slot.ctx_key. Who
 -- gave it holds on to it until the subrequest has ended.
@@ -72,18 +75,47 @@ local handed = setmetatable({}, {__mode = "v"})
 P.handed = handed
 local INIT = C.PG_PHASE_INIT
 
+local function keep(slot, ctx)
+  local ref = slot.ctx_ref
+  if ref == 0 then
+    ref = contexts[0]
+    if ref ~= 0 then
+      contexts[0] = contexts[ref]
+    else
+      ref = #contexts + 1
+    end
+    slot.ctx_ref = ref
+  end
+  contexts[ref] = ctx
+end
+
+-- The request goes elsewhere: ngx.ctx begins anew.
+function P.leave_context(slot)
+  local n = slot.ctx_left_n
+  slot.ctx_key = 0
+  if slot.ctx_ref == 0 then
+    return
+  end
+  if n == 12 then
+    contexts[slot.ctx_ref] = {}
+    return
+  end
+  slot.ctx_left[n] = slot.ctx_ref
+  slot.ctx_left_n = n + 1
+  slot.ctx_ref = 0
+end
+
 function P.getters.ctx()
   local slot = vm.slot
   if slot.phase == INIT then
     error("no request found", 2)
   end
-  local id = slot.id
-  local ctx = contexts[id]
-  if not ctx then
+  local ctx = contexts[slot.ctx_ref]
+  if slot.ctx_ref == 0 or not ctx then
     local key = slot.ctx_key
     slot.ctx_key = 0
     ctx = key ~= 0 and handed[key] or {}
-    contexts[id] = ctx
+    keep(slot, ctx)
   end
   return ctx
 end
@@ -96,7 +128,7 @@ function P.setters.ctx(ctx)
   if slot.phase == INIT then
     error("no request found", 2)
   end
-  contexts[slot.id] = ctx
+  keep(slot, ctx)
 end
 
 -- where resty.core keeps them, for libraries that look there

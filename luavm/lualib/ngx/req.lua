@@ -228,6 +228,7 @@ function req.set_uri(...)
   s.flags = bit.bor(s.flags, C.PG_F_INTERNAL)
   if jump then
     -- the run ends here; the record tells Go to match again
+    P.leave_context(s)
     P.leave(s, 0)
   end
 end
