@@ -11,7 +11,7 @@ import (
 )
 
 // Config is one entry of maps: a variable that is looked up when it is used.
-// What is looked up is compared with exact, then with hosts, then with regex in
+// What is looked up is compared with exact, then with hosts, networks, and regex in
 // their order; letters count as equal whatever their case, but for regex.
 type Config struct {
 	// From is the text that is looked up, variables evaluated.
@@ -22,6 +22,10 @@ type Config struct {
 	// before it), .example.com (both), www.example.* (any label behind it). The
 	// longest wins. nginx: hostnames.
 	Hosts map[string]unit.Template `yaml:"hosts,omitempty"`
+	// Networks are values by the network that an address is in: 10.0.0.0/8, ::1. The
+	// smallest wins. They are looked at when neither exact nor hosts know the text.
+	// nginx: geo.
+	Networks map[string]unit.Template `yaml:"networks,omitempty"`
 	// Regex are values by expressions; what they capture may stand in the value.
 	Regex []Expression `yaml:"regex,omitempty"`
 	// Default is the value of all other texts. Default empty.
@@ -83,6 +87,12 @@ func (c *Config) Check() []unit.Problem {
 			report(unit.Join("hosts", key), fmt.Sprintf("%q is no host name", key), "write www.example.com, *.example.com, .example.com or www.example.*")
 		}
 	}
+	for _, key := range sorted(c.Networks) {
+		if _, err := unit.ParseCIDR(key); err != nil {
+			v := err.(*unit.ValueError)
+			report(unit.Join("networks", key), v.Message(), v.Fix)
+		}
+	}
 	for i := range c.Regex {
 		if c.Regex[i].Match.Regexp == nil {
 			report(fmt.Sprintf("regex[%d].match", i), "no expression", `write "~ re", or "~* re" where case does not matter`)
@@ -104,7 +114,7 @@ func sorted(m map[string]unit.Template) []string {
 func (c *Config) Templates(visit func(unit.Template)) {
 	visit(c.From)
 	visit(c.Default)
-	for _, values := range []map[string]unit.Template{c.Exact, c.Hosts} {
+	for _, values := range []map[string]unit.Template{c.Exact, c.Hosts, c.Networks} {
 		for _, key := range sorted(values) {
 			visit(values[key])
 		}

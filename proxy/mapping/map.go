@@ -2,7 +2,9 @@ package mapping
 
 import (
 	"bytes"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"perigee/proxy/unit"
@@ -18,6 +20,8 @@ type Map struct {
 	heads    map[string]Value // ".example.com", of hosts that begin with anything
 	tails    map[string]Value // "www.example.", of hosts that end in anything
 	hosts    bool             // a dot at the end does not count
+	networks map[netip.Prefix]Value
+	lengths  [2][]int // of networks, IPv4's and IPv6's, the longest first
 	regex    []expression
 	fallback Value
 }
@@ -51,6 +55,7 @@ func New(c *Config) *Map {
 	for key, text := range c.Exact {
 		m.exact[strings.ToLower(key)] = value(text, nil)
 	}
+	m.addNetworks(c.Networks)
 	for i := range c.Regex {
 		e := &c.Regex[i]
 		m.regex = append(m.regex, expression{e.Match.Regexp, value(e.Value, e.groups())})
@@ -110,12 +115,60 @@ func (m *Map) Find(text []byte) (v Value, groups []int) {
 	if v, ok := m.wildcard(key); ok {
 		return v, nil
 	}
+	if len(m.networks) > 0 {
+		if v, ok := m.network(text); ok {
+			return v, nil
+		}
+	}
 	for i := range m.regex {
 		if groups := m.regex[i].regexp.FindSubmatchIndex(text); groups != nil {
 			return m.regex[i].value, groups
 		}
 	}
 	return m.fallback, nil
+}
+
+// network finds the smallest network that an address is in.
+func (m *Map) network(text []byte) (Value, bool) {
+	addr, err := netip.ParseAddr(string(text))
+	if err != nil {
+		return nil, false
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, bits := range m.lengths[family(addr)] {
+		prefix, _ := addr.Prefix(bits)
+		if v, ok := m.networks[prefix]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func family(addr netip.Addr) int {
+	if addr.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// addNetworks notes networks and how long their prefixes are: an address is
+// looked up once for each length.
+func (m *Map) addNetworks(networks map[string]unit.Template) {
+	m.networks = make(map[netip.Prefix]Value, len(networks))
+	for key, text := range networks {
+		prefix, err := unit.ParseCIDR(key)
+		if err != nil {
+			continue // Check has refused it
+		}
+		m.networks[prefix] = value(text, nil)
+		lengths := &m.lengths[family(prefix.Addr())]
+		if !slices.Contains(*lengths, prefix.Bits()) {
+			*lengths = append(*lengths, prefix.Bits())
+		}
+	}
+	for _, lengths := range m.lengths {
+		slices.SortFunc(lengths, func(a, b int) int { return b - a })
+	}
 }
 
 // wildcard finds the longest part of a host that is known.

@@ -50,8 +50,9 @@ func TestFind(t *testing.T) {
 		Exact: texts("Acme", "a", "", "empty", "x.example.com", "exact"),
 		Hosts: texts("www.example.com", "www", "*.example.com", "any", "*.deep.example.com", "deep", ".example.org", "org",
 			"www.example.*", "tail", "www.example.co.*", "longer tail", "*.example.net", "net"),
-		Regex:   regex(t, "~ ^([a-z]+)-(?P<Rest>.*)$", "$1+$rest+$host", "~* ^IN(.)?", "in:$1", "~ ^plain", "p"),
-		Default: unit.MustTemplate("none $uri"),
+		Networks: texts("10.0.0.0/8", "ten", "10.1.0.0/16", "ten one", "10.1.1.1", "host", "2001:db8::/32", "six"),
+		Regex:    regex(t, "~ ^([a-z]+)-(?P<Rest>.*)$", "$1+$rest+$host", "~* ^IN(.)?", "in:$1", "~ ^plain", "p"),
+		Default:  unit.MustTemplate("none $uri"),
 	})
 	for _, c := range []struct{ name, text, want string }{
 		{"exact", "Acme", "a"},
@@ -73,6 +74,12 @@ func TestFind(t *testing.T) {
 		{"a group that did not take part", "in", "in:"},
 		{"no group", "plain$1", "p"},
 		{"none", "other", "none <uri>"},
+		{"a network", "10.2.3.4", "ten"},
+		{"a smaller network", "10.1.2.3", "ten one"},
+		{"an address", "10.1.1.1", "host"},
+		{"an address in IPv6 clothes", "::ffff:10.1.1.1", "host"},
+		{"another family", "2001:db8::1", "six"},
+		{"no network", "11.0.0.1", "none <uri>"},
 		{"a long text", strings.Repeat("x", 300), "none <uri>"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -90,15 +97,16 @@ func TestFind(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	c := Config{
-		Exact: texts("a", "1", "A", "2", "b", "3"),
-		Hosts: texts("*.a.test", "1", "a.*.test", "2", "*", "3", ".", "4", "a..b", "5", "a:80", "6", "www.a.*", "7"),
-		Regex: append(regex(t, "~ ok", ""), Expression{}, Expression{Match: unit.ValuePattern{Text: "x"}}),
+		Exact:    texts("a", "1", "A", "2", "b", "3"),
+		Hosts:    texts("*.a.test", "1", "a.*.test", "2", "*", "3", ".", "4", "a..b", "5", "a:80", "6", "www.a.*", "7"),
+		Networks: texts("10.0.0.1/8", "1", "x", "2", "10.0.0.0/8", "3"),
+		Regex:    append(regex(t, "~ ok", ""), Expression{}, Expression{Match: unit.ValuePattern{Text: "x"}}),
 	}
 	var got []string
 	for _, p := range c.Check() {
 		got = append(got, p.Path)
 	}
-	want := `from exact.a hosts["*"] hosts["."] hosts["a.*.test"] hosts["a..b"] hosts["a:80"] regex[1].match regex[2].match`
+	want := `from exact.a hosts["*"] hosts["."] hosts["a.*.test"] hosts["a..b"] hosts["a:80"] networks["10.0.0.1/8"] networks.x regex[1].match regex[2].match`
 	if strings.Join(got, " ") != want {
 		t.Errorf("problems at %q, wanted %q", strings.Join(got, " "), want)
 	}

@@ -227,7 +227,9 @@ func (m *importer) once(d *directive, s *scope) {
 		m.logFormat(d)
 	case "map":
 		m.mapBlock(d)
-	case "geo", "limit_req_zone", "limit_conn_zone":
+	case "geo":
+		m.geoBlock(d)
+	case "limit_req_zone", "limit_conn_zone":
 		m.leave(d, "has no equivalent yet")
 	default:
 		if !m.sockets(d, &o.sockets) {

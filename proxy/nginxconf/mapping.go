@@ -1,6 +1,7 @@
 package nginxconf
 
 import (
+	"net/netip"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -13,6 +14,7 @@ import (
 type lookup struct {
 	name, from          string
 	exact, hosts, regex []pair
+	networks            []pair
 	fallback            string
 	volatile            bool
 }
@@ -45,6 +47,38 @@ func (m *importer) mapBlock(d *directive) {
 			m.mapLine(line, &l, hosts)
 		} else if line.name != "hostnames" && line.name != "volatile" {
 			m.leave(line, "it has no value")
+		}
+	}
+	m.out.maps = append(m.out.maps, l)
+}
+
+// geoBlock carries a geo over: a map of networks, by the client's address unless it
+// says another.
+func (m *importer) geoBlock(d *directive) {
+	from, name := "$remote_addr", d.arg(0)
+	if len(d.args) > 1 {
+		from, name = d.arg(0), d.arg(1)
+	}
+	from, err := template(from)
+	bare := strings.ToLower(strings.TrimPrefix(name, "$"))
+	if err != nil || !variableName.MatchString(bare) || bare == name {
+		m.leave(d, "%q is no variable of letters, digits and _", name)
+		return
+	}
+	l := lookup{name: bare, from: from}
+	for _, line := range d.block {
+		value, err := template(line.arg(0))
+		text := line.name
+		if p, wrong := netip.ParsePrefix(text); wrong == nil {
+			text = p.Masked().String()
+		}
+		switch _, wrong := unit.ParseCIDR(text); {
+		case line.name == "default" && err == nil:
+			l.fallback = value
+		case err != nil || wrong != nil || len(line.args) != 1:
+			m.leave(line, "it is no network with a value")
+		default:
+			l.networks = m.mapValue(line, l.networks, pair{text, value})
 		}
 	}
 	m.out.maps = append(m.out.maps, l)
@@ -103,6 +137,7 @@ func (m mapping) maps(list []lookup) {
 		one.text("from", l.from)
 		one.pairs("exact", l.exact, texts)
 		one.pairs("hosts", l.hosts, texts)
+		one.pairs("networks", l.networks, texts)
 		expressions := &yaml.Node{Kind: yaml.SequenceNode}
 		for _, p := range l.regex {
 			e := newMapping()

@@ -61,11 +61,11 @@ func (m *importer) asked(list []*directive, visit func(d *directive, name string
 	for _, d := range list {
 		args := d.args
 		switch {
-		case meaningless(d.name), d.name == "location", d.name == "types", d.name == "server_name":
+		case meaningless(d.name), d.name == "location", d.name == "types", d.name == "geo" && len(d.args) == 1, d.name == "server_name":
 			args = nil
 		case d.name == "set" || d.name == "rewrite" || strings.Contains(d.name, "_by_lua"):
 			args = d.options()
-		case d.name == "map":
+		case d.name == "map" || d.name == "geo" && len(d.args) > 1:
 			args = d.args[:min(1, len(d.args))]
 		case d.name == "if":
 			args = d.args[:min(1, len(d.args))] // what is asked; what it is compared with may be an expression
