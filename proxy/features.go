@@ -103,7 +103,7 @@ func (b *builder) newLimits(c *config.Route) (*limit.Filter, error) {
 	}
 	s := b.snapshot
 	f, err := limit.New(c.Limit, limit.Build{
-		Route: c.Name, Store: s.state.Limits, Table: s.counters, Metrics: s.state.Metrics,
+		Route: c.Name, Store: s.state.Limits, Table: s.counters, Metrics: s.state.Metrics, Fleets: s.fleets,
 	})
 	if err == nil {
 		s.limits = append(s.limits, f)

@@ -53,7 +53,7 @@ func (s *Server) watchSaturation() {
 	}
 	m.SetSources(observe.Sources{
 		Loops:      s.loopStats,
-		LimitTable: s.state.Limits.Table,
+		LimitTable: s.state.Limits.Table, LimitStores: s.state.Limits.Stores, LimitErrors: s.limitErrors,
 		LuaMemoryBytes: func() (total int64) {
 			if snap := s.gateway.current.Load(); snap != nil {
 				for _, vm := range snap.pool.Stats().VMs {

@@ -18,6 +18,7 @@ import (
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
 	"perigee/ratelimit"
+	"perigee/ratelimit/fleet"
 )
 
 // Snapshot is the immutable product of one configuration. Exchanges enter it at
@@ -48,6 +49,7 @@ type Snapshot struct {
 	unmatched     *observe.RouteMetrics
 	counters      *ratelimit.Table // nil: no route has limits
 	limits        []*limit.Filter
+	fleets        map[string]*fleet.Fleet // stores of limits, by name
 	state         *State
 
 	retired atomic.Bool
@@ -111,6 +113,7 @@ func (s *Snapshot) retire() {
 }
 
 func (s *Snapshot) close() {
+	s.state.Limits.Release(s.fleets)
 	for _, g := range s.groups {
 		g.Close()
 	}
@@ -168,6 +171,9 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		if s.counters, err = state.Limits.Prepare(int64(file.Limits.Counters)); err != nil {
 			return nil, file.NewError("limits.counters", err.Error(), "use less memory")
 		}
+	}
+	if s.fleets, err = state.Limits.Fleets(file.LimitStores()); err != nil {
+		return nil, file.NewError("redis", err.Error(), "")
 	}
 	scriptLimits, err := limit.ForScripts(s.counters, file.RateLimits)
 	if err != nil {

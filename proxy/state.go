@@ -50,6 +50,7 @@ func NewState(build observe.BuildInfo, log *observe.Log) *State {
 		Metrics: observe.NewMetrics(build), Upstreams: upstream.NewRegistry(),
 		Dicts: luavm.NewDicts(), Limits: limit.NewStore(), Log: log,
 	}
+	s.Limits.Report = s.problem
 	s.Upstreams.SetMetrics(s.Metrics)
 	s.Auth = auth.NewRegistry(s.Metrics, func(level observe.Level, message string) { log.Print(level, nil, message) })
 	return s

@@ -144,7 +144,7 @@ func (s *Server) Crossings() (n uint64) {
 
 // Limits describes the limits of the running configuration.
 func (s *Server) Limits() observe.LimitsInfo {
-	info := observe.LimitsInfo{Table: s.state.Limits.Table(), Limits: []observe.LimitInfo{}}
+	info := observe.LimitsInfo{Table: s.state.Limits.Table(), Stores: s.state.Limits.Stores(), Limits: []observe.LimitInfo{}}
 	if snap := s.gateway.current.Load(); snap != nil {
 		for _, f := range snap.limits {
 			info.Limits = append(info.Limits, f.Infos()...)
@@ -161,4 +161,15 @@ func (s *Server) ResetLimit(name, id string) (found bool) {
 		}
 	}
 	return found
+}
+
+// limitErrors are the error ratios of limits that are leased, by name.
+func (s *Server) limitErrors() map[string]float64 {
+	ratios := map[string]float64{}
+	if snap := s.gateway.current.Load(); snap != nil {
+		for _, f := range snap.limits {
+			f.ErrorRatios(ratios)
+		}
+	}
+	return ratios
 }

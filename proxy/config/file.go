@@ -74,6 +74,9 @@ type File struct {
 	Consumers map[string]auth.Consumer `yaml:"consumers,omitempty"`
 	// Auth is what the auth blocks of routes share.
 	Auth auth.Settings `yaml:"auth,omitempty"`
+	// Redis are stores by name in which the limits of several instances count
+	// together.
+	Redis map[string]*limit.Redis `yaml:"redis,omitempty"`
 	// RateLimits are limits by name that scripts ask: perigee.limit(name, key, cost).
 	// A route's limit of the same name with one part in its key counts the same.
 	RateLimits map[string]*limit.Named `yaml:"rate_limits,omitempty"`

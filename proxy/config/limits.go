@@ -21,25 +21,41 @@ func (c *checker) sharedLimits() {
 			c.problems(path, n.Check())
 		}
 	}
+	for _, name := range sortedKeys(c.Redis) {
+		path := unit.Join("redis", name)
+		if !limit.IsName(name) {
+			c.report(path, fmt.Sprintf("store name %q is not usable in metrics and logs", name), nameHint)
+		}
+		if r := c.Redis[name]; r != nil {
+			c.problems(path, r.Check())
+		}
+	}
 	type place struct{ route, limit int }
 	first := map[string]place{}
 	for i := range c.Routes {
 		rules := c.Routes[i].Limit
 		for j := range rules {
 			name := rules.Name(j, c.Routes[i].Name)
-			if n := c.RateLimits[name]; n != nil && n.Spec() != rules[j].Spec() {
+			if store := rules[j].Redis; store != "" && c.Redis[store] == nil {
+				hint := "add it under redis"
+				if near, found := nearest(store, sortedKeys(c.Redis)); found {
+					hint = fmt.Sprintf("did you mean %q?", near)
+				}
+				c.report(fmt.Sprintf("routes[%d].limit[%d].redis", i, j), fmt.Sprintf("there is no store %q", store), hint)
+			}
+			if n := c.RateLimits[name]; n != nil && (n.Spec() != rules[j].Spec() || rules[j].Redis != "") {
 				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
-					fmt.Sprintf("limit %q has other numbers than in rate_limits, with which it counts", name),
-					"give it the same numbers, or a name of its own")
+					fmt.Sprintf("limit %q has other numbers or another store than in rate_limits, with which it counts", name),
+					"give it the same numbers and no store, or a name of its own")
 			}
 			p, again := first[name]
 			if !again {
 				first[name] = place{i, j}
 				continue
 			}
-			if one := &c.Routes[p.route].Limit[p.limit]; p.route != i && one.Spec() != rules[j].Spec() {
+			if one := &c.Routes[p.route].Limit[p.limit]; p.route != i && (one.Spec() != rules[j].Spec() || one.Redis != rules[j].Redis) {
 				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
-					fmt.Sprintf("limit %q has other numbers than at routes[%d].limit[%d], with which it counts", name, p.route, p.limit),
+					fmt.Sprintf("limit %q has other numbers or another store than at routes[%d].limit[%d], with which it counts", name, p.route, p.limit),
 					"give it the same numbers, or a name of its own")
 			}
 		}
@@ -68,4 +84,17 @@ func (f *File) LimitNames() map[string]bool {
 		}
 	}
 	return names
+}
+
+// LimitStores are the entries of redis that limits use.
+func (f *File) LimitStores() map[string]*limit.Redis {
+	stores := map[string]*limit.Redis{}
+	for i := range f.Routes {
+		for j := range f.Routes[i].Limit {
+			if name := f.Routes[i].Limit[j].Redis; name != "" {
+				stores[name] = f.Redis[name]
+			}
+		}
+	}
+	return stores
 }

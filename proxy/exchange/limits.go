@@ -8,6 +8,8 @@ type Limits struct {
 	By Filter
 	// Step is where that filter stands: what it has posted ops for.
 	Step uint8
+	// At is the index in Asked of the limit that the step is about.
+	At int
 	// Refused is the index in Asked of the limit that refused, -1 for none.
 	Refused int
 	// Asked are the decisions, one per limit of the route.
@@ -26,6 +28,7 @@ type LimitDecision struct {
 	From, To int // of the key in Limits.Keys
 	Grade    int // which of the limit's tiers
 	Outcome  uint8
+	Shared   bool // the store decided, not this instance
 }
 
 // LimitSettler is who is told that an exchange has ended: a limit that counts

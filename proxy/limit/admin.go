@@ -1,9 +1,12 @@
 package limit
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"perigee/proxy/observe"
 )
@@ -24,11 +27,12 @@ func (f *Filter) Infos() []observe.LimitInfo {
 		}
 		all := &r.grades[len(r.grades)-1].limit
 		for _, k := range r.top.list() {
-			seen := r.table.PeekHashed(all, k.hash, 1, r.clock.Now())
-			info.Top = append(info.Top, observe.LimitKeyInfo{
-				Key: r.keys.text(k.key), ID: fmt.Sprintf("%016x", k.hash), Seen: k.count,
-				Remaining: all.Quota(seen, 1).Remaining,
-			})
+			top := observe.LimitKeyInfo{Key: r.keys.text(k.key), ID: fmt.Sprintf("%016x", k.hash), Seen: k.count}
+			if r.shared == nil {
+				left := all.Quota(r.table.PeekHashed(all, k.hash, 1, r.clock.Now()), 1).Remaining
+				top.Remaining = &left
+			}
+			info.Top = append(info.Top, top)
 		}
 		infos = append(infos, info)
 	}
@@ -59,6 +63,9 @@ func (f *Filter) Reset(name, id string) (found bool) {
 				found = true
 			}
 		}
+		if r.shared != nil && r.forgetShared(h) {
+			found = true
+		}
 		r.top.forget(h)
 	}
 	return found
@@ -72,4 +79,48 @@ func (f *Filter) Tells() bool {
 		}
 	}
 	return false
+}
+
+// forgetShared has the store forget a key, if its text is known whole.
+func (r *rule) forgetShared(h uint64) (found bool) {
+	for _, k := range r.top.list() {
+		if k.hash != h || len(k.key) >= topKeyBytes {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		found, _ = r.shared.fleet.Forget(ctx, &r.grades[len(r.grades)-1].limit, k.key)
+		cancel()
+		return found
+	}
+	return false
+}
+
+// ErrorRatios adds, by the names of limits that are leased, what this instance's
+// largest slice is of one second's limit.
+func (f *Filter) ErrorRatios(ratios map[string]float64) {
+	for _, r := range f.rules {
+		if r.shared == nil {
+			continue
+		}
+		for _, leases := range r.shared.leases {
+			if leases != nil {
+				ratios[r.name] = max(ratios[r.name], leases.ErrorRatio())
+			}
+		}
+	}
+}
+
+// Stores describes the stores that limits use.
+func (s *Store) Stores() []observe.LimitStoreInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var infos []observe.LimitStoreInfo
+	for _, o := range s.fleets {
+		if slices.ContainsFunc(infos, func(i observe.LimitStoreInfo) bool { return i.Name == o.name }) {
+			continue // of a configuration that ends
+		}
+		sent, errs := o.Commands()
+		infos = append(infos, observe.LimitStoreInfo{Name: o.name, Up: o.Up(), Instances: o.Live(), Commands: sent, Errors: errs})
+	}
+	return infos
 }

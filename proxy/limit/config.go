@@ -64,6 +64,18 @@ type Rule struct {
 	IPv4Prefix *int `yaml:"ipv4_prefix,omitempty"`
 	// IPv6Prefix is the same of IPv6.
 	IPv6Prefix *int `yaml:"ipv6_prefix,omitempty"`
+	// Redis is the entry of redis in which instances count together. Default: each
+	// instance counts by itself.
+	Redis string `yaml:"redis,omitempty"`
+	// Mode is strict (each decision asks the store) or leased (instances take
+	// slices ahead and decide alone). Default: leased for buckets of 1000/s and
+	// more without delay, else strict.
+	Mode Mode `yaml:"mode,omitempty"`
+	// OnStoreFailure is what becomes of requests while the store does not answer:
+	// local (default: this instance counts its part by itself), allow or deny.
+	OnStoreFailure OnStoreFailure `yaml:"on_store_failure,omitempty"`
+	// Budget is how long a request waits for the store at most. Default 5ms.
+	Budget unit.Duration `yaml:"budget,omitempty"`
 	// DryRun counts and tells metrics and the access log, but refuses nobody.
 	DryRun bool `yaml:"dry_run,omitempty"`
 	// Headers says when clients are told how much is left, in RateLimit and
@@ -179,6 +191,7 @@ func (r *Rule) check(say report) {
 			say(p.key, fmt.Sprintf("prefix %d is not between 1 and %d", *p.bits, p.most), "remove the key for the default")
 		}
 	}
+	r.checkShared(say)
 	if r.Status != 0 && (r.Status < 400 || r.Status > 599) {
 		say("status", fmt.Sprintf("status %d does not refuse", r.Status), "write 400 to 599; 429 is meant for this")
 	}

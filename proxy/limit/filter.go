@@ -8,6 +8,7 @@ import (
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
 	"perigee/ratelimit"
+	"perigee/ratelimit/fleet"
 )
 
 // Filter asks a route's limits in the access stage, and tells clients in the
@@ -22,6 +23,8 @@ import (
 //	         charge all ── one refuses now, another request was faster
 //	           │               └──> what was charged goes back, 429
 //	           v
+//	         ask those that are shared, where need be as ops ── likewise
+//	           v
 //	         wait for one's turn (delay), then continue
 //	end      what was under way is over; what it turned out to cost is charged
 type Filter struct {
@@ -34,7 +37,8 @@ const skipped = observe.LimitSkipped
 
 // Steps of the filter in an exchange.
 const (
-	stepAsk uint8 = iota
+	stepAsk    uint8 = iota
+	stepShared       // the store was asked
 	stepDelay
 )
 
@@ -44,6 +48,7 @@ type Build struct {
 	Store   *Store
 	Table   *ratelimit.Table // of Store.Prepare
 	Metrics *observe.Metrics
+	Fleets  map[string]*fleet.Fleet // of Store.Fleets
 }
 
 // New makes the filter of checked rules.
@@ -76,10 +81,17 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		f.tell(ex)
 		return exchange.Continue
 	}
-	if ex.Limits.By == f && ex.Limits.Step == stepDelay {
-		ex.Limits.Step = stepAsk
-		ex.Take(luavm.OpSleep)
-		return exchange.Continue
+	if ex.Limits.By == f {
+		switch ex.Limits.Step {
+		case stepShared:
+			return f.answered(ex)
+		case stepDelay:
+			if ex.Take(luavm.OpSleep) == nil {
+				return exchange.Wait
+			}
+			ex.Limits.Step = stepAsk
+			return exchange.Continue
+		}
 	}
 	return f.ask(ex)
 }
@@ -100,29 +112,35 @@ func (f *Filter) ask(ex *exchange.Exchange) exchange.Verdict {
 			return f.refuse(ex, i, observe.LimitDenied)
 		}
 	}
-	delay := int64(0)
 	for i, r := range f.rules {
 		d := &l.Asked[i]
-		if d.Outcome == skipped {
+		if d.Outcome == skipped || r.shared != nil {
 			continue
 		}
-		now := r.clock.Now()
-		d.Result = r.table.TakeHashed(&r.grades[d.Grade].limit, d.Hash, d.Cost, now)
-		switch {
-		case d.Result.Allowed:
-			d.Outcome = observe.LimitAllowed
-			if d.Result.Delay > 0 {
-				d.Outcome = observe.LimitDelayed
-				delay = max(delay, d.Result.Delay)
-			}
-		case r.config.DryRun:
-			d.Outcome = observe.LimitWouldDeny
-		default:
-			f.refund(ex, i)
+		d.Result = r.table.TakeHashed(&r.grades[d.Grade].limit, d.Hash, d.Cost, r.clock.Now())
+		if f.decided(ex, i) {
 			return f.refuse(ex, i, observe.LimitDenied)
 		}
 	}
-	return f.admit(ex, delay)
+	return f.askShared(ex, 0)
+}
+
+// decided notes the i-th limit's decision; true: it refuses, and what others were
+// charged has been given back.
+func (f *Filter) decided(ex *exchange.Exchange, i int) (refused bool) {
+	d := &ex.Limits.Asked[i]
+	switch {
+	case d.Result.Allowed && d.Result.Delay > 0:
+		d.Outcome = observe.LimitDelayed
+	case d.Result.Allowed:
+		d.Outcome = observe.LimitAllowed
+	case f.rules[i].config.DryRun:
+		d.Outcome = observe.LimitWouldDeny
+	default:
+		f.refund(ex)
+		return true
+	}
+	return false
 }
 
 // decision is what one limit is asked about an exchange.
@@ -150,7 +168,7 @@ func (f *Filter) wouldRefuse(ex *exchange.Exchange) (refused int) {
 	longest := int64(-1)
 	for i, r := range f.rules {
 		d := &ex.Limits.Asked[i]
-		if d.Outcome == skipped || r.config.DryRun {
+		if d.Outcome == skipped || r.config.DryRun || r.shared != nil {
 			continue
 		}
 		limit := &r.grades[d.Grade].limit
@@ -164,17 +182,19 @@ func (f *Filter) wouldRefuse(ex *exchange.Exchange) (refused int) {
 	return refused
 }
 
-// refund gives back what the limits before the i-th were charged.
-func (f *Filter) refund(ex *exchange.Exchange, i int) {
-	for j, r := range f.rules[:i] {
-		if d := &ex.Limits.Asked[j]; d.Outcome == observe.LimitAllowed || d.Outcome == observe.LimitDelayed {
-			r.table.RefundHashed(&r.grades[d.Grade].limit, d.Hash, d.Cost, r.clock.Now())
+// refund gives back what limits were charged.
+func (f *Filter) refund(ex *exchange.Exchange) {
+	for i, r := range f.rules {
+		if d := &ex.Limits.Asked[i]; d.Outcome == observe.LimitAllowed || d.Outcome == observe.LimitDelayed {
+			r.giveBack(ex, d)
+			d.Outcome = observe.LimitNone
 		}
 	}
 }
 
-// admit lets an exchange pass, after delay nanoseconds.
-func (f *Filter) admit(ex *exchange.Exchange, delay int64) exchange.Verdict {
+// admit lets an exchange pass, after the longest delay.
+func (f *Filter) admit(ex *exchange.Exchange) exchange.Verdict {
+	delay := int64(0)
 	for i, r := range f.rules {
 		d := &ex.Limits.Asked[i]
 		r.metrics.Count(ex.Record.Shard, d.Outcome)
@@ -186,12 +206,13 @@ func (f *Filter) admit(ex *exchange.Exchange, delay int64) exchange.Verdict {
 		case d.Outcome == observe.LimitWouldDeny:
 			ex.Record.Limit, ex.Record.LimitOutcome = r.name, d.Outcome
 		case r.charge.later():
-			r.table.RefundHashed(&r.grades[d.Grade].limit, d.Hash, d.Cost, r.clock.Now())
+			r.giveBack(ex, d)
 			ex.HoldLimit(r, *d)
 		case r.inflight:
 			ex.HoldLimit(r, *d)
 		}
-		if d.Outcome == observe.LimitDelayed && d.Result.Delay == delay {
+		if d.Outcome == observe.LimitDelayed && d.Result.Delay > delay {
+			delay = d.Result.Delay
 			ex.Record.Limit, ex.Record.LimitOutcome = r.name, d.Outcome
 		}
 	}
@@ -212,7 +233,7 @@ func (f *Filter) refuse(ex *exchange.Exchange, i int, outcome uint8) exchange.Ve
 	r.metrics.Count(ex.Record.Shard, outcome)
 	if outcome == observe.LimitDenied {
 		r.note(ex, d)
-		if q := r.grades[d.Grade].limit.Quota(d.Result, d.Cost); q.Retry > 0 {
+		if q := r.grades[d.Grade].limit.Quota(d.Result, d.Cost); q.Retry > 0 && d.Result.Known() {
 			ex.Scratch = strconv.AppendInt(ex.Scratch[:0], ceilSeconds(q.Retry), 10)
 			exchange.SetResponse(&ex.Early, fieldRetry, ex.Scratch)
 			ex.HasEarly = true

@@ -28,6 +28,7 @@ type rule struct {
 	top      *top
 	metrics  *observe.LimitMetrics
 	inflight bool
+	shared   *sharing // nil: this instance counts by itself
 }
 
 // grade is a limit for some.
@@ -67,7 +68,10 @@ func newRule(c *Rule, name string, b Build) (*rule, error) {
 			return nil, err
 		}
 	}
-	return r, r.addGrade(grade{}, c.spec(nil))
+	if err := r.addGrade(grade{}, c.spec(nil)); err != nil {
+		return nil, err
+	}
+	return r, r.share(c, b.Fleets)
 }
 
 func (r *rule) addGrade(g grade, s ratelimit.Spec) error {
@@ -137,13 +141,11 @@ func (r *rule) note(ex *exchange.Exchange, d *exchange.LimitDecision) {
 
 // SettleLimit implements exchange.LimitSettler.
 func (r *rule) SettleLimit(ex *exchange.Exchange, d exchange.LimitDecision) {
-	l := &r.grades[d.Grade].limit
-	now := r.clock.Now()
 	if r.inflight {
-		r.table.RefundHashed(l, d.Hash, d.Cost, now)
+		r.giveBack(ex, &d)
 		return
 	}
-	r.table.ChargeHashed(l, d.Hash, r.charge.cost(ex), now)
+	r.chargeLater(ex, &d, r.charge.cost(ex))
 }
 
 // charge is what is counted when an exchange has ended.

@@ -16,6 +16,10 @@ type Store struct {
 	size  int64
 	table *ratelimit.Table
 	tops  map[string]*top
+
+	fleets []*openFleet
+	// Report is told when a store goes down and when it is back. Set before use.
+	Report func(message string)
 }
 
 // NewStore makes a store; its memory is mapped when the first limit is built.

@@ -1,6 +1,10 @@
 package observe
 
-import "cmp"
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
 
 // Outcomes of a limit's decision about an exchange.
 const (
@@ -11,10 +15,11 @@ const (
 	LimitWouldDeny              // a dry run refuses it, and it passes
 	LimitSkipped                // the limit is not for it
 	LimitMissing                // it is refused because it has no key
+	LimitStoreDown              // the store did not answer; counted beside what its policy decided
 	limitOutcomes
 )
 
-var limitOutcomeNames = [limitOutcomes]string{"", "allowed", "delayed", "denied", "would_deny", "skipped", "missing"}
+var limitOutcomeNames = [limitOutcomes]string{"", "allowed", "delayed", "denied", "would_deny", "skipped", "missing", "store_down"}
 
 // LimitOutcome is the name of an outcome in metrics and access lines.
 func LimitOutcome(outcome uint8) string {
@@ -69,6 +74,52 @@ func (m *Metrics) writeLimits(e *exposition) {
 	e.count(t.Evicted)
 	e.family("perigee_limit_keys_made_total", "counter", "Keys for which limits made a counter.")
 	e.count(t.Claims)
+	writeLimitStores(e, src)
+}
+
+func writeLimitStores(e *exposition, src *Sources) {
+	if src.LimitErrors != nil {
+		ratios := src.LimitErrors()
+		e.family("perigee_limit_error_ratio", "gauge", "The largest slice that this instance leases of a limit, as a part of one second's limit: what it can add to the error of a second.")
+		for _, name := range slices.Sorted(maps.Keys(ratios)) {
+			e.labels("limit", name)
+			e.float(ratios[name])
+		}
+	}
+	if src.LimitStores == nil {
+		return
+	}
+	stores := src.LimitStores()
+	for _, m := range [...]struct {
+		name, kind, help string
+		value            func(s *LimitStoreInfo) uint64
+	}{
+		{"perigee_limit_store_up", "gauge", "Whether the store of shared limits answers.", func(s *LimitStoreInfo) uint64 {
+			if s.Up {
+				return 1
+			}
+			return 0
+		}},
+		{"perigee_limit_store_instances", "gauge", "Instances that share limits in the store, as it said last.", func(s *LimitStoreInfo) uint64 { return uint64(s.Instances) }},
+		{"perigee_limit_store_commands_total", "counter", "Commands sent to the store.", func(s *LimitStoreInfo) uint64 { return s.Commands }},
+		{"perigee_limit_store_errors_total", "counter", "Commands that failed or were late.", func(s *LimitStoreInfo) uint64 { return s.Errors }},
+	} {
+		e.family(m.name, m.kind, m.help)
+		for i := range stores {
+			e.labels("redis", stores[i].Name)
+			e.count(m.value(&stores[i]))
+		}
+	}
+}
+
+// LimitStoreInfo describes a store in which instances count together.
+type LimitStoreInfo struct {
+	Name string `json:"name"`
+	Up   bool   `json:"up"`
+	// Instances is how many there are, as the store said last.
+	Instances int64  `json:"instances"`
+	Commands  uint64 `json:"commands"`
+	Errors    uint64 `json:"errors"`
 }
 
 // LimitTableInfo describes the memory of counters.
@@ -103,13 +154,15 @@ type LimitInfo struct {
 type LimitKeyInfo struct {
 	Key string `json:"key"`
 	// ID names the key for a reset.
-	ID        string `json:"id"`
-	Seen      uint64 `json:"seen"`
-	Remaining int64  `json:"remaining"`
+	ID   string `json:"id"`
+	Seen uint64 `json:"seen"`
+	// Remaining is what is left; null where instances count together.
+	Remaining *int64 `json:"remaining"`
 }
 
 // LimitsInfo is all of the limits.
 type LimitsInfo struct {
-	Table  LimitTableInfo `json:"table"`
-	Limits []LimitInfo    `json:"limits"`
+	Table  LimitTableInfo   `json:"table"`
+	Stores []LimitStoreInfo `json:"stores"`
+	Limits []LimitInfo      `json:"limits"`
 }

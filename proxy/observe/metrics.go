@@ -75,6 +75,10 @@ type Sources struct {
 	Loops func() []LoopInfo
 	// LimitTable is the memory of limits' counters.
 	LimitTable func() LimitTableInfo
+	// LimitStores are the stores in which instances count together, LimitErrors
+	// what leases can add to the error of a second, by limit.
+	LimitStores func() []LimitStoreInfo
+	LimitErrors func() map[string]float64
 }
 
 // NewMetrics returns the metrics of a gateway that just started.

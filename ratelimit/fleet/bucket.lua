@@ -2,7 +2,8 @@
 -- A token bucket, told as a theoretical arrival time (GCRA) in microseconds
 -- since 2024, as text with three decimals. Redis's time is the clock.
 --   ARGV: interval, tau, slack (us), cost (below 0: given back),
---         1: an unknown key starts empty, 1: grant what there is
+--         1: an unknown key starts empty,
+--         1: grant what there is, 2: grant all, as a debt
 -- Returns what is granted, how far the TAT lies ahead, and the time.
 local t = redis.call("TIME")
 local now = (tonumber(t[1]) - 1704067200) * 1000000 + tonumber(t[2])
@@ -23,7 +24,7 @@ elseif tat > now + 2 * most + 1000000 then
 end
 local room = math.floor((now + most - tat) / interval + 1e-6)
 local granted = cost
-if cost > room then
+if cost > room and ARGV[6] ~= "2" then
   granted = 0
   if ARGV[6] == "1" and room > 0 then
     granted = room

@@ -76,12 +76,13 @@ type Fleet struct {
 
 	commands, errors atomic.Uint64
 
-	queue chan *lease
-	mu    sync.Mutex
-	sets  map[string]*Leases
-	stop  chan struct{}
-	done  sync.WaitGroup
-	once  sync.Once
+	queue  chan *lease
+	laters chan later
+	mu     sync.Mutex
+	sets   map[string]*Leases
+	stop   chan struct{}
+	done   sync.WaitGroup
+	once   sync.Once
 }
 
 // Open makes a fleet and connects in the background: the store need not be there
@@ -97,7 +98,7 @@ func Open(o Options) (*Fleet, error) {
 	_, _ = rand.Read(id[:])
 	f := &Fleet{
 		options: o, instance: hex.EncodeToString(id[:]), clock: ratelimit.NewClock(),
-		queue: make(chan *lease, 4096), sets: map[string]*Leases{}, stop: make(chan struct{}),
+		queue: make(chan *lease, 4096), laters: make(chan later, 4096), sets: map[string]*Leases{}, stop: make(chan struct{}),
 	}
 	f.live.Store(1)
 	f.done.Go(f.work)

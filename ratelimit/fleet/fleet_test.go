@@ -64,6 +64,19 @@ func TestStrict(t *testing.T) {
 			take(1, false, 0)
 			take(-3, true, 3)
 			take(3, true, 0)
+			if ok, err := f.Forget(patient(t), l, []byte("k")); !ok || err != nil {
+				t.Errorf("forgotten %v, %v", ok, err)
+			}
+			f.Later(l, []byte("k"), 14)
+			until(t, "what was charged later is there", func() bool {
+				r, err := f.Strict(patient(t), l, []byte("k"), 0)
+				return err == nil && l.Quota(r, 0).Remaining == 0
+			})
+			f.Later(l, []byte("k"), -6)
+			until(t, "what was given back is there", func() bool {
+				r, err := f.Strict(patient(t), l, []byte("k"), 0)
+				return err == nil && l.Quota(r, 0).Remaining == 2
+			})
 			if ttl := redis.cli("pttl", f.keyOf(l, []byte("k"))); ttl == "-1" || ttl == "-2" {
 				t.Errorf("the key lives for %s ms", ttl)
 			}

@@ -2,7 +2,8 @@
 -- Counts per window: a hash of the window's number n, its count c, and of the
 -- count b of the window before.
 --   ARGV: window (us), most, cost (below 0: given back), 1: sliding,
---         number of the window and ms to its end, both 0: by the clock
+--         number of the window and ms to its end, both 0: by the clock,
+--         2: grant all
 -- Returns whether it is granted, c, b, and the time.
 local t = redis.call("TIME")
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
@@ -27,7 +28,7 @@ if slides then
   used = used + math.ceil(b * (window - elapsed) / window)
   left = left + math.ceil(window / 1000)
 end
-if cost > 0 and used + cost > most then
+if cost > 0 and used + cost > most and ARGV[7] ~= "2" then
   return {0, c, b, tonumber(t[1]), tonumber(t[2])}
 end
 c = math.max(c + cost, 0)

@@ -24,6 +24,8 @@ func (f *Fleet) work() {
 		case l := <-f.queue:
 			batch = f.gather(append(batch[:0], l))
 			f.renew(batch)
+		case c := <-f.laters:
+			f.charge(c)
 		case <-beat.C:
 			beat.Reset(f.beat())
 		case <-f.stop:
@@ -122,13 +124,13 @@ func (f *Fleet) renew(batch []*lease) {
 	commands := make(rueidis.Commands, len(batch))
 	for i, l := range batch {
 		wants[i] = l.want(now, f.live.Load())
-		commands[i] = c.B().Evalsha().Sha1(bucketScript.sha).Numkeys(1).Key(l.key).Arg(f.bucketArgs(&l.set.limit, wants[i], true)...).Build()
+		commands[i] = c.B().Evalsha().Sha1(bucketScript.sha).Numkeys(1).Key(l.key).Arg(f.bucketArgs(&l.set.limit, wants[i], grantSome)...).Build()
 	}
 	f.commands.Add(uint64(len(batch)))
 	for i, r := range c.DoMulti(ctx, commands...) {
 		l := batch[i]
 		if e, is := rueidis.IsRedisErr(r.Error()); is && e.IsNoScript() {
-			r, _ = f.run(ctx, bucketScript, l.key, f.bucketArgs(&l.set.limit, wants[i], true))
+			r, _ = f.run(ctx, bucketScript, l.key, f.bucketArgs(&l.set.limit, wants[i], grantSome))
 		}
 		n, err := readNumbers(r)
 		f.outcome(err)
@@ -219,7 +221,7 @@ func (f *Fleet) leave() {
 	for _, s := range f.all() {
 		s.each(func(_ uint64, l *lease) {
 			if held := l.tokens.Swap(0); held > 0 {
-				commands = append(commands, c.B().Evalsha().Sha1(bucketScript.sha).Numkeys(1).Key(l.key).Arg(f.bucketArgs(&s.limit, -held, false)...).Build())
+				commands = append(commands, c.B().Evalsha().Sha1(bucketScript.sha).Numkeys(1).Key(l.key).Arg(f.bucketArgs(&s.limit, -held, grantAll)...).Build())
 			}
 		})
 	}
