@@ -46,11 +46,11 @@ p:set_timeouts(nil, 1) t[8], t[9] = p:stdout_read_any(10)`, "nil timeout part ni
 	{"busy", `
 local p = pipe.spawn({"sleep", "100"})
 ngx.thread.spawn(function() p:stdout_read_line() end) ngx.thread.spawn(function() p:wait() end)
-ngx.sleep(0.005) t = {p:stdout_read_any(1)} t[3], t[4] = p:wait() p:kill(9)`, "nil pipe busy reading nil pipe busy waiting"},
+ngx.sleep(0.5) t = {p:stdout_read_any(1)} t[3], t[4] = p:wait() p:kill(9)`, "nil pipe busy reading nil pipe busy waiting"},
 	{"shut while it is read", `
 local p = pipe.spawn("printf x; sleep 100") p:stdout_read_any(1)
 local co = ngx.thread.spawn(function() return p:stdout_read_line() end)
-ngx.sleep(0.005) t[1] = p:shutdown("stdout") t[2], t[3], t[4] = select(2, ngx.thread.wait(co)) t[5], t[6] = p:stdout_read_line()
+ngx.sleep(0.3) t[1] = p:shutdown("stdout") t[2], t[3], t[4] = select(2, ngx.thread.wait(co)) t[5], t[6] = p:stdout_read_line()
 t[7] = p:shutdown("stdout")`, "true nil aborted  nil closed true"},
 	{"environment", `
 local p = pipe.spawn("echo $A-$B-$HOME", {environ = {"A=1", "B="}}) t = {p:stdout_read_line()}`, "1--"},

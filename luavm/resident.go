@@ -2,7 +2,9 @@ package luavm
 
 import (
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -34,6 +36,67 @@ type Socket struct {
 	k    *conn
 	sock *shim.Sock
 }
+
+// Direct is where an OpSockConnect leads that needs no name and no address of its
+// own.
+type Direct struct {
+	Kind   int // unix.SOCK_STREAM or unix.SOCK_DGRAM
+	To     unix.Sockaddr
+	Remote net.Addr
+}
+
+// Direct tells where the op connects to, if a loop can do it.
+func (op *Op) Direct() (d Direct, ok bool) {
+	c := shim.SockAt(op.Number2)
+	if op.w == nil || op.VM().pool.options.Dial != nil || len(op.Data2) > 0 {
+		return d, false
+	}
+	d.Kind = unix.SOCK_STREAM
+	if c.Flags&shim.SockDatagram != 0 {
+		d.Kind = unix.SOCK_DGRAM
+	}
+	host := string(op.Data)
+	if path, isUnix := cutPrefixFold(host, "unix:"); isUnix {
+		d.To, d.Remote = &unix.SockaddrUnix{Name: path}, &net.UnixAddr{Name: path, Net: "unix"}
+		op.Reply = append(op.Reply[:0], host...)
+		return d, d.Kind == unix.SOCK_STREAM && len(path) < len(unix.RawSockaddrUnix{}.Path)
+	}
+	ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	if err != nil || ip.Zone() != "" || op.Int < 0 || op.Int > 65535 {
+		return d, false
+	}
+	ip = ip.Unmap()
+	at := netip.AddrPortFrom(ip, uint16(op.Int))
+	if d.To = unix.Sockaddr(&unix.SockaddrInet6{Port: int(op.Int), Addr: ip.As16()}); ip.Is4() {
+		d.To = &unix.SockaddrInet4{Port: int(op.Int), Addr: ip.As4()}
+	}
+	if d.Remote = net.Addr(net.TCPAddrFromAddrPort(at)); d.Kind == unix.SOCK_DGRAM {
+		d.Remote = net.UDPAddrFromAddrPort(at)
+	}
+	op.Reply = append(op.Reply[:0], at.String()...)
+	return d, true
+}
+
+// Connected gives the op the socket that it asked for: fd lives in the loop of
+// who.
+func (op *Op) Connected(fd int, who Resident) {
+	k := &conn{resident: who, fd: fd}
+	k.reading.end, k.writing.end = k.reading.cancel, k.writing.cancel
+	k.reading.set, k.writing.set = noDeadline, noDeadline
+	c := shim.SockAt(op.Number2)
+	c.FD = int32(fd)
+	op.Result = ResultOK
+	if c.Handle = op.VM().conns.add(k); c.Handle == 0 {
+		k.close()
+		op.Result = sockBroken
+	}
+}
+
+// noDeadline is the deadline of a side that no poller waits for.
+func noDeadline(time.Time) error { return nil }
+
+// NotConnected says why the op got no socket.
+func (op *Op) NotConnected(err error) { op.Result = outcome(err) }
 
 // Timed tells whether the op waits for nothing but time or somebody's word, and
 // how long at most; negative: no bound. Its end is reported by Over.

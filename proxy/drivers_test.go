@@ -23,7 +23,7 @@ func driversGateway(t testing.TB) (loop, goroutine string) {
 listeners: [{address: "127.0.0.1:0", driver: loop}, {address: "localhost:0", driver: goroutine}]
 admin: {address: "off"}
 access_log: {format: "off"}
-limits: {header_timeout: 300ms, body_timeout: 300ms, idle_timeout: 300ms, body_bytes: 64KiB, body_buffer: 4KiB}
+limits: {header_timeout: 2s, body_timeout: 2s, idle_timeout: 2s, body_bytes: 64KiB, body_buffer: 4KiB}
 upstreams: {o: {endpoints: [%q], timeouts: {response: 5s}}}
 routes:
   - {name: all, match: {paths: ["/"]}, upstream: o}

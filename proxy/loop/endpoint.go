@@ -34,13 +34,25 @@ type waiter struct {
 
 // newLink makes a settled connection the loop's; fd is its descriptor.
 func (l *Loop) newLink(conn *upstream.Conn, fd int) (*link, error) {
+	k := l.makeLink(conn, fd)
+	var err error
+	k.slot, err = l.watch(fd, k, bothWays)
+	return k, err
+}
+
+// adopt is newLink for a descriptor that is watched already.
+func (l *Loop) adopt(conn *upstream.Conn, fd int, slot uint32) {
+	k := l.makeLink(conn, fd)
+	k.slot = slot
+	l.slots[slot].source = k
+}
+
+func (l *Loop) makeLink(conn *upstream.Conn, fd int) *link {
 	k := &link{loop: l, conn: conn, fd: fd}
 	k.reader.link, k.writer.link, k.writer.write = k, k, true
 	k.reader.timer.owner, k.writer.timer.owner = &k.reader, &k.writer
 	conn.Tell(k)
-	var err error
-	k.slot, err = l.watch(fd, k, bothWays)
-	return k, err
+	return k
 }
 
 // Canceled implements upstream.Resident.
@@ -133,6 +145,9 @@ func (t *task) connect(op *luavm.Op) bool {
 		ex.SetUp(c)
 		op.Err = err
 		return true
+	}
+	if p := t.dialHere(op, timeouts); p != declined {
+		return p == performed
 	}
 	e := ex.Endpoint
 	t.loop.stats.besides.Add(1)

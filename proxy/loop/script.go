@@ -91,7 +91,8 @@ func (t *task) useSocket(op *luavm.Op) bool {
 	if socket.Resident() == nil {
 		err := socket.Settle(func(fd int) (luavm.Resident, error) {
 			var err error
-			k, err = t.loop.newTap(fd)
+			k = t.loop.newTap(fd)
+			k.slot, err = t.loop.watch(fd, k, bothWays)
 			return k, err
 		})
 		ok = err == nil
@@ -118,16 +119,14 @@ func (t *task) useSocket(op *luavm.Op) bool {
 	return false
 }
 
-func (l *Loop) newTap(fd int) (*tap, error) {
+func (l *Loop) newTap(fd int) *tap {
 	k := &tap{loop: l, fd: fd}
 	for _, side := range []*tapSide{&k.read, &k.write} {
 		side.tap = k
 		side.timer.owner = side
 		side.cancel = func() { l.post(side) }
 	}
-	var err error
-	k.slot, err = l.watch(fd, k, bothWays)
-	return k, err
+	return k
 }
 
 // ready implements source.

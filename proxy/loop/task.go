@@ -121,6 +121,10 @@ func (t *task) perform(op *luavm.Op) bool {
 		return c.writeForScript(t, op)
 	case luavm.OpSockRead, luavm.OpSockWrite:
 		return t.useSocket(op)
+	case luavm.OpSockConnect:
+		if p := t.connectSocket(op); p != declined {
+			return p == performed
+		}
 	}
 	if d, ok := op.Timed(); ok {
 		t.wait(op, d)

@@ -143,7 +143,12 @@ func (c *Conn) lane() *lane {
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
 
 // RemoteAddr is the address that was connected to; a name has been resolved.
-func (c *Conn) RemoteAddr() net.Addr { return c.link.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.link.remote != nil {
+		return c.link.remote
+	}
+	return c.link.RemoteAddr()
+}
 
 // failure describes why a step failed.
 func (c *Conn) failure(step Step, err error) error {

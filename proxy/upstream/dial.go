@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -12,9 +13,10 @@ import (
 
 // dialer makes connections to one endpoint.
 type dialer struct {
-	address string      // host:port
-	tls     *tls.Config // nil for plain
-	names   *resolver   // nil when address needs no resolution
+	address string         // host:port
+	tls     *tls.Config    // nil for plain
+	names   *resolver      // nil when address needs no resolution
+	direct  netip.AddrPort // the address, if it needs none
 	net     net.Dialer
 }
 
@@ -28,6 +30,7 @@ func newDialer(address string, tlsConfig *tls.Config) *dialer {
 	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host) == nil {
 		d.names = newResolver(host, port)
 	}
+	d.direct, _ = netip.ParseAddrPort(address)
 	return d
 }
 

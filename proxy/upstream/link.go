@@ -43,6 +43,7 @@ type link struct {
 	// resident is nil unless the connection lives in an event loop; then
 	// nothing but the addresses of Conn is used.
 	resident *resident
+	remote   net.Addr // of a connection that a loop has made
 }
 
 // errNoSocket cannot come from a dialer of TCP or unix sockets.

@@ -3,6 +3,7 @@ package upstream
 import (
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"unsafe"
@@ -201,6 +202,30 @@ func (e *Endpoint) AcquireIn(home int, t Timeouts, fresh bool) (*Conn, error) {
 // DialFor makes a connection for an exchange whose AcquireIn has found none. It
 // blocks. The connection moves in by Settle.
 func (e *Endpoint) DialFor(t Timeouts) (*Conn, error) { return e.dial(t, e.limits.Load()) }
+
+// Direct is the address of an endpoint that can be connected to without asking
+// for a name and without TLS.
+func (e *Endpoint) Direct() (netip.AddrPort, bool) {
+	d := e.dialer
+	return d.direct, d.direct.IsValid() && d.tls == nil && e.registry.dial.Load() == nil
+}
+
+// Connected is DialFor by the loop itself: fd has been connected to Direct.
+func (e *Endpoint) Connected(fd, home int, remote net.Addr, t Timeouts) *Conn {
+	c := &Conn{endpoint: e}
+	c.link.remote = remote
+	c.link.resident = &resident{fd: fd, home: home}
+	e.dialed.Add(1)
+	c.begin(t, e.limits.Load())
+	return c
+}
+
+// NotConnected is a DialFor by the loop that has failed. The error is a
+// *ConnectError.
+func (e *Endpoint) NotConnected(err error) error {
+	e.inFlight.Add(-1)
+	return e.dialer.failure(err, ConnectOther)
+}
 
 // Settle makes the connection live in an event loop; false: it cannot, because
 // it speaks TLS. It is then used as any other, by goroutines.
