@@ -3,6 +3,7 @@
 package luavm
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +181,51 @@ func BenchmarkSpawnAndWait(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Start(scripts[0], PhaseContent, nil)
+	}
+}
+
+// However threads end, nothing of them stays once their handler has forgotten
+// them.
+func TestThreadsAreForgotten(t *testing.T) {
+	for _, c := range []struct{ name, text string }{
+		{"waited for", `for i = 1, N do ngx.thread.wait(ngx.thread.spawn(work)) end`},
+		{"not waited for", `for i = 1, N do ngx.thread.spawn(work) end`},
+		{"killed", `for i = 1, N do ngx.thread.kill(ngx.thread.spawn(function() work() ngx.sleep(10) end)) end`},
+		{"killed with children", `for i = 1, N do
+  ngx.thread.kill(ngx.thread.spawn(function() local child = ngx.thread.spawn(work) local other = ngx.thread.spawn(ngx.sleep, 0) ngx.sleep(10) work(child, other) end)) end ngx.sleep(0.001)`},
+		{"that know themselves", `for i = 1, N do local t t = ngx.thread.spawn(function() ngx.sleep(0) work() return #tostring(t) end) ngx.thread.wait(t) end`},
+		{"left by an exit", `for i = 1, N do local t t = ngx.thread.spawn(function() ngx.sleep(10) work(t) end) end ngx.exit(200)`},
+		{"failed", `for i = 1, N do ngx.thread.wait(ngx.thread.spawn(function() work() error({}) end)) end`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, scripts := testPool(t, Options{Log: func(*Slot, int, []byte) {}}, `
+local function work(...) local x = {...} for j = 1, 50 do x[j] = {j} end return x end
+local N = 300 `+c.text, `for _ = 1, 4 do collectgarbage() end error(tostring(math.floor(collectgarbage("count"))), 0)`)
+			used := func() (kib int) {
+				s := pinned(t, p)
+				out := s.Start(scripts[1], PhaseLog, nil)
+				if _, err := fmt.Sscan(out.Err.Message, &kib); err != nil {
+					t.Fatal(out.Err)
+				}
+				return kib
+			}
+			run := func() {
+				s, err := p.Pin(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.drive(s.Start(scripts[0], PhaseContent, nil))
+				s.Release()
+			}
+			run()
+			run()
+			before := used()
+			for range 3 {
+				run()
+			}
+			if more := used() - before; more > 100 {
+				t.Errorf("%d KiB more than the %d before", more, before)
+			}
+		})
 	}
 }

@@ -24,8 +24,12 @@ local ready, kill = core.ready, core.kill
 local log, held = core.log, P.held
 local ERR, MAX_PARENTS = 4, 8
 
--- by coroutine; co is where the thread's function runs
+-- By coroutine. A record lives as long as its key alone if nothing in it leads
+-- back to the coroutine: so it has neither that nor the parent, whose stack may
+-- hold its children, and gives function and arguments away when they start.
 local records = setmetatable({}, {__mode = "k"})
+local parents = setmetatable({}, {__mode = "kv"})
+local DEAD = {state = "dead"}
 
 local thread = {}
 
@@ -67,7 +71,7 @@ local function explain(message)
   return failure
 end
 
-local function log_death(r, failure)
+local function log_death(co, failure)
   if vm.log_level < ERR then
     return
   end
@@ -77,11 +81,12 @@ local function log_death(r, failure)
   end
   local line = {"lua user thread aborted: runtime error: ", message,
     "\nstack traceback:\ncoroutine 0:", failure.frames or ""}
-  local depth, co = 0, r.parent
+  local depth = 0
+  co = parents[co]
   while co and depth < MAX_PARENTS do
     depth = depth + 1
     line[#line + 1] = "\ncoroutine " .. depth .. ":" .. frames(traceback(co))
-    co = records[co] and records[co].parent
+    co = parents[co]
   end
   line = concat(line)
   log(vm, ERR, line, #line)
@@ -89,12 +94,13 @@ end
 
 -- The end of a thread: who waits for it goes on at once.
 local function finish(r, ok, ...)
+  local co = running()
   if not ok then
     local failure = ...
     if type(failure) ~= "table" then
       failure = {message = failure} -- the handler itself had no memory
     end
-    log_death(r, failure)
+    log_death(co, failure)
     r.n, r[1], r[2] = 2, false, failure.message
     if failure.given then
       r.n, r[2], r[3] = 3, failure.given, failure.message
@@ -106,30 +112,29 @@ local function finish(r, ok, ...)
       r[i] = (select(i - 1, ...))
     end
   end
-  r.call, r.args = nil, nil
-  r.state = "zombie"
-  held[r.co] = "zombie"
+  r.state, held[co] = "zombie", "zombie"
   local waiter = r.waiter
+  r.waiter = nil
   if waiter then
-    waiter.done = r
+    waiter.done = co
     ready(vm, waiter.thread, 1)
   end
 end
 
 local function body()
   local r = records[running()]
-  local args = r.args
-  return finish(r, xpcall(r.call, explain, unpack(args, 1, args.n)))
+  local call, args = r.call, r.args
+  r.call, r.args = nil, nil
+  return finish(r, xpcall(call, explain, unpack(args, 1, args.n)))
 end
 
 local function start(f, hidden, ...)
   local co = create(body)
   local parent = running()
   local r = {
-    state = "alive", co = co, parent = parent, call = f,
-    args = {n = select("#", ...), ...},
+    state = "alive", call = f, args = {n = select("#", ...), ...},
   }
-  records[co] = r
+  records[co], parents[co] = r, parent
   held[co], held[parent] = "running", held[parent] or "running"
   r.thread = ffi.cast("pg_thread *", adopt(co, hidden))
   return co, r
@@ -163,15 +168,15 @@ local function record_of(co, i)
   if not r then
     error("attempt to wait on a coroutine that is not a user thread", 3)
   end
-  if r.parent ~= running() then
+  if parents[co] ~= running() then
     error("only the parent coroutine can wait on the thread", 3)
   end
   return r
 end
 
-local function take(r)
-  r.state, held[r.co] = "dead", "dead"
-  r.waiter = nil
+local function take(co)
+  local r = records[co]
+  records[co], held[co] = DEAD, "dead"
   return unpack(r, 1, r.n)
 end
 
@@ -189,7 +194,7 @@ function thread.wait(...)
       for j = 1, i - 1 do
         records[(select(j, ...))].waiter = nil
       end
-      return take(r)
+      return take((select(i, ...)))
     end
     if r.state == "alive" then
       alive = alive + 1
@@ -215,11 +220,11 @@ function thread.kill(co)
   if not r then
     return nil, "not user thread"
   end
-  if r.parent ~= running() then
+  if parents[co] ~= running() then
     return nil, "killer not parent"
   end
   if r.state == "zombie" then
-    r.state, held[co] = "dead", "dead"
+    records[co], held[co] = DEAD, "dead"
     return nil, "already terminated"
   end
   if r.state == "dead" then
@@ -228,7 +233,7 @@ function thread.kill(co)
   if r.thread.op == C.PG_OP_CAPTURE then
     return nil, "pending subrequests"
   end
-  r.state, held[co] = "dead", "dead"
+  records[co], held[co] = DEAD, "dead"
   kill(vm, r.thread)
   return 1
 end
