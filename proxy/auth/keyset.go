@@ -28,7 +28,8 @@ type setID struct{ settings JWKS }
 //	start --> fetch --ok--> keys --- refresh ---.
 //	            ^ |                             |
 //	            | '-- failed: 1s, 2s, 4s ... ---|
-//	            '------ ask (an unknown kid) <--'   at most once in min_refresh
+//	            '------ ask (an unknown kid) <--'   at once, or when min_refresh
+//	                                                after the last one is over
 type keySet struct {
 	id        setID
 	borrowers int
@@ -38,7 +39,8 @@ type keySet struct {
 	cancel    context.CancelFunc
 
 	keys    atomic.Pointer[[]*signingKey] // nil: never fetched
-	asked   chan struct{}
+	asked   chan struct{}                 // has an entry while a fetch is wanted at once
+	soon    chan struct{}                 // the same, as soon as min_refresh allows
 	waiting atomic.Int64
 
 	mu      sync.Mutex
@@ -70,7 +72,7 @@ func newKeySet(id setID, metrics *observe.KeySetMetrics, report func(observe.Lev
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &keySet{
 		id: id, metrics: metrics, report: report, cancel: cancel,
-		asked: make(chan struct{}, 1), next: make(chan struct{}),
+		asked: make(chan struct{}, 1), soon: make(chan struct{}, 1), next: make(chan struct{}),
 		client: &http.Client{
 			Transport: transport, Timeout: id.settings.Timeout.Std(),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -84,13 +86,20 @@ func (s *keySet) end() { s.cancel() }
 
 // run fetches until the set is given back.
 func (s *keySet) run(ctx context.Context) {
-	var pause, backoff time.Duration
+	var backoff time.Duration
+	due := time.Now()
 	for {
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
+		case <-s.soon:
+			timer.Stop()
+			if next := s.lastFetch().Add(s.id.settings.MinRefresh.Std()); next.Before(due) {
+				due = next
+			}
+			continue
 		case <-timer.C:
 		case <-s.asked:
 			timer.Stop()
@@ -98,12 +107,19 @@ func (s *keySet) run(ctx context.Context) {
 		if s.fetch(ctx) {
 			backoff = 0
 			refresh := s.id.settings.Refresh.Std()
-			pause = refresh - time.Duration(rand.Int64N(int64(refresh/10)+1)) // so that a fleet does not ask at once
+			due = time.Now().Add(refresh - time.Duration(rand.Int64N(int64(refresh/10)+1))) // so that a fleet does not ask at once
 			continue
 		}
 		backoff = min(max(2*backoff, time.Second), s.id.settings.Refresh.Std())
-		pause = backoff
+		due = time.Now().Add(backoff)
 	}
+}
+
+// lastFetch is when the last fetch began.
+func (s *keySet) lastFetch() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fetched
 }
 
 // fetch fetches once; false: it failed and the former keys stay.
@@ -220,7 +236,8 @@ func (s *keySet) current() []*signingKey {
 }
 
 // ask asks for a fetch, because a key is missing. It returns what a request can
-// wait for, or nil: a fetch was made too short a time ago for another.
+// wait for, or nil: a fetch was made too short a time ago; there will be another
+// as soon as that is over.
 func (s *keySet) ask(now time.Time) *fetchWait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,6 +245,10 @@ func (s *keySet) ask(now time.Time) *fetchWait {
 		return &fetchWait{s, s.running}
 	}
 	if !s.fetched.IsZero() && now.Sub(s.fetched) < s.id.settings.MinRefresh.Std() {
+		select {
+		case s.soon <- struct{}{}:
+		default:
+		}
 		return nil
 	}
 	select {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,6 +109,25 @@ func TestWaitForSet(t *testing.T) {
 	if s.ask(time.Now()) != nil {
 		t.Error("a fetch is made for everybody who asks")
 	}
+}
+
+// A key that is asked for too short a time after a fetch is fetched when that is
+// over, though nobody asks again.
+func TestSetIsFetchedSoon(t *testing.T) {
+	var fetches atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fetches.Add(1)
+		fmt.Fprint(w, a2Key)
+	}))
+	defer server.Close()
+	s := setOf(t, server.URL, func(c *JWKS) { c.MinRefresh = unit.Duration(time.Second) })
+	wait(t, "fetched", func() bool { return s.current() != nil })
+	for range 5 {
+		if s.ask(s.lastFetch()) != nil {
+			t.Fatal("asked for twice in min_refresh")
+		}
+	}
+	wait(t, "fetched again", func() bool { return fetches.Load() == 2 })
 }
 
 // Configurations come and go; what they borrowed goes with the last of them.
