@@ -12,10 +12,11 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image clean
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image \
+	kustomize-check kustomize-update kube-tools clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 deps: ## prepare Debian packages and LuaJIT for building (.deps/)
 	@.ci/deps.sh build
@@ -68,6 +69,15 @@ soak: deps-test ## run all of the Lua runtime at once for T=30m (RACE=1: under t
 
 k6: build ## load bin/perigee with SCENARIO=smoke or steady
 	@.ci/k6.sh $(or $(SCENARIO),smoke)
+
+kustomize-check: build ## render every overlay, check schemas, policies, configurations, alerts
+	@.ci/kustomize.sh
+
+kustomize-update: build ## kustomize-check, with new golden files
+	@.ci/kustomize.sh -update
+
+kube-tools: ## build a real kube-apiserver for kustomize-check (.deps/kube, ten minutes of CPU)
+	@.ci/kubetools.sh
 
 image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
 	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))

@@ -37,4 +37,5 @@ check luacheck lua
 check shells shells
 check sizes $go run ./.ci/sizes
 check sizes-test $go test ./.ci/sizes
+check manifests-test $go test ./.ci/manifests
 exit $status

@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 package=${1%@*} version=${1##*@}
-name=$(basename "$package")
+# A major version is no name: .../kustomize/v5 builds kustomize.
+name=$(echo "$package" | sed "s,/v[0-9]*$,,; s,.*/,,")
 dir=$PWD/.deps/tools/$name@$version
 if [ ! -x "$dir/$name" ]; then
 	echo "tool: installing $1" >&2

@@ -130,6 +130,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	if former != nil {
 		former.retire()
 	}
+	s.state.Metrics.SetCertificates(certificates(file, tlsConfigs))
 	s.state.Metrics.Applied(file.Digest())
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"perigee/proxy/config"
+	"perigee/proxy/observe"
 )
 
 // serverTLS reads the files of a listener's tls block; nil without one. The
@@ -42,6 +43,35 @@ func serverTLS(c *config.TLS) (*tls.Config, error) {
 		t.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return t, nil
+}
+
+// certificates describes what the listeners show. The same name twice at a
+// listener is one of two keys: the one that ends first counts.
+func certificates(file *config.File, tlsConfigs map[string]*tls.Config) (all []observe.Certificate) {
+	at := map[[2]string]int{}
+	for i := range file.Listeners {
+		address := file.Listeners[i].Address
+		t := tlsConfigs[address]
+		if t == nil {
+			continue
+		}
+		for _, c := range t.Certificates {
+			name := c.Leaf.Subject.CommonName
+			if len(c.Leaf.DNSNames) > 0 {
+				name = c.Leaf.DNSNames[0]
+			}
+			key := [2]string{address, name}
+			if j, again := at[key]; again {
+				if c.Leaf.NotAfter.Before(all[j].NotAfter) {
+					all[j].NotAfter = c.Leaf.NotAfter
+				}
+				continue
+			}
+			at[key] = len(all)
+			all = append(all, observe.Certificate{Listener: address, Name: name, NotAfter: c.Leaf.NotAfter})
+		}
+	}
+	return all
 }
 
 // listen opens a TCP address, or a unix socket for "unix:/path".

@@ -27,6 +27,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	m.writeLua(&e)
 	m.writeAuth(&e)
 	m.writeLimits(&e)
+	m.writeCertificates(&e)
 	m.writeProcess(&e)
 	if _, err := w.Write(e.buf); err != nil {
 		return err

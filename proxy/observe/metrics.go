@@ -60,8 +60,9 @@ type Metrics struct {
 	// Saturation feeds perigee_saturation_ratio.
 	Saturation Saturation
 
-	digest  atomic.Pointer[string]
-	sources atomic.Pointer[Sources]
+	digest       atomic.Pointer[string]
+	sources      atomic.Pointer[Sources]
+	certificates atomic.Pointer[[]Certificate]
 }
 
 // Sources are numbers that others own and a scrape asks for. A nil function

@@ -1,0 +1,90 @@
+#!/bin/sh
+# kustomize.sh [-update]: renders every overlay of kustomize/ and checks what comes
+# out. -update writes the golden files anew.
+#
+#   render      kustomize, from the module proxy; equal to kustomize/testdata/rendered
+#   schemas     kubeconform, strict: Kubernetes' own swagger.json and the Prometheus
+#               operator's CRDs, both out of the module proxy
+#   policies    .ci/manifests: what a schema cannot say, and names of metrics
+#   gateway     `perigee check` of each configuration as its container sees it
+#   alerts      promtool: rules, and their tests in kustomize/testdata
+#   API server  a real one, where `make kube-tools` has built it: --dry-run=server
+set -eu
+cd "$(dirname "$0")/.."
+go=${GO:-go}
+kubernetes=v1.37.2 operator=v0.92.0
+overlays="dev staging production canary loadtest"
+golden=kustomize/testdata/rendered
+work=$(mktemp -d)
+gateway=
+stop() {
+	[ -z "$gateway" ] || kill "$gateway" 2>/dev/null || true
+	rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+status=0
+say() { printf 'kustomize: %s\n' "$*"; }
+bad() { say "$* FAILED" >&2; status=1; }
+
+module() { (cd / && "$go" mod download -json "$1") | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
+
+kustomize=$(.ci/tool.sh sigs.k8s.io/kustomize/kustomize/v5@v5.8.1)
+mkdir -p "$work/rendered" $golden
+for o in $overlays; do
+	"$kustomize" build kustomize/overlays/$o >"$work/rendered/$o.yaml"
+	[ "${1:-}" = -update ] && cp "$work/rendered/$o.yaml" $golden/
+	diff -u $golden/$o.yaml "$work/rendered/$o.yaml" || bad "golden file of $o (make kustomize-update, and look at the difference)"
+done
+[ $status != 0 ] || say "$(echo $overlays | wc -w) overlays are as their golden files"
+
+"$go" build -o "$work/manifests" ./.ci/manifests
+"$work/manifests" schemas "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
+	"$(module github.com/prometheus-operator/prometheus-operator@$operator)/example/prometheus-operator-crd" "$work/schemas"
+"$(.ci/tool.sh github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0)" -strict -summary \
+	-schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work"/rendered/*.yaml || bad schemas
+
+# What the real binary says of itself.
+cat >"$work/perigee.yaml" <<Y
+listeners: [{address: "unix:$work/s"}]
+admin: {address: "127.0.0.1:${ADMIN_PORT:-19907}"}
+access_log: {format: "off"}
+routes: [{name: r, respond: {body: ""}}]
+Y
+bin/perigee run -c "$work/perigee.yaml" 2>"$work/perigee.log" &
+gateway=$!
+tries=0
+until bin/perigee healthcheck "http://127.0.0.1:${ADMIN_PORT:-19907}/readyz" >/dev/null 2>&1; do
+	tries=$((tries + 1))
+	[ $tries -lt 300 ] || { cat "$work/perigee.log" >&2; exit 1; }
+	sleep 0.1
+done
+curl -fsS "http://127.0.0.1:${ADMIN_PORT:-19907}/metrics" >"$work/metrics"
+mkdir "$work/unpacked"
+if "$work/manifests" lint -metrics "$work/metrics" -runbook kustomize/RUNBOOK.md -out "$work/unpacked" "$work"/rendered/*.yaml; then
+	say "policies hold, and $(grep -c '^# TYPE perigee_' "$work/metrics") metrics cover what alerts, dashboard and autoscalers ask for"
+else bad policies; fi
+
+for dir in "$work"/unpacked/*/*/; do
+	mkdir -p "$dir/tls"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=check \
+		-keyout "$dir/tls/tls.key" -out "$dir/tls/tls.crt" 2>/dev/null
+	bin/perigee check -c "$dir/perigee.yaml" >/dev/null || bad "perigee check of ${dir#"$work/unpacked/"}"
+done
+
+if command -v promtool >/dev/null; then
+	for rules in "$work"/unpacked/*.rules.yaml; do
+		promtool check rules "$rules" >/dev/null || bad "promtool check rules"
+		cp "$rules" "$work/rules.yaml"
+	done
+	cp kustomize/testdata/rules_test.yaml "$work/"
+	(cd "$work" && promtool test rules rules_test.yaml >test.txt) || { cat "$work/test.txt"; bad "promtool test rules"; }
+	say "alerts pass promtool"
+else bad "promtool is not installed (apt-get install prometheus);"; fi
+
+if [ -x .deps/kube/kube-apiserver ]; then
+	.ci/apiserver.sh "$work"/rendered/*.yaml || bad "API server"
+else
+	say "no API server built (make kube-tools): schemas were checked offline alone"
+fi
+exit $status

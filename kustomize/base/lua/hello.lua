@@ -1,0 +1,1 @@
+ngx.say("hello from ", os.getenv("POD_NAME") or "perigee")
