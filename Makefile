@@ -13,7 +13,7 @@ export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image \
-	kustomize-check kustomize-update kube-tools clean
+	kustomize-check kustomize-update kube-tools capacity clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -67,8 +67,12 @@ e2e: deps-test ## run the tests that start the real binary
 soak: deps-test ## run all of the Lua runtime at once for T=30m (RACE=1: under the race detector)
 	SOAK=$(or $(T),30m) SOAK_RACE=$(RACE) $(GO) test $(TAGS) -run TestSoak -v -timeout 0 ./cmd/perigee
 
-k6: build ## load bin/perigee with SCENARIO=smoke or steady
+k6: build ## load bin/perigee with SCENARIO=smoke, steady, ramp, spike, limit, ...
 	@.ci/k6.sh $(or $(SCENARIO),smoke)
+
+capacity: build ## measure what one gateway carries (loadtest/results/capacity.md)
+	$(GO) build -o bin/origin ./loadtest/origin
+	$(GO) run ./loadtest/capacity $(ARGS)
 
 kustomize-check: build ## render every overlay, check schemas, policies, configurations, alerts
 	@.ci/kustomize.sh

@@ -25,7 +25,9 @@ trap 'exit 130' INT TERM
 bin/origin -listen 127.0.0.1:18081 &
 pids=$!
 bin/perigee run -c loadtest/perigee.yaml >$results/perigee.log 2>&1 &
-pids="$! $pids"
+gateway=$!
+pids="$gateway $pids"
+rss() { awk '/^VmRSS:/ {print $2}' /proc/$gateway/status; }
 
 tries=0
 until curl -fsS -o /dev/null http://127.0.0.1:19901/readyz 2>/dev/null; do
@@ -38,7 +40,16 @@ until curl -fsS -o /dev/null http://127.0.0.1:19901/readyz 2>/dev/null; do
 	sleep 0.1
 done
 
+# Settings of the scenario, if they are set.
+for name in RATE DURATION STREAMS UP TOP DOWN ADMIN SLO_SCALE; do
+	eval "value=\${$name:-}"
+	[ -z "$value" ] || set -- "$@" -e "$name=$value"
+done
+scenario_name=$1
+shift
+before=$(rss)
 status=0
-"$k6" run --no-usage-report --summary-export "$results/$1.json" \
-	-e TARGET="${TARGET:-http://127.0.0.1:18080}" "$scenario" || status=$?
+"$k6" run --no-usage-report --summary-export "$results/$scenario_name.json" \
+	-e TARGET="${TARGET:-http://127.0.0.1:18080}" "$@" "$scenario" || status=$?
+echo "k6: the gateway's memory was $((before / 1024)) MiB, is $(($(rss) / 1024)) MiB"
 exit $status

@@ -59,3 +59,36 @@ export function lua() {
   const r = request('lua', 'GET', '/lua?name=k6');
   check(r, { 'lua: answers': (r) => r.status === 200 && r.json('name') === 'k6' && r.json('method') === 'GET' });
 }
+
+// heavy makes a script compute: hashes, patterns, JSON.
+export function heavy() {
+  const r = request('heavy', 'POST', '/heavy', { body: JSON.stringify({ items: Array.from({ length: 50 }, (_, i) => ({ id: i, name: `item ${i}` })) }), headers: { 'Content-Type': 'application/json' } });
+  check(r, { 'heavy: all items come back': (r) => r.status === 200 && r.json('count') === 50 && r.json('digest').length === 40 });
+}
+
+// limited asks at a route with a limit; true: it was let through.
+export function limited(key) {
+  const r = request('limited', 'GET', '/limited', { headers: { 'X-Api-Key': key }, responseCallback: http.expectedStatuses(200, 429) });
+  check(r, {
+    'limited: 200 or 429': (r) => r.status === 200 || r.status === 429,
+    'limited: a refusal says when to come back': (r) => r.status === 200 || Number(r.headers['Retry-After']) >= 0,
+  });
+  return r.status === 200;
+}
+
+// events reads a stream of lines, one each every milliseconds.
+export function events(chunks, every) {
+  const r = request('stream', 'GET', `/stream?chunks=${chunks}&every=${every}`);
+  check(r, {
+    'events: all chunks arrive': (r) => r.status === 200 && r.body.endsWith(`chunk ${chunks} of ${chunks}\n`),
+    // A gateway that waits for the end before it sends shows here.
+    'events: the first comes before the last is made': (r) => r.timings.waiting < (chunks - 1) * every,
+  });
+}
+
+// A body that a POST brings is never sent twice by an HTTP client: what a drain or
+// a restart loses shows.
+export function posted() {
+  const r = request('proxied', 'POST', '/echo', { body: 'a body', headers: { 'Content-Type': 'text/plain' } });
+  check(r, { 'post: comes back': (r) => r.status === 200 && r.body.endsWith('\n\na body') });
+}
