@@ -79,3 +79,22 @@ func waitForSpare(t testing.TB, p *Pool) {
 	}
 	t.Fatal("no spare VM was built")
 }
+
+// What a script that used up its time leaves behind is not collected at the cost
+// of others' time.
+func TestStoppedScriptLeavesNothing(t *testing.T) {
+	p, scripts := testPool(t, Options{CPUBudget: 100 * time.Millisecond, MemoryLimit: 1 << 30, Log: func(*Slot, int, []byte) {}},
+		`local t = {} for i = 1, 1e9 do t[i] = {i} end`)
+	s, err := p.Pin(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Release()
+	before := s.VM().memory.Load()
+	if out := s.Start(scripts[0], PhaseContent, nil); out.Kind != Failed || out.Err.Kind != ErrBudget {
+		t.Fatalf("%+v %v", out, out.Err)
+	}
+	if left := int64(s.VM().memory.Load() - before); left > 9<<20 {
+		t.Errorf("%d MiB are left", left>>20)
+	}
+}

@@ -169,10 +169,16 @@ int pg_failed(pg_state *v, lua_State *co, int status) {
 
 /* ---- running ---- */
 
+/* How much a script that was stopped may leave behind for the collector to
+ * take away in others' runs, at the cost of their budgets. */
+enum { LEFT_MAX = 8 << 20 };
+
 /* ref >= 0 starts that function, else threads that are ready go on. */
 int pg_run_coroutine(pg_state *v, pg_slot *s, pg_run *r, int ref) {
+  size_t before = v->used;
   int status = pg_run_threads(v, s, r, ref);
-  if (v->starved) relieve(v);
+  if (v->starved || (status == PG_BUDGET && v->used > before + LEFT_MAX))
+    relieve(v);
   return status;
 }
 

@@ -34,6 +34,8 @@ const (
 	// heldUp is how long a loop may be away from its poll before its
 	// connections are spread: a script that computes holds up its neighbours.
 	heldUp = 50 * time.Millisecond
+	// calm is how long all must have been well before there is one loop less.
+	calm = 5 * time.Second
 )
 
 // balance decides how many loops are active, until stop is closed.
@@ -42,6 +44,7 @@ func (s *Server) balance(stop <-chan struct{}) {
 	defer tick.Stop()
 	cpu := make([]int64, len(s.loops))
 	last := time.Now()
+	grown := last
 	for {
 		select {
 		case <-stop:
@@ -59,10 +62,14 @@ func (s *Server) balance(stop <-chan struct{}) {
 		last = at
 		active := int(s.active.Load())
 		switch next := decide(shares, active, stalled); {
-		case next > active:
+		case next > active || stalled:
+			grown = at
+			if next == active {
+				break
+			}
 			s.active.Store(int32(next))
 			s.spread(shares, active)
-		case next < active:
+		case next < active && at.Sub(grown) > calm:
 			s.active.Store(int32(next))
 			s.gather(next)
 		}
