@@ -64,7 +64,7 @@ func (a *answering) options() Options {
 func serve(t *testing.T, n int, limits Limits) (*Server, *answering, string) {
 	t.Helper()
 	a := &answering{}
-	s, err := New(n, a.options(), limits)
+	s, err := start(n, a.options(), limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,9 +236,9 @@ func TestTimeouts(t *testing.T) {
 		limits     Limits
 		want       string
 	}{
-		{"nothing is said", "", Limits{HeaderTime: 30 * time.Millisecond}, ""},
-		{"half a head", "GET / HTTP/1.1\r\nHo", Limits{HeaderTime: 30 * time.Millisecond}, "HTTP/1.1 408 "},
-		{"idle", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", Limits{HeaderTime: time.Minute, IdleTime: 30 * time.Millisecond}, "HTTP/1.1 200 "},
+		{"nothing is said", "", Limits{HeaderTime: 300 * time.Millisecond}, ""},
+		{"half a head", "GET / HTTP/1.1\r\nHo", Limits{HeaderTime: 300 * time.Millisecond}, "HTTP/1.1 408 "},
+		{"idle", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", Limits{HeaderTime: time.Minute, IdleTime: 300 * time.Millisecond}, "HTTP/1.1 200 "},
 		{"no HTTP", "\x16\x03\x01\x02\x00", Limits{}, "HTTP/1.1 400 "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -77,6 +77,15 @@ type Server struct {
 
 // New makes n loops and starts them; Close ends them.
 func New(n int, opt Options, limits Limits) (*Server, error) {
+	s, err := start(n, opt, limits)
+	if err == nil && n > 1 {
+		go s.balance(s.stop)
+	}
+	return s, err
+}
+
+// start is New without anybody who decides how many loops are active.
+func start(n int, opt Options, limits Limits) (*Server, error) {
 	s := &Server{opt: opt, listeners: map[*listener]struct{}{}, stop: make(chan struct{})}
 	s.active.Store(1)
 	s.SetLimits(limits)
@@ -93,9 +102,6 @@ func New(n int, opt Options, limits Limits) (*Server, error) {
 	for _, l := range s.loops {
 		s.done.Add(1)
 		go l.run()
-	}
-	if n > 1 {
-		go s.balance(s.stop)
 	}
 	return s, nil
 }
