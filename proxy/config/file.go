@@ -22,8 +22,9 @@ type File struct {
 	// Prefix is where relative paths start; itself relative to the folder of the
 	// configuration file. Default ".". nginx: -p.
 	Prefix string `yaml:"prefix"`
-	// Workers is the number of VMs that run Lua at the same time. Default 0: the
-	// cores that the cgroup allows. nginx: worker_processes.
+	// Workers is the number of VMs that run Lua at the same time, and of event
+	// loops, which stay as many as at the start. Default 0: the cores that the
+	// cgroup allows. nginx: worker_processes.
 	Workers int `yaml:"workers"`
 	// Log is perigee's own log. nginx: error_log.
 	Log Log `yaml:"log"`

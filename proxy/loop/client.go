@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"perigee/proxy/exchange"
-	"perigee/proxy/wire"
 )
 
 // What a client's connection is about.
@@ -195,118 +194,6 @@ func (c *client) expire(*timer) {
 	}
 }
 
-// readHead reads a request head and begins its exchange.
-func (c *client) readHead() {
-	for {
-		if c.work != nil && c.w > int(c.scanned) {
-			began, err := c.scan()
-			if err != nil {
-				c.refuse(err)
-			}
-			if began || err != nil {
-				return
-			}
-		}
-		if !c.readable {
-			c.awaitHead()
-			return
-		}
-		c.lend()
-		n, err := c.read(c.buf[c.w:])
-		switch {
-		case n > 0:
-			c.w += n
-		case err == errQuiet:
-			c.awaitHead()
-			return
-		default:
-			c.close() // nobody is there to be answered
-			return
-		}
-	}
-}
-
-// lend sees to it that there is room for a read.
-func (c *client) lend() {
-	if c.work == nil {
-		c.work = c.loop.takeWork(c)
-	}
-	if c.w < len(c.buf) {
-		return
-	}
-	larger := make([]byte, max(c.loop.server.bufferSize(), 2*len(c.buf)))
-	copy(larger, c.buf[:c.w])
-	c.mem, c.buf = &larger, larger
-}
-
-// awaitHead waits for more of a head, or for its first byte.
-func (c *client) awaitHead() {
-	limits := c.loop.server.limits.Load()
-	switch {
-	case c.work != nil && c.w > 0:
-		if c.scanned == 0 || c.timer.at == 0 {
-			c.loop.set(&c.timer, limits.HeaderTime)
-		}
-		c.scanned = int32(c.w)
-		return
-	case c.work != nil:
-		c.putWork()
-	}
-	switch {
-	case c.info.Requests == 0: // since it was opened
-	case c.loop.server.closing.Load():
-		c.close()
-	case c.loop.isGiving():
-		c.loop.give(c)
-	default:
-		c.loop.set(&c.timer, limits.IdleTime)
-	}
-}
-
-// scan looks for a whole head in the buffer.
-func (c *client) scan() (began bool, err error) {
-	ex := c.pending
-	if ex == nil {
-		ex = exchange.Acquire(c, &c.info)
-		c.pending = ex
-		c.scanned = 0
-	}
-	n, err := wire.ScanRequest(&ex.Head, c.buf[:c.w], int(c.scanned), c.loop.server.limits.Load().Head)
-	if err != nil && c.standIn(ex, err) {
-		n, err = c.w, nil
-	}
-	if err != nil || n == 0 {
-		return false, err
-	}
-	c.pending = nil
-	c.begin(ex, n)
-	return true, nil
-}
-
-// begin begins the exchange whose head is the first n bytes of the buffer.
-func (c *client) begin(ex *exchange.Exchange, n int) {
-	l := c.loop
-	l.set(&c.timer, 0)
-	c.state = busy
-	c.headEnd, c.r, c.scanned = n, n, 0
-	c.info.Requests++
-	ex.Raw = c.buf[:n:n]
-	ex.Record.Start = l.wall
-	ex.StartNS = exchange.MonotonicNS(l.wall)
-	ex.Worker = l.index + 1
-	c.task.ex = ex
-	ex.SetWaker(&c.task)
-	c.body.begin(&ex.Head)
-	c.sent, c.received, c.began, c.hurried = 0, 0, false, false
-	c.closes = ex.Head.Close || l.server.farewell.Load()
-	if c.gone {
-		ex.Abort()
-	}
-	l.stats.exchanges.Add(1)
-	l.server.opt.Begin(ex)
-	c.task.schedule()
-}
-
 // finished goes on after an exchange.
 func (c *client) finished() {
 	switch {
@@ -385,44 +272,6 @@ func (c *client) linger() {
 			return
 		}
 	}
-}
-
-// refuse answers a request that could not be read and ends the connection. What
-// the client sent is never in the answer.
-func (c *client) refuse(err error) {
-	if c.pending != nil {
-		exchange.Release(c.pending)
-		c.pending = nil
-	}
-	var why *wire.Error
-	if !errors.As(err, &why) {
-		c.close()
-		return
-	}
-	c.loop.server.opt.Refused(&c.info, why)
-	text := exchange.AppendRefusal(nil, why.Status)
-	if n, errno := write(c.fd, text); errno != 0 || n < len(text) {
-		c.close()
-		return
-	}
-	c.body.done = false
-	c.startLinger()
-}
-
-// standIn puts a head in the place of one that was refused, if that has an error
-// page.
-func (c *client) standIn(ex *exchange.Exchange, err error) bool {
-	why, _ := err.(*wire.Error)
-	has := c.loop.server.opt.HasPage
-	if why == nil || has == nil || !has(why) {
-		return false
-	}
-	c.w = copy(c.buf, exchange.StandIn)
-	if n, err := wire.ScanRequest(&ex.Head, c.buf[:c.w], 0, wire.Limits{}); err != nil || n != c.w {
-		panic("BUG: the stand-in is no request head")
-	}
-	ex.Refusal = why
-	return true
 }
 
 // kill ends the connection as soon as its exchange can end.
