@@ -72,7 +72,9 @@ func (t *task) run() {
 				progress = true
 			}
 		}
-		if !progress && !ex.Completed() {
+		// Others' completions wake the loop. One that no step wants as yet, such as
+		// a pump's beside an answer, is no reason to go on.
+		if !progress {
 			break
 		}
 	}
