@@ -32,7 +32,7 @@ var layers = []layer{
 		private:  "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
 	},
 	{
-		packages: []string{"proxy/mapping", "proxy/observe", "luavm", "ratelimit/fleet"},
+		packages: []string{"proxy/h2", "proxy/mapping", "proxy/observe", "luavm", "ratelimit/fleet"},
 		private:  "what is recorded, what is looked up and what runs Lua are independent: a VM exposes Stats(), it does not own metrics",
 	},
 	{

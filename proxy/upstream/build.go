@@ -63,7 +63,7 @@ func (c *Config) borrow(r *Registry, name string, ec EndpointConfig, sni string,
 	if err != nil {
 		return nil, err
 	}
-	id := identity{upstream: name, address: hostport}
+	id := identity{upstream: name, address: hostport, h2: c.Protocol == ProtocolH2C}
 	if secure {
 		id.tls = m.digest + " " + sni
 	}

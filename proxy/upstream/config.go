@@ -31,6 +31,11 @@ type Config struct {
 	Retry RetryConfig `yaml:"retry"`
 	// Keepalive is the pool of idle connections of each endpoint.
 	Keepalive KeepaliveConfig `yaml:"keepalive"`
+	// Protocol is what endpoints speak. Default http1. h2c: HTTP/2 without TLS,
+	// by prior knowledge; the requests of an event loop share a few connections,
+	// those that come together leave in one write. nginx: none for proxy_pass,
+	// as grpc_pass.
+	Protocol Protocol `yaml:"protocol,omitempty"`
 	// Pipeline is how many requests may be under way on one connection of an
 	// event loop, sent one behind the other and answered in that order. Default
 	// 0: one. Only idempotent requests without body are pipelined, to endpoints
@@ -83,7 +88,7 @@ func (c *Config) SetDefaults() {
 	}
 	c.Retry.SetDefaults()
 	c.Keepalive = KeepaliveConfig{Idle: 128, IdleTimeout: unit.Duration(60e9)}
-	c.PipelineWait = unit.Duration(1e9)
+	c.Protocol, c.PipelineWait = ProtocolHTTP1, unit.Duration(1e9)
 }
 
 // maxPipeline bounds what is sent again when a connection ends.
@@ -94,6 +99,18 @@ const (
 	HostPass     = "pass"
 	HostEndpoint = "endpoint"
 )
+
+// Protocol is a version of HTTP that endpoints speak.
+type Protocol string
+
+// The protocols.
+const (
+	ProtocolHTTP1 Protocol = "http1"
+	ProtocolH2C   Protocol = "h2c"
+)
+
+// Values are the words that are accepted.
+func (Protocol) Values() []string { return []string{string(ProtocolHTTP1), string(ProtocolH2C)} }
 
 // Balance names a way to choose an endpoint.
 type Balance string
@@ -367,9 +384,13 @@ func (c *Config) checkRest() []unit.Problem {
 		report("pipeline_wait", `duration "0" would let nothing wait for others`, "remove pipeline or write a duration")
 	}
 	for i, e := range c.Endpoints {
-		if _, secure, err := e.Dial(c.TLS != nil); err == nil && secure && c.Pipeline > 1 {
-			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks TLS, pipeline is for plain endpoints", e.Address), "remove pipeline or use http://")
+		_, secure, err := e.Dial(c.TLS != nil)
+		if err == nil && secure && (c.Pipeline > 1 || c.Protocol == ProtocolH2C) {
+			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks TLS; pipeline and h2c are for plain ones", e.Address), "remove them or use http://")
 		}
+	}
+	if c.Pipeline > 1 && c.Protocol == ProtocolH2C {
+		report("pipeline", "requests of HTTP/2 do not wait for each other anyway", "remove pipeline")
 	}
 	if c.Lua != nil && c.Lua.Balancer == nil {
 		report("lua", "the block holds no script", "add balancer: or remove lua")

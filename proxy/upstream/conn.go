@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"perigee/proxy/h2"
 )
 
 // Timeouts bound the waits of one exchange with an endpoint. 0 is no bound. All
@@ -159,7 +161,8 @@ func (c *Conn) failure(step Step, err error) error {
 	broken := isReset(err) || err == io.EOF || err == errUnasked
 	e.stale = c.kept && !c.has(markAnswered) && step != StepBody && broken
 	if l := c.lane(); l != nil {
-		e.unserved = l.unserved
+		var said *h2.Error
+		e.unserved = l.unserved || errors.As(err, &said) && said.Unserved
 		e.stale = e.stale || step == StepHead && isTimeout(err) && l.trunk.proto.behind(c)
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
@@ -216,7 +219,7 @@ func (c *Conn) Release(o Outcome) (kept bool) {
 	c.dropBuffers()
 	if l := c.lane(); l != nil {
 		c.link.nextExchange()
-		l.trunk.release(c, keep)
+		l.end(keep)
 		return keep
 	}
 	if !keep {

@@ -30,10 +30,13 @@
 //
 // # Several exchanges on one connection
 //
-// In an event loop a Conn may be a place on a Trunk, with the same rules; what
-// the exchanges of a wake-up send leaves in one write (trunk.go, share.go):
+// A Conn may be a place on a Trunk, with the same rules; what the exchanges of an
+// event loop's wake-up send leaves in one write (trunk.go, share.go):
 //
-//	pipeline   HTTP/1.1, requests one behind the other, answers in that order
+//	pipeline   HTTP/1.1, requests one behind the other, answers in that order;
+//	           in event loops only
+//	streams    HTTP/2 (package h2); where goroutines drive exchanges, two
+//	           goroutines move each trunk (patient.go)
 //
 // # After a failure
 //

@@ -72,6 +72,9 @@ func (e *Endpoint) Metrics() *observe.EndpointMetrics { return e.metrics.Load() 
 // that the connection has served before and may be stale. The error is ErrBusy
 // or a *ConnectError.
 func (e *Endpoint) Acquire(t Timeouts) (c *Conn, reused bool, err error) {
+	if e.id.h2 {
+		return e.acquireShared(t)
+	}
 	limits := e.limits.Load()
 	if !e.admit(limits) {
 		return nil, false, ErrBusy
@@ -88,6 +91,10 @@ func (e *Endpoint) Acquire(t Timeouts) (c *Conn, reused bool, err error) {
 // AcquireNew is Acquire without a look at idle connections: for the second
 // attempt after ErrStale, when more of them are likely to be stale.
 func (e *Endpoint) AcquireNew(t Timeouts) (*Conn, error) {
+	if e.id.h2 {
+		c, _, err := e.acquireShared(t) // those that have ended are gone
+		return c, err
+	}
 	limits := e.limits.Load()
 	if !e.admit(limits) {
 		return nil, ErrBusy

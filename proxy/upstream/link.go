@@ -90,6 +90,10 @@ func (l *link) beforeWait(write bool) error {
 // startHead begins the Response timeout; a loop keeps its own.
 func (l *link) startHead() {
 	if l.resident != nil {
+		if lane := l.resident.lane; lane != nil && lane.waits != nil {
+			l.deadlines.headDue.Store(true)
+			signal(lane.waits.read) // its time-out is another one now
+		}
 		return
 	}
 	l.deadlines.startHead(l.Conn)

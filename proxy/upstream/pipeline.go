@@ -25,7 +25,6 @@ type pipeline struct {
 	// guess is how long the last answer was: so much is given to the next one,
 	// which then has to give little back.
 	guess, taken int
-	some         bool // an answer has come on this connection
 	last         bool // one has, behind which no other comes
 
 	scratch wire.ResponseHead // of answers that are read away

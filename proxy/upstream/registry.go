@@ -42,6 +42,7 @@ type identity struct {
 	upstream string
 	address  string
 	tls      string // digest of all TLS settings; "" for plain
+	h2       bool   // HTTP/2 without TLS
 }
 
 // NewRegistry makes an empty registry. It runs no goroutine: sweeps of idle
@@ -80,7 +81,7 @@ func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (
 		e = build()
 		e.registry, e.id = r, id
 		e.homes = make([]idlePool, r.homes)
-		e.trunks = make([]trunkPool, r.homes)
+		e.trunks = make([]trunkPool, r.homes+1) // the last one's are goroutines'
 		r.endpoints[id] = e
 	}
 	e.borrowers++

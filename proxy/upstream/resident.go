@@ -94,7 +94,7 @@ func (r *resident) receive(l *link, p []byte) (int, error) {
 		r.late = false
 		return 0, os.ErrDeadlineExceeded
 	case r.lane != nil:
-		return r.lane.trunk.proto.receive(r.lane.conn, p)
+		return r.lane.receive(p)
 	case !r.readable:
 		return 0, errQuiet
 	}
@@ -123,7 +123,7 @@ func (r *resident) flush(l *link) error {
 		r.late = false
 		return os.ErrDeadlineExceeded
 	case r.lane != nil:
-		return r.lane.trunk.proto.send(r.lane.conn, &r.pieces)
+		return r.lane.send(&r.pieces)
 	}
 	for {
 		n, left, errno := r.writeOnce()

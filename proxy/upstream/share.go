@@ -25,6 +25,10 @@ type trunkPool struct {
 	mu      sync.Mutex
 	trunks  []*Trunk
 	retired bool
+
+	// For goroutines: one of them dials, the others wait for a change.
+	dialing bool
+	changed chan struct{}
 }
 
 func (p *trunkPool) remove(t *Trunk) {
@@ -60,9 +64,9 @@ func (e *Endpoint) sharedConns() (n int) {
 
 // Shares tells whether an exchange of an event loop is to share a connection.
 // safe says that its request may stand behind others: it has no body, and can be
-// sent again (RFC 9112 §9.3.2).
+// sent again (RFC 9112 §9.3.2); with HTTP/2 any may.
 func (e *Endpoint) Shares(safe bool) bool {
-	return safe && e.limits.Load().Pipeline > 1 && e.dialer.tls == nil
+	return e.id.h2 || safe && e.limits.Load().Pipeline > 1 && e.dialer.tls == nil
 }
 
 // Share gives a place on a shared connection of a home for one exchange; nil:
@@ -92,7 +96,12 @@ func (e *Endpoint) Share(home int, t Timeouts) *Conn {
 func (e *Endpoint) Trunks(home int) int { return e.trunks[home].size() }
 
 // TrunkDepth is about how many exchanges a new shared connection has room for.
-func (e *Endpoint) TrunkDepth() int { return e.limits.Load().Pipeline }
+func (e *Endpoint) TrunkDepth() int {
+	if e.id.h2 {
+		return mostStreams
+	}
+	return e.limits.Load().Pipeline
+}
 
 // AdmitTrunk counts one more connection in use, if max_conns allows it. DialTrunk
 // is to follow.
@@ -113,7 +122,11 @@ func (e *Endpoint) DialTrunk(home int, t Timeouts) (*Trunk, error) {
 	}
 	e.dialed.Add(1)
 	trunk := &Trunk{endpoint: e, home: home, fd: c.link.resident.fd, nc: c.link.Conn}
-	trunk.proto = &pipeline{Trunk: trunk}
+	if e.id.h2 {
+		trunk.proto = newStreams(trunk)
+	} else {
+		trunk.proto = &pipeline{Trunk: trunk}
+	}
 	return trunk, nil
 }
 
@@ -124,7 +137,7 @@ func (t *Trunk) Join(who TrunkResident) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.trunks = append(p.trunks, t)
-	t.closing = p.retired
+	t.closing = t.closing || p.retired
 }
 
 // Close ends a trunk that is Over, or did not Join, and its descriptor.

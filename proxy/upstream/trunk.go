@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"unsafe"
+
+	"perigee/proxy/h2"
 )
 
 // A Trunk is one connection that several exchanges of an event loop use at a
@@ -21,13 +23,14 @@ import (
 //	       ^----- in <--- the socket
 //
 // How bytes of lanes come together is the protocol's: one answer after another
-// (pipeline). All of a trunk belongs to its loop's thread.
+// (pipeline), or mixed (streams, HTTP/2). All of a trunk belongs to its loop's thread.
 type Trunk struct {
 	endpoint *Endpoint
 	home     int
 	fd       int
 	nc       net.Conn // closed; its addresses are still asked for
 	who      TrunkResident
+	patient  *patient // nil: an event loop moves it
 	proto    protocol
 
 	readable, ended bool // as resident's
@@ -44,6 +47,7 @@ type Trunk struct {
 	free    []*Conn // lanes without an exchange
 	live    int     // lanes with one
 	served  int     // exchanges that have begun
+	some    bool    // an answer has come
 	touched []*Conn // whose exchanges may get further
 }
 
@@ -97,8 +101,33 @@ type lane struct {
 	answered bool
 	// orphan says that nobody waits for the answer that is still to come.
 	orphan bool
-	head   bool // the request is a HEAD
-	queued bool // in Trunk.touched
+	head   bool   // the request is a HEAD
+	queued bool   // in Trunk.touched
+	waits  *waits // of goroutines
+	stream *h2.Stream
+}
+
+func (l *lane) receive(p []byte) (int, error) {
+	if l.trunk.patient != nil {
+		return l.trunk.patient.receive(l.conn, p)
+	}
+	return l.trunk.proto.receive(l.conn, p)
+}
+
+func (l *lane) send(pieces *[3][]byte) error {
+	if l.trunk.patient != nil {
+		return l.trunk.patient.send(l.conn, pieces)
+	}
+	return l.trunk.proto.send(l.conn, pieces)
+}
+
+// end ends the exchange.
+func (l *lane) end(finished bool) {
+	if l.trunk.patient != nil {
+		l.trunk.patient.end(l.conn, finished)
+		return
+	}
+	l.trunk.release(l.conn, finished)
 }
 
 // trunkBuffer is what one read takes at most.
@@ -152,7 +181,12 @@ func (t *Trunk) open(timeouts Timeouts, limits *Limits) *Conn {
 	if limits.Requests > 0 && t.served >= limits.Requests {
 		t.closing = true
 	}
-	*c.link.resident.lane = lane{trunk: t, conn: c}
+	w := c.link.resident.lane.waits
+	if w == nil && t.patient != nil {
+		w = &waits{make(chan struct{}, 1), make(chan struct{}, 1)}
+		c.Tell(w)
+	}
+	*c.link.resident.lane = lane{trunk: t, conn: c, waits: w}
 	c.link.resident.readable = false
 	c.begin(timeouts, limits)
 	c.once = false
@@ -179,6 +213,10 @@ func (t *Trunk) recycle(c *Conn) {
 // touch has the loop try again what the exchange waits for.
 func (t *Trunk) touch(c *Conn) {
 	l := c.link.resident.lane
+	if l.waits != nil {
+		l.waits.wake()
+		return
+	}
 	if l.queued || l.orphan {
 		return
 	}
@@ -228,6 +266,14 @@ func (t *Trunk) fill() error {
 	return err
 }
 
+// put is fill with bytes that somebody else has read.
+func (t *Trunk) put(p []byte) int {
+	_ = t.fill() // makes room: nothing is readable
+	n := copy(t.in[t.w:], p)
+	t.w += n
+	return n
+}
+
 // read reads once, if there may be something.
 func (t *Trunk) read(p []byte) (int, error) {
 	if !t.readable {
@@ -260,7 +306,19 @@ func (t *Trunk) Work() {
 		t.again = false
 		t.proto.arrived()
 	}
-	for t.err == nil && !t.full && !t.mute && t.sent < len(t.out) {
+	t.push()
+	if t.sent > 0 && t.sent == len(t.out) {
+		t.sent = 0
+		if t.out = t.out[:0]; cap(t.out) > keepOut {
+			t.out = nil
+		}
+		t.proto.flushed()
+	}
+}
+
+// push sends as much as there is room for.
+func (t *Trunk) push() {
+	for t.patient == nil && t.err == nil && !t.full && !t.mute && t.sent < len(t.out) {
 		p := t.out[t.sent:]
 		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(t.fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
@@ -273,15 +331,8 @@ func (t *Trunk) Work() {
 		default:
 			// Answers may have come before the end; reading finds it.
 			t.mute, t.closing, t.readable = true, true, true
-			t.proto.arrived()
+			t.again = true
 			t.attend()
 		}
-	}
-	if t.sent > 0 && t.sent == len(t.out) {
-		t.sent = 0
-		if t.out = t.out[:0]; cap(t.out) > keepOut {
-			t.out = nil
-		}
-		t.proto.flushed()
 	}
 }
