@@ -54,6 +54,7 @@ func (s *Server) watchSaturation() {
 	m.SetSources(observe.Sources{
 		Loops:      s.loopStats,
 		LimitTable: s.state.Limits.Table, LimitStores: s.state.Limits.Stores, LimitErrors: s.limitErrors,
+		Custom: scriptMetrics,
 		LuaMemoryBytes: func() (total int64) {
 			if snap := s.gateway.current.Load(); snap != nil {
 				for _, vm := range snap.pool.Stats().VMs {

@@ -1,6 +1,6 @@
 -- Sets a fresh state up. Called once, with what vm.c and Go prepared:
---   vm, core, request, text, dict, limit, regex   light userdata: the FFI
---                                   structs of perigee_ffi.h
+--   vm, core, request, text, dict, limit, regex, metrics   light userdata:
+--                                   the FFI structs of perigee_ffi.h
 --   modules                         the other files of lualib, by name
 --   contexts                        ngx.ctx by pg_slot.ctx_ref, see core.lua
 --   dead                            coroutines that died in coroutine.wrap
@@ -44,6 +44,7 @@ view("dict", "const pg_dict_api *")
 view("limit", "const pg_limit_api *")
 view("regex", "const pg_regex_api *")
 view("sockets", "const pg_socket_api *")
+view("metrics", "const pg_metrics_api *")
 
 -- ";;" is the default path, as in lua_package_path; no setting is all of it
 local function search_path(set, default)

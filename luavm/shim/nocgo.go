@@ -24,6 +24,9 @@ func Version() string { return "" }
 // RegexJIT is false: this build has no PCRE2.
 func RegexJIT() bool { return false }
 
+// Metrics are none: this build has no scripts.
+func Metrics() []Metric { return nil }
+
 // Hardened is false: this build has no LuaJIT.
 func Hardened() bool { return false }
 

@@ -26,8 +26,14 @@ import (
 //go:embed perigee_ffi.h
 var header string
 
-// Declarations is the marked part of perigee_ffi.h, for ffi.cdef.
-func Declarations() string {
+//go:embed metrics_ffi.h
+var metricsHeader string
+
+// Declarations are the marked parts of perigee_ffi.h and metrics_ffi.h, for
+// ffi.cdef.
+func Declarations() string { return marked(header) + marked(metricsHeader) }
+
+func marked(header string) string {
 	_, text, _ := strings.Cut(header, "/* PERIGEE FFI BEGIN */")
 	text, _, _ = strings.Cut(text, "/* PERIGEE FFI END */")
 	return text

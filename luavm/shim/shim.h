@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "perigee_ffi.h"
+#include "metrics_ffi.h"
 
 enum {                       /* what pg_resume answers */
   PG_DONE = 0,               /* the handler returned */
@@ -111,6 +111,7 @@ const pg_text_api *pg_text(void);
 const pg_dict_api *pg_dict(void);
 const pg_limit_api *pg_limits(void);
 const pg_regex_api *pg_regexes(void);
+const pg_metrics_api *pg_metrics(void);
 
 /* ---- regex.c ---- */
 void pg_matcher_free(pg_state *);

@@ -79,6 +79,7 @@ static int do_open(lua_State *L) {
   set_pointer(L, "limit", pg_limits());
   set_pointer(L, "regex", pg_regexes());
   set_pointer(L, "sockets", pg_sockets());
+  set_pointer(L, "metrics", pg_metrics());
   lua_newtable(L);
   lua_setfield(L, -2, "modules");
   lua_newtable(L);

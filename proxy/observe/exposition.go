@@ -28,6 +28,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	m.writeAuth(&e)
 	m.writeLimits(&e)
 	m.writeCertificates(&e)
+	m.writeCustom(&e)
 	m.writeProcess(&e)
 	if _, err := w.Write(e.buf); err != nil {
 		return err

@@ -74,6 +74,8 @@ type Sources struct {
 	LuaVMs         func() int
 	// Loops are the event loops.
 	Loops func() []LoopInfo
+	// Custom are the metrics of scripts.
+	Custom func() []Family
 	// LimitTable is the memory of limits' counters.
 	LimitTable func() LimitTableInfo
 	// LimitStores are the stores in which instances count together, LimitErrors
