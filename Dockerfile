@@ -1,4 +1,6 @@
 # syntax=docker/dockerfile:1
+# linux/amd64 and linux/arm64, each built on itself or under emulation:
+#   docker buildx build --platform linux/amd64,linux/arm64 .
 # Two stages: build on the release that make deps has a pinned LuaJIT for, run
 # on the same release's glibc. The binary is dynamic on purpose, against libc
 # and libm alone: a fully static one would lose ffi.C and Lua C modules.
@@ -24,6 +26,7 @@ ARG CREATED=unknown
 LABEL org.opencontainers.image.title="perigee" \
       org.opencontainers.image.description="HTTP gateway that runs OpenResty's Lua" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="gcr.io/distroless/base-debian12:nonroot" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
@@ -33,5 +36,7 @@ COPY --from=build /src/LICENSE /usr/share/doc/perigee/LICENSE
 USER 65532:65532
 # Public listener; the admin listener stays on loopback unless configured.
 EXPOSE 8080
+# Docker's; Kubernetes has probes of its own, and OCI images no such field.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["/usr/bin/perigee", "healthcheck"]
 ENTRYPOINT ["/usr/bin/perigee"]
 CMD ["run", "-c", "/etc/perigee/perigee.yaml"]

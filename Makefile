@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image image-test \
 	kustomize-check kustomize-update kube-tools capacity clean
 
 help: ## print this list
@@ -85,6 +85,9 @@ kube-tools: ## build a real kube-apiserver for kustomize-check (.deps/kube, ten 
 
 image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
 	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))
+
+image-test: ## run the image as a cluster does: does it serve, drain and end? size, cold start
+	@.ci/imagetest.sh $(or $(IMAGE),perigee:$(VERSION))
 
 clean: ## remove bin/; .deps/ stays
 	rm -rf bin

@@ -12,6 +12,7 @@ scenario=loadtest/scenarios/$1.js
 k6=$(.ci/tool.sh go.k6.io/k6@v1.8.1)
 ${GO:-go} build -o bin/origin ./loadtest/origin
 results=loadtest/results
+export LOAD_LISTEN=${LOAD_LISTEN:-127.0.0.1:18080} LOAD_ADMIN=${LOAD_ADMIN:-127.0.0.1:19901} LOAD_ORIGIN=${LOAD_ORIGIN:-127.0.0.1:18081}
 mkdir -p $results
 
 pids=
@@ -22,18 +23,20 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-bin/origin -listen 127.0.0.1:18081 &
-pids=$!
+bin/origin -listen "$LOAD_ORIGIN" &
+origin=$!
+pids=$origin
 bin/perigee run -c loadtest/perigee.yaml >$results/perigee.log 2>&1 &
 gateway=$!
 pids="$gateway $pids"
 rss() { awk '/^VmRSS:/ {print $2}' /proc/$gateway/status; }
 
 tries=0
-until curl -fsS -o /dev/null http://127.0.0.1:19901/readyz 2>/dev/null; do
+until curl -fsS -o /dev/null http://$LOAD_ADMIN/readyz 2>/dev/null; do
 	tries=$((tries + 1))
+	kill -0 $gateway 2>/dev/null && kill -0 $origin 2>/dev/null || tries=1000
 	if [ $tries -gt 100 ]; then
-		echo "k6: perigee is not ready after 10 s; the end of its log:" >&2
+		echo "k6: perigee or its origin is not ready (are LOAD_LISTEN, LOAD_ADMIN and LOAD_ORIGIN free?); the end of its log:" >&2
 		tail -n 20 $results/perigee.log >&2
 		exit 1
 	fi
@@ -41,6 +44,7 @@ until curl -fsS -o /dev/null http://127.0.0.1:19901/readyz 2>/dev/null; do
 done
 
 # Settings of the scenario, if they are set.
+ADMIN=${ADMIN:-http://$LOAD_ADMIN}
 for name in RATE DURATION STREAMS UP TOP DOWN ADMIN SLO_SCALE; do
 	eval "value=\${$name:-}"
 	[ -z "$value" ] || set -- "$@" -e "$name=$value"
@@ -50,6 +54,6 @@ shift
 before=$(rss)
 status=0
 "$k6" run --no-usage-report --summary-export "$results/$scenario_name.json" \
-	-e TARGET="${TARGET:-http://127.0.0.1:18080}" "$@" "$scenario" || status=$?
+	-e TARGET="${TARGET:-http://$LOAD_LISTEN}" "$@" "$scenario" || status=$?
 echo "k6: the gateway's memory was $((before / 1024)) MiB, is $(($(rss) / 1024)) MiB"
 exit $status

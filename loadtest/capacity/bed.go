@@ -16,12 +16,17 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// Addresses of what is started.
-const (
-	originAddr  = "127.0.0.1:18081"
-	gatewayAddr = "127.0.0.1:18080"
-	adminAddr   = "127.0.0.1:19901"
-)
+// Addresses of what is started, free when the program begins.
+var originAddr, gatewayAddr, adminAddr = freeAddr(), freeAddr(), freeAddr()
+
+func freeAddr() string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
 
 // bed starts, loads and ends gateways.
 type bed struct {
@@ -55,6 +60,12 @@ func (b *bed) measure(idle int) (*report, error) {
 		return nil, fmt.Errorf("%w: make build, and go build -o bin/origin ./loadtest/origin", err)
 	}
 	defer end(origin)
+	for range 100 {
+		if exec.Command("bin/perigee", "healthcheck", "http://"+originAddr+"/").Run() == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	r := &report{}
 	all := []struct {
 		title, setting string
@@ -73,7 +84,7 @@ func (b *bed) measure(idle int) (*report, error) {
 			return load{connections: 16, path: "/bytes/" + strconv.Itoa(n)}
 		})},
 		{"Routes", "routes", sweep([]int{10, 100, 1000}, func(n int) load {
-			return load{connections: 32, path: fmt.Sprintf("/r%d/x", n-1), config: manyRoutes(n)}
+			return load{connections: 32, path: fmt.Sprintf("/r%d/", n-1), config: manyRoutes(n)}
 		})},
 		{"Cores", "GOMAXPROCS", sweep(cores(), func(n int) load {
 			return load{connections: 32, path: "/", env: []string{"GOMAXPROCS=" + strconv.Itoa(n)}}
@@ -138,7 +149,8 @@ func (b *bed) start(config string, env []string) (*exec.Cmd, error) {
 		}
 	}
 	cmd := exec.Command("bin/perigee", "run", "-c", path)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), env...),
+		"LOAD_LISTEN="+gatewayAddr, "LOAD_ADMIN="+adminAddr, "LOAD_ORIGIN="+originAddr)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
@@ -252,7 +264,8 @@ func (b *bed) withinSLO(r *report) error {
 	defer end(gateway)
 	holds := func(rate int) bool {
 		cmd := exec.Command(b.k6, "run", "--quiet", "--no-usage-report", "-e", "RATE="+strconv.Itoa(rate),
-			"-e", "DURATION="+strconv.Itoa(b.seconds)+"s", "loadtest/scenarios/steady.js")
+			"-e", "DURATION="+strconv.Itoa(b.seconds)+"s",
+			"-e", "TARGET=http://"+gatewayAddr, "loadtest/scenarios/steady.js")
 		return cmd.Run() == nil
 	}
 	good, bad := 0, 100
