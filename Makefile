@@ -13,7 +13,7 @@ export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image image-test \
-	kustomize-check kustomize-update kube-tools capacity clean
+	kustomize-check kustomize-update capacity clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -79,9 +79,6 @@ kustomize-check: build ## render every overlay, check schemas, policies, configu
 
 kustomize-update: build ## kustomize-check, with new golden files
 	@.ci/kustomize.sh -update
-
-kube-tools: ## build a real kube-apiserver for kustomize-check (.deps/kube, ten minutes of CPU)
-	@.ci/kubetools.sh
 
 image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
 	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))

@@ -8,7 +8,6 @@
 #   policies    .ci/manifests: what a schema cannot say, and names of metrics
 #   gateway     `perigee check` of each configuration as its container sees it
 #   alerts      promtool: rules, and their tests in kustomize/testdata
-#   API server  a real one, where `make kube-tools` has built it: --dry-run=server
 set -eu
 cd "$(dirname "$0")/.."
 go=${GO:-go}
@@ -82,9 +81,5 @@ if command -v promtool >/dev/null; then
 	say "alerts pass promtool"
 else bad "promtool is not installed (apt-get install prometheus);"; fi
 
-if [ -x .deps/kube/kube-apiserver ]; then
-	.ci/apiserver.sh "$work"/rendered/*.yaml || bad "API server"
-else
-	say "no API server built (make kube-tools): schemas were checked offline alone"
-fi
+say "schemas were checked offline: what only an API server refuses (ranges, enumerations, Pod Security) was not"
 exit $status
