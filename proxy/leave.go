@@ -15,8 +15,8 @@ import (
 // close, and exchanges under way end. At the configured timeout, or when ctx
 // ends, what is left is cut.
 func (s *Server) Drain(ctx context.Context) error {
+	s.farewell() // who sees that it drains sees this too
 	s.gateway.draining.Store(true)
-	s.farewell()
 	select {
 	case <-time.After(s.gateway.current.Load().File.Drain.Delay.Std()):
 	case <-ctx.Done():
@@ -33,8 +33,8 @@ const leastFarewell = 2 * time.Second
 // connect anew, which leads them to the successor, and what is left after
 // drain.delay (at least two seconds) is ended as by Drain.
 func (s *Server) HandOver(ctx context.Context) error {
+	s.farewell() // who sees that it drains sees this too
 	s.gateway.draining.Store(true)
-	s.farewell()
 	s.mu.Lock()
 	for address, l := range s.listeners {
 		sockets.Keep(l.Listener)
