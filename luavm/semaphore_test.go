@@ -27,7 +27,7 @@ s:post() t[1] = tostring(s:wait(0)) ngx.sleep(0.005)`, "nil first"},
 	{"timeout", `
 local s = semaphore.new() t = {s:wait(0.002)} t[3] = s:count()`, "false timeout 0"},
 	{"timed out waiters take nothing", `
-local s = semaphore.new() ngx.thread.spawn(function() s:wait(0.001) end) ngx.sleep(0.01)
+local s = semaphore.new() ngx.thread.wait(ngx.thread.spawn(function() s:wait(0.001) end))
 s:post() t[1] = s:count() t[2] = s:wait(0)`, "1 true"},
 	{"killed waiters take nothing", `
 local s = semaphore.new() local co = ngx.thread.spawn(function() s:wait(10) t[1] = "never" end)
