@@ -163,3 +163,19 @@ func TestReloadsKeepConnections(t *testing.T) {
 		t.Errorf("%d stores", len(stores))
 	}
 }
+
+// A gateway that ends gives back what it has leased.
+func TestLeasesAreReturned(t *testing.T) {
+	redis := startRedis(t)
+	text := sharedText(redis, `- {name: back, rate: 1000/s, burst: 100000, redis: main, budget: 1s, on_store_failure: deny}`)
+	t.Run("runs", func(t *testing.T) {
+		g := proxytest.Start(t, text) // ends with this subtest
+		storeIsUp(t, g)
+		if status, _, _ := get(t, g, "/"); status != 200 {
+			t.Fatalf("%d", status)
+		}
+	})
+	if got := redis.say("ZCARD", "perigee:instances"); !strings.Contains(got, ":0\r\n") {
+		t.Errorf("instances after the end: %q", got)
+	}
+}

@@ -111,6 +111,7 @@ func (s *State) problem(message string) { s.Log.Print(observe.LevelError, nil, m
 // after it.
 func (s *State) close() {
 	s.Upstreams.Close()
+	s.Limits.Close()
 	s.Auth.Close()
 	s.logs.closeAll(closeLimit)
 }

@@ -198,7 +198,7 @@ func (s *Store) release(lent map[string]*fleet.Fleet) {
 			o.users--
 		}
 		if o.users == 0 {
-			go o.Close()
+			s.closing.Go(o.Close)
 			continue
 		}
 		kept = append(kept, o)
@@ -206,3 +206,7 @@ func (s *Store) release(lent map[string]*fleet.Fleet) {
 	clear(s.fleets[len(kept):])
 	s.fleets = kept
 }
+
+// Close waits until stores that nobody uses any more have got back what was
+// leased: a second or two where they do not answer.
+func (s *Store) Close() { s.closing.Wait() }

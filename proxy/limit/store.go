@@ -17,7 +17,8 @@ type Store struct {
 	table *ratelimit.Table
 	tops  map[string]*top
 
-	fleets []*openFleet
+	fleets  []*openFleet
+	closing sync.WaitGroup
 	// Report is told when a store goes down and when it is back. Set before use.
 	Report func(message string)
 }
