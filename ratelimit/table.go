@@ -32,14 +32,14 @@ type Table struct {
 const (
 	minBuckets = shardCount * WindowBuckets
 	// MinTable and MaxTable bound a table's size in bytes.
-	MinTable = bucketsAt + minBuckets*bucketSize
+	MinTable = minBuckets * bucketSize
 	MaxTable = 1 << 40
 
 	classInflight = ^uint64(0)
 )
 
-// NewTable maps a table of at most size bytes; it holds the largest power of two
-// of buckets that fits: four keys per 64 bytes, and it works without giving up
+// NewTable maps a table of size bytes, rounded down to a power of two, and a
+// header of 8 KiB. It has four keys per 64 bytes, and works without giving up
 // active keys while about two thirds of these are taken. Pages that no key has
 // touched cost nothing. The memory lives until Close, or until nothing refers to
 // the table.
@@ -47,7 +47,7 @@ func NewTable(size int64) (*Table, error) {
 	if size < MinTable || size > MaxTable {
 		return nil, fmt.Errorf("limit table: size %d is not from %d to %d bytes", size, int64(MinTable), int64(MaxTable))
 	}
-	n := uint64(1) << (bits.Len64(uint64(size-bucketsAt)/bucketSize) - 1)
+	n := uint64(1) << (bits.Len64(uint64(size)/bucketSize) - 1)
 	length := int(bucketsAt + n*bucketSize)
 	mem, err := unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
 	if err != nil {

@@ -124,7 +124,9 @@ func (l *lease) take(cost, now int64) (ratelimit.Result, Outcome) {
 			if held-cost < l.lowWater.Load() {
 				l.ask()
 			}
-			return s.limit.RemoteBucket(true, time.Duration(l.ahead.Load()), now), Decided
+			r := s.limit.RemoteBucket(true, time.Duration(l.ahead.Load()), now)
+			r.Delay = 0 // it was paid for: how full the bucket is since then delays nobody
+			return r, Decided
 		}
 	}
 	if now < l.refused.Load() {
