@@ -229,3 +229,30 @@ local N = 300 `+c.text, `for _ = 1, 4 do collectgarbage() end error(tostring(mat
 		})
 	}
 }
+
+// A lock in a dictionary is freed by its holder's finalizer, as libraries do it:
+// whoever held it may have been killed.
+func TestLocksOfTheKilledAreFreed(t *testing.T) {
+	p, scripts := testPool(t, Options{Dicts: declared(t, map[string]int64{"d": 64 << 10})}, `
+local ffi = require "ffi"
+local locks = {}
+local lock = ffi.metatype("struct { int number; }", {__gc = function(l) ngx.shared.d:delete(locks[l.number]) end})
+local function hold(name)
+  assert(ngx.shared.d:add(name, true, 100))
+  locks[#locks + 1] = name
+  return lock(#locks)
+end
+local function wait(name) local l = hold(name) ngx.sleep(100) return l end
+do local l = hold("forgotten") l = nil end
+local a = ngx.thread.spawn(wait, "killed")
+local b = ngx.thread.spawn(wait, "kept")
+ngx.sleep(0) ngx.thread.kill(a) a = nil ngx.sleep(0)
+for _ = 1, 3 do collectgarbage() end
+local left = table.concat(ngx.shared.d:get_keys(), " ")
+ngx.thread.kill(b)
+error(left, 0)`)
+	s := pinned(t, p)
+	if out := s.drive(s.Start(scripts[0], PhaseContent, nil)); out.Err == nil || out.Err.Message != "kept" {
+		t.Errorf("%v, want kept", out.Err)
+	}
+}
