@@ -196,6 +196,34 @@ lua:
 	})
 }
 
+// A client that leaves before the script has asked to be told is told of.
+func TestClientLeavesEarly(t *testing.T) {
+	g := proxytest.Start(t, fmt.Sprintf(controlHead, "127.0.0.1:1")+`
+  - name: told
+    match: {paths: ["= /told"]}
+    lua:
+      check_client_abort: true
+      content: |
+        os.execute("sleep 0.1")
+        ngx.on_abort(function() ngx.log(ngx.WARN, "<gone>") ngx.exit(499) end)
+        ngx.sleep(60)
+  - name: ends
+    match: {paths: ["= /ends"]}
+    lua: {check_client_abort: true, content: 'os.execute("sleep 0.1") ngx.log(ngx.WARN, "<waits>") ngx.sleep(60)', log: 'ngx.log(ngx.WARN, "<ended ", ngx.status, ">")'}
+`)
+	for path, want := range map[string]string{"/told": "<gone>", "/ends": "<ended 499>"} {
+		conn, err := net.Dial("tcp", g.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path)
+		_ = conn.Close()
+		if !g.WaitLog(want) {
+			t.Errorf("%s: no %s in the log", path, want)
+		}
+	}
+}
+
 // What ngx.on_abort answers, and that a client who stays is served.
 func TestOnAbortAnswers(t *testing.T) {
 	g := proxytest.Start(t, fmt.Sprintf(controlHead, "127.0.0.1:1")+`

@@ -20,7 +20,7 @@ func (ex *Exchange) Abort() {
 	ex.aborted.Store(true)
 	ex.mu.Lock()
 	cancel := ex.cancel
-	waits, ends := ex.onAbort != nil, ex.ends
+	waits, ends := ex.onAbort != nil, ex.ends && !ex.told
 	for _, f := range ex.families {
 		for _, child := range f.children {
 			child.Abort()
@@ -36,15 +36,25 @@ func (ex *Exchange) Abort() {
 	}
 }
 
-// EndOnAbort says whether Abort ends the exchange as Kill does, unless a script
-// waits for it.
+// EndOnAbort says whether Abort ends the exchange as Kill does, also one that
+// has been; unless a script waits for it, has been told of it, or will be.
 func (ex *Exchange) EndOnAbort(ends bool) {
 	ex.mu.Lock()
 	ex.ends = ends
+	ex.told = ex.told && ends
+	kill := ends && !ex.told && ex.onAbort == nil
 	ex.mu.Unlock()
-	if ends && ex.Aborted() {
+	if kill && ex.Aborted() {
 		ex.Kill()
 	}
+}
+
+// LearnsAbort says that a script learns by itself that the client has left: it
+// reads what that sends.
+func (ex *Exchange) LearnsAbort() {
+	ex.mu.Lock()
+	ex.told = true
+	ex.mu.Unlock()
 }
 
 // WaitAbort makes op, of a stage's script, wait for Abort.
@@ -64,6 +74,7 @@ func (ex *Exchange) endWait(result int32) {
 	ex.mu.Lock()
 	op := ex.onAbort
 	ex.onAbort = nil
+	ex.told = ex.told || op != nil && result == luavm.ResultOK
 	ex.mu.Unlock()
 	if op != nil {
 		op.Result = result

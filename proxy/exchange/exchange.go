@@ -219,6 +219,7 @@ type Exchange struct {
 	aborted       atomic.Bool
 	killed        atomic.Bool
 	ends          bool       // Abort ends the exchange; guarded by mu
+	told          bool       // a script was told of it, or will learn of it; guarded by mu
 	onAbort       *luavm.Op  // waits for Abort; guarded by mu
 	seat          sync.Mutex // guards Lua against Kill
 }
@@ -404,7 +405,7 @@ func Release(ex *Exchange) {
 	ex.Worker = 0
 	ex.aborted.Store(false)
 	ex.killed.Store(false)
-	ex.ends = false
+	ex.ends, ex.told = false, false
 	pool.Put(ex)
 }
 

@@ -142,9 +142,16 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		return verdict
 	}
 	f.fillStage(ex, stage)
-	f.minds(ex, stage)
+	minds := stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0
+	if minds {
+		ex.Lua.ClearFlags(luavm.FlagOnAbort)
+	}
 	in := f.input(ex, stage)
-	return f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+	verdict := f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+	if minds && ex.LuaRuns[stage].Running {
+		ex.EndOnAbort(true) // only now: it may have asked to be told
+	}
+	return verdict
 }
 
 // sit sees to it that the exchange has a seat in a VM, and brings what scripts
@@ -172,15 +179,6 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 	}
 	ex.Lua.UseSockets(f.sockets)
 	return exchange.Continue
-}
-
-// minds sees to it that a client that leaves ends the handler which begins, if
-// the route wants that.
-func (f *Filter) minds(ex *exchange.Exchange, stage exchange.Stage) {
-	if stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0 {
-		ex.Lua.ClearFlags(luavm.FlagOnAbort)
-		ex.EndOnAbort(true)
-	}
 }
 
 // over forgets a handler that has ended.
@@ -403,8 +401,7 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 	case luavm.OpAbort:
 		ex.WaitAbort(op, stage)
 	case luavm.OpReqRead, luavm.OpReqReadRaw:
-		// Who reads from the client learns by that that it has left.
-		ex.EndOnAbort(false)
+		ex.LearnsAbort()
 		fallthrough
 	default:
 		op.Until = f.until(ex, stage)
