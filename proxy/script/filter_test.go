@@ -183,7 +183,7 @@ routes:
 		{"stays", "/a", 200, "all /a server_rewrite 1 false\n"},
 		{"waits", "/a?sleep=1", 200, "all /a server_rewrite 1 false\n"},
 		{"moves", "/a?to=/other", 200, "other server_rewrite 1\n"},
-		{"jumps", "/a?to=/other&jump=1", 200, "other server_rewrite 1\n"},
+		{"jumps", "/a?to=/other&jump=1", 200, "other nil nil\n"},
 		{"moves to itself", "/a?to=/b", 200, "all /b server_rewrite 1 true\n"},
 		{"answers", "/a?say=1", 200, "early\n"},
 		{"exits", "/a?exit=1", 503, "503 Service Unavailable\n"},
