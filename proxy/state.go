@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -86,10 +87,14 @@ func (s *State) failed(ex *exchange.Exchange, status int, why string) {
 }
 
 func (s *State) attemptFailed(ex *exchange.Exchange, err error) {
-	if ex.Aborted() || !s.Log.Enabled(observe.LevelError) {
+	level := observe.LevelError
+	if errors.Is(err, upstream.ErrUnserved) {
+		level = observe.LevelInfo // the way of endpoints to end a shared connection
+	}
+	if ex.Aborted() || !s.Log.Enabled(level) {
 		return
 	}
-	s.Log.Print(observe.LevelError, &ex.Record, err.Error())
+	s.Log.Print(level, &ex.Record, err.Error())
 }
 
 // report writes what a filter has to say of an exchange.
