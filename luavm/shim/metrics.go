@@ -22,9 +22,7 @@ func Metrics() (all []Metric) {
 		if c.spec.label_count > 0 {
 			m.Labels = strings.Split(goText(c.spec.labels), "\x00")
 		}
-		for _, b := range unsafe.Slice((*float64)(c.spec.bounds), c.spec.bound_count) {
-			m.Bounds = append(m.Bounds, b)
-		}
+		m.Bounds = append(m.Bounds, unsafe.Slice((*float64)(c.spec.bounds), c.spec.bound_count)...)
 		for s := C.pg_metric_newest(c); s != nil; s = s.next {
 			m.Series = append(m.Series, readSeries(s, &m))
 		}
