@@ -154,6 +154,16 @@ func (p *Pool) Pin(hint uint64) (*Slot, error) {
 			return s, nil
 		}
 	}
+	// A VM that is retired serves on while its successor is being built: that is
+	// better than to refuse.
+	for i := range n {
+		vm := p.places[(hint+i)%n].Load()
+		if int(vm.suspended.Load()) < p.options.MaxSuspended {
+			if s := vm.take(); s != nil {
+				return s, nil
+			}
+		}
+	}
 	return nil, ErrBusy
 }
 

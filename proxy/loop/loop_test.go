@@ -78,6 +78,11 @@ func serve(t *testing.T, n int, limits Limits) (*Server, *answering, string) {
 		}
 	}()
 	t.Cleanup(s.Close)
+	eventually(t, "the listener is watched", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.listeners) > 0
+	})
 	return s, a, ln.Addr().String()
 }
 
