@@ -1,6 +1,9 @@
 package loop
 
 import (
+	"fmt"
+	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +25,8 @@ import (
 //
 // The share is the thread's CPU time, not the time outside of polls: on a
 // machine whose cores others use a loop waits for a core, and a second one would
-// wait beside it.
+// wait beside it. For the same reason more loops than half of the cores become
+// active only while a core has time for them.
 //
 // Connections change loops between two requests, when there is nothing of them
 // but a descriptor. Those that are idle stay where they are: they cost nothing.
@@ -31,6 +35,8 @@ const (
 	balanceEvery = 250 * time.Millisecond
 	busyShare    = 0.85
 	spareShare   = 0.6
+	// spareCore is how much of one core the machine must have to spare.
+	spareCore = 0.25
 	// heldUp is how long a loop may be away from its poll before its
 	// connections are spread: a script that computes holds up its neighbours.
 	heldUp = 50 * time.Millisecond
@@ -42,7 +48,7 @@ const (
 func (s *Server) balance(stop <-chan struct{}) {
 	tick := time.NewTicker(balanceEvery)
 	defer tick.Stop()
-	cpu := make([]int64, len(s.loops))
+	cpu, rest := make([]int64, len(s.loops)), idleTime()
 	last := time.Now()
 	grown := last
 	for {
@@ -59,8 +65,14 @@ func (s *Server) balance(stop <-chan struct{}) {
 			cpu[i] = used
 			stalled = l.stats.stall.Swap(0) > int64(heldUp) || stalled
 		}
+		idle := idleTime()
+		spare := float64(idle-rest) / float64(at.Sub(last))
+		rest = idle
 		last = at
 		active := int(s.active.Load())
+		if idle > 0 && !stalled && spare < spareCore && active >= runtime.NumCPU()/2 {
+			shares = calmed(shares)
+		}
 		switch next := decide(shares, active, stalled); {
 		case next > active || stalled:
 			grown = at
@@ -74,6 +86,14 @@ func (s *Server) balance(stop <-chan struct{}) {
 			s.gather(next)
 		}
 	}
+}
+
+// calmed are shares that make nothing grow.
+func calmed(shares []float64) []float64 {
+	for i, share := range shares {
+		shares[i] = min(share, busyShare)
+	}
+	return shares
 }
 
 // decide is how many loops should be active, given how busy each is.
@@ -162,6 +182,24 @@ func (m moved) posted() {
 	}
 	l.link(c)
 	l.set(&c.timer, l.server.limits.Load().IdleTime)
+}
+
+// idleTime is how long the machine's cores have had nothing to do, in ns; 0 where
+// the system does not tell.
+func idleTime() int64 {
+	f, err := os.Open("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var line [256]byte
+	n, _ := f.Read(line[:])
+	var user, nice, system, idle int64
+	if _, err := fmt.Sscanf(string(line[:n]), "cpu %d %d %d %d", &user, &nice, &system, &idle); err != nil {
+		return 0
+	}
+	const tick = int64(time.Second) / 100 // USER_HZ
+	return idle * tick
 }
 
 // cpuTime is what the calling thread has used.

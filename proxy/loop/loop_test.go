@@ -196,6 +196,15 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestCalmedSharesMakeNothingGrow(t *testing.T) {
+	if n := decide(calmed([]float64{1, 0.2}), 1, false); n != 1 {
+		t.Errorf("%d active, want 1", n)
+	}
+	if idleTime() <= 0 {
+		t.Error("the machine does not tell how long its cores were idle")
+	}
+}
+
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	_, _, addr := serve(t, 1, Limits{})
 	c := dial(t, addr)

@@ -40,8 +40,12 @@ const halfMinute = int64(30 * time.Second)
 // turned notes a turn that took so many ns and ends at about now.
 func (s *stats) turned(took, now int64, run *exchange.Run) {
 	s.working.Add(took)
-	if took > s.stall.Load() {
-		s.stall.Store(took)
+	if took > int64(heldUp) {
+		// It may have waited for a core all the while.
+		took := min(took, cpuTime()-s.cpu.Load())
+		if took > s.stall.Load() {
+			s.stall.Store(took)
+		}
 	}
 	if took <= s.least && now < s.half {
 		return
