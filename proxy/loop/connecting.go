@@ -63,7 +63,7 @@ func (l *Loop) dial(kind int, to unix.Sockaddr, remote net.Addr, done func(*conn
 }
 
 // ready implements source.
-func (k *connecting) ready(uint32) {
+func (k *connecting) ready(events uint32) {
 	errno, err := unix.GetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	k.loop.drop(&k.timer)
 	switch {
@@ -72,7 +72,12 @@ func (k *connecting) ready(uint32) {
 	case errno != 0:
 		k.give("connect", syscall.Errno(errno))
 	default:
+		l, slot := k.loop, k.slot
 		k.done(k, nil)
+		// The peer may have spoken already, or ended: an edge comes but once.
+		if heir := l.slots[slot].source; heir != nil && heir != source(k) {
+			heir.ready(events)
+		}
 	}
 }
 

@@ -461,3 +461,39 @@ func TestPipeliningLeavesTurnsToOthers(t *testing.T) {
 	}
 	stop.Store(true)
 }
+
+// What came together with the end of a connect is told to who takes the socket
+// over.
+func TestConnectHandsItsEventsOn(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	s, _, _ := serve(t, 1, Limits{})
+	heir := &hearing{}
+	s.onAll(func(l *Loop) {
+		addr := ln.Addr().(*net.TCPAddr)
+		_, ended := l.dial(unix.SOCK_STREAM, sockaddr(addr.AddrPort()), addr, func(k *connecting, err error) {
+			if err == nil {
+				l.slots[k.slot].source = heir
+			}
+		})
+		if ended {
+			return // it was connected at once: nothing has come yet
+		}
+		// The peer speaks and ends before the loop polls again.
+		nc, err := ln.Accept()
+		if err == nil {
+			_, _ = io.WriteString(nc, "hello")
+			_ = nc.Close()
+		}
+	})
+	eventually(t, "bytes and the end are heard", func() bool {
+		return heir.events.Load()&(unix.EPOLLIN|unix.EPOLLRDHUP) == unix.EPOLLIN|unix.EPOLLRDHUP
+	})
+}
+
+type hearing struct{ events atomic.Uint32 }
+
+func (h *hearing) ready(events uint32) { h.events.Or(events) }
