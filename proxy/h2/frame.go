@@ -88,6 +88,10 @@ type Error struct {
 	Unserved bool
 }
 
+// errCrowded is the end of a stream that had not begun when the peer said how many
+// it takes.
+var errCrowded = &Error{Code: RefusedStream, Unserved: true}
+
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Why == "" {

@@ -327,6 +327,29 @@ func TestGoAway(t *testing.T) {
 	}
 }
 
+// A stream that was opened before the peer said how many it takes does not begin
+// behind that word.
+func TestOpenedBeforeTheLimit(t *testing.T) {
+	p := newPeer(t, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+	first, second := p.begin(get), p.conn.Open()
+	if err := p.feed(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.frames()
+	var why *Error
+	if err := second.Send(&[3][]byte{[]byte(get)}); !errors.As(err, &why) || !why.Unserved {
+		t.Errorf("%v, want an error that says the request was not served", err)
+	}
+	second.Close()
+	if sent := p.frames(); sent != "" {
+		t.Errorf("the peer was sent %q", sent)
+	}
+	first.Close()
+	if p.conn.Room() != 1 {
+		t.Errorf("room for %d, want 1", p.conn.Room())
+	}
+}
+
 // FuzzFeed gives frames that make no sense: nothing may crash or grow.
 func FuzzFeed(f *testing.F) {
 	p := newPeer(f)

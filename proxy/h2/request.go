@@ -59,6 +59,12 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 		s.err = errHeadLong
 		return len(p), errHeadLong
 	}
+	if len(c.streams) >= int(min(c.most, 1<<20)) {
+		// The peer has said how many it takes since this one was opened. It
+		// would refuse a stream, or take offence.
+		s.err = errCrowded
+		return len(p), errCrowded
+	}
 	s.begin()
 	if s.chunked {
 		s.chunks.Reset()
