@@ -7,11 +7,11 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"perigee/luavm/shim"
+	"perigee/luavm/socket"
 )
 
 // A host with an event loop performs what its scripts wait for without a
@@ -197,7 +197,7 @@ func (s Socket) Attempt(op *Op) Attempt {
 		return s.write(op)
 	}
 	room := s.sock.Room()
-	n, err := readNow(s.k.fd, room)
+	n, err := socket.ReadOnce(uintptr(s.k.fd), room)
 	switch {
 	case err == syscall.EAGAIN:
 		return AttemptWaits
@@ -220,16 +220,15 @@ func (s Socket) write(op *Op) Attempt {
 			op.Result = 0
 			return AttemptDone
 		}
-		n, errno := writeNow(s.k.fd, p)
-		switch errno {
-		case 0:
+		n, err := socket.WriteOnce(uintptr(s.k.fd), p)
+		switch err {
+		case nil:
 			s.k.sent += n
-		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return AttemptWaits
 		default:
 			s.k.sent = 0
-			op.Result = outcome(os.NewSyscallError("write", errno))
+			op.Result = outcome(os.NewSyscallError("write", err))
 			return AttemptDone
 		}
 	}
@@ -301,24 +300,4 @@ func (k *conn) attach(c *shim.Sock) error {
 	k.use(nc)
 	c.FD = k.descriptor()
 	return nil
-}
-
-func readNow(fd int, p []byte) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-			continue
-		}
-		return 0, errno
-	}
-}
-
-func writeNow(fd int, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-	return int(n), errno
 }

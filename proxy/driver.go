@@ -4,25 +4,29 @@ import (
 	"context"
 
 	"perigee/proxy/config"
+	"perigee/proxy/exchange"
 	"perigee/proxy/loop"
 	"perigee/proxy/observe"
 	"perigee/proxy/serve"
 )
 
-// driverOptions are what the goroutine driver needs to know of the gateway.
-func (s *Server) driverOptions() serve.Options {
-	return serve.Options{
+// forDrivers is what a driver needs to know of the gateway; others counts the
+// connections of the other one.
+func (s *Server) forDrivers(others func() int) exchange.Gateway {
+	return exchange.Gateway{
 		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused, HasPage: s.gateway.HasPage,
 		Subrequests: s.gateway.Subrequests,
 		Recovered:   s.recovered, Trusted: s.trusted,
-		Opened: s.opened, Closed: s.closed,
-		Others: func() int {
-			if loops := s.looping.Load(); loops != nil {
-				return loops.Connections()
-			}
-			return 0
-		},
+		Opened: s.opened, Closed: s.closed, Others: others,
 	}
+}
+
+// loopConnections is how many connections the event loops have open.
+func (s *Server) loopConnections() int {
+	if loops := s.looping.Load(); loops != nil {
+		return loops.Connections()
+	}
+	return 0
 }
 
 func (s *Server) opened(listener string) {
@@ -45,12 +49,8 @@ func (s *Server) makeLoops(file *config.File) error {
 		return nil
 	}
 	loops, err := loop.New(s.homes, loop.Options{
-		Begin: s.gateway.Begin, Advance: s.gateway.Advance, Refused: s.gateway.Refused, HasPage: s.gateway.HasPage,
-		Subrequests: s.gateway.Subrequests, Perform: serve.Perform,
-		Recovered: s.recovered, Trusted: s.trusted,
-		Opened: s.opened, Closed: s.closed,
-		NextID: s.driver.NextID, Others: s.driver.Connections,
-	}, loop.Limits(limits(&file.Limits)))
+		Gateway: s.forDrivers(s.driver.Connections), Perform: serve.Perform, NextID: s.driver.NextID,
+	}, limits(&file.Limits))
 	if err == nil {
 		s.looping.Store(loops)
 	}

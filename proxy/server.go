@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"perigee/proxy/config"
+	"perigee/proxy/exchange"
 	"perigee/proxy/loop"
 	"perigee/proxy/serve"
 	"perigee/proxy/wire"
@@ -51,7 +52,7 @@ type listener struct {
 // configuration.
 func NewServer(state *State) (*Server, error) {
 	s := &Server{gateway: &Gateway{state: state}, state: state, listeners: map[string]*listener{}}
-	driver, err := serve.New(s.driverOptions(), serve.Limits{})
+	driver, err := serve.New(s.forDrivers(s.loopConnections), serve.Limits{})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	file := snap.File
 	s.driver.SetLimits(limits(&file.Limits))
 	if loops := s.looping.Load(); loops != nil {
-		loops.SetLimits(loop.Limits(limits(&file.Limits)))
+		loops.SetLimits(limits(&file.Limits))
 	}
 	former := s.gateway.current.Swap(snap)
 	s.state.access.Store(snap.access)
@@ -134,8 +135,8 @@ func (s *Server) commit(snap *Snapshot, opened map[string]*listener, tlsConfigs 
 	s.state.Metrics.Applied(file.Digest())
 }
 
-func limits(c *config.Limits) serve.Limits {
-	return serve.Limits{
+func limits(c *config.Limits) exchange.ClientLimits {
+	return exchange.ClientLimits{
 		Connections: c.Connections,
 		Head:        wire.Limits{HeaderBytes: int(c.HeaderBytes)},
 		HeaderTime:  c.HeaderTimeout.Std(), IdleTime: c.IdleTimeout.Std(),

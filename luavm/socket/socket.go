@@ -16,11 +16,7 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 )
-
-// maxPieces is how many pieces one Write can take.
-const maxPieces = 3
 
 // Socket is a TCP or unix socket. One goroutine may read while another writes.
 type Socket struct {
@@ -33,8 +29,7 @@ type Socket struct {
 	got      int
 	readErr  error
 
-	pieces   [maxPieces][]byte
-	iov      [maxPieces]syscall.Iovec
+	pieces   Pieces
 	writeErr error
 
 	// The poller's callbacks, bound once so that a call allocates nothing.
@@ -99,89 +94,39 @@ func (s *Socket) readNow(fd uintptr) bool {
 	if lent {
 		p = s.lend()
 	}
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			s.got = int(n)
-			return true
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			if lent {
-				s.giveBack()
-			}
-			s.readErr = s.wait(false)
-			return s.readErr != nil
-		}
-		s.readErr = os.NewSyscallError("read", errno)
+	n, err := ReadOnce(fd, p)
+	switch err {
+	case nil:
+		s.got = n
 		return true
+	case syscall.EAGAIN:
+		if lent {
+			s.giveBack()
+		}
+		s.readErr = s.wait(false)
+		return s.readErr != nil
 	}
+	s.readErr = os.NewSyscallError("read", err)
+	return true
 }
 
 // Write sends the pieces in order, in one system call when the socket takes
 // them; it waits for room otherwise.
 func (s *Socket) Write(a, b, c []byte) error {
-	s.pieces = [maxPieces][]byte{a, b, c}
+	s.pieces.Set(a, b, c)
 	s.writeErr = nil
 	err := s.raw.Write(s.tryWrite)
 	if err == nil {
 		err = s.writeErr
 	}
-	s.pieces = [maxPieces][]byte{}
-	s.iov = [maxPieces]syscall.Iovec{}
+	s.pieces.Drop()
 	return err
 }
 
 func (s *Socket) writeNow(fd uintptr) bool {
-	for {
-		n, left, errno := s.writeOnce(fd)
-		if left == 0 {
-			return true
-		}
-		switch errno {
-		case 0:
-			s.sent(n)
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			s.writeErr = s.wait(true)
-			return s.writeErr != nil
-		default:
-			s.writeErr = os.NewSyscallError("write", errno)
-			return true
-		}
+	if _, s.writeErr = s.pieces.Write(fd); s.writeErr != syscall.EAGAIN {
+		return true
 	}
-}
-
-// writeOnce makes one system call; left is how many pieces there were to send.
-func (s *Socket) writeOnce(fd uintptr) (n, left int, errno syscall.Errno) {
-	for _, p := range s.pieces {
-		if len(p) > 0 {
-			s.iov[left].Base = unsafe.SliceData(p)
-			s.iov[left].SetLen(len(p))
-			left++
-		}
-	}
-	var r uintptr
-	switch left {
-	case 0:
-		return 0, 0, 0
-	case 1:
-		r, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd,
-			uintptr(unsafe.Pointer(s.iov[0].Base)), uintptr(s.iov[0].Len))
-	default:
-		r, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd,
-			uintptr(unsafe.Pointer(&s.iov)), uintptr(left))
-	}
-	return int(r), left, errno
-}
-
-// sent drops the n bytes that the kernel took.
-func (s *Socket) sent(n int) {
-	for i := range s.pieces {
-		first := min(n, len(s.pieces[i]))
-		s.pieces[i] = s.pieces[i][first:]
-		n -= first
-	}
+	s.writeErr = s.wait(true)
+	return s.writeErr != nil
 }

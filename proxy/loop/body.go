@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"perigee/luavm"
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -144,8 +145,8 @@ func (c *client) sayContinue() error {
 	if c.began || c.broken {
 		return exchange.ErrAnswered
 	}
-	n, errno := write(c.fd, exchange.ContinueLine)
-	if errno != 0 || n < len(exchange.ContinueLine) {
+	n, err := socket.WriteOnce(uintptr(c.fd), exchange.ContinueLine)
+	if err != nil || n < len(exchange.ContinueLine) {
 		c.broken = true
 		return exchange.ErrAnswered
 	}

@@ -7,10 +7,10 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 )
 
@@ -299,31 +299,20 @@ func (c *client) read(p []byte) (int, error) {
 	if !c.readable {
 		return 0, errQuiet
 	}
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch {
-		case errno == syscall.EINTR:
-			continue
-		case errno == syscall.EAGAIN:
-			c.readable = false
-			return 0, errQuiet
-		case errno != 0:
-			return 0, os.NewSyscallError("read", errno)
-		case n == 0:
-			return 0, io.EOF
-		}
-		if int(n) < len(p) && !c.gone {
-			c.readable = false // all that had come
-		}
-		return int(n), nil
+	n, err := socket.ReadOnce(uintptr(c.fd), p)
+	switch {
+	case err == syscall.EAGAIN:
+		c.readable = false
+		return 0, errQuiet
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, io.EOF
 	}
-}
-
-func write(fd int, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-	return int(n), errno
+	if n < len(p) && !c.gone {
+		c.readable = false // all that had come
+	}
+	return n, nil
 }
 
 // takeWork gives a client what it needs for a request.

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -133,7 +134,7 @@ func (c *client) refuse(err error) {
 	}
 	c.loop.server.opt.Refused(&c.info, why)
 	text := exchange.AppendRefusal(nil, why.Status)
-	if n, errno := write(c.fd, text); errno != 0 || n < len(text) {
+	if n, err := socket.WriteOnce(uintptr(c.fd), text); err != nil || n < len(text) {
 		c.close()
 		return
 	}

@@ -48,16 +48,15 @@ func (a *answering) advance(ex *exchange.Exchange) bool {
 }
 
 func (a *answering) options() Options {
-	return Options{
+	return Options{Gateway: exchange.Gateway{
 		Begin: func(ex *exchange.Exchange) {}, Advance: a.advance,
 		Subrequests: func(*luavm.Op) []*exchange.Exchange { return nil },
-		Perform:     func(*exchange.Exchange, *luavm.Op) {},
 		Refused:     func(*exchange.Conn, *wire.Error) { a.refused.Add(1) },
 		Recovered:   func(any) { a.panics.Add(1) },
 		Trusted:     func(netip.Addr) bool { return false },
 		Opened:      func(string) { a.open.Add(1) }, Closed: func(string) { a.open.Add(-1) },
-		NextID: func() uint64 { return a.ids.Add(1) }, Others: func() int { return 0 },
-	}
+		Others: func() int { return 0 },
+	}, Perform: func(*exchange.Exchange, *luavm.Op) {}, NextID: func() uint64 { return a.ids.Add(1) }}
 }
 
 // serve runs n loops on a listener of loopback until the test ends.

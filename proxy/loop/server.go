@@ -4,57 +4,25 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
-	"perigee/proxy/wire"
 )
 
-// Options is what the loops need to know of the gateway. The functions are
-// called from all loops' threads and must not block; Perform may.
+// Options is what the loops need to know of the gateway.
 type Options struct {
-	// Begin prepares an acquired exchange whose Raw and Head are set.
-	Begin func(ex *exchange.Exchange)
-	// Advance moves the exchange until it is finished (true) or waits for ops
-	// (false). At true it waits for none.
-	Advance func(ex *exchange.Exchange) bool
-	// Subrequests makes the exchanges that a script's op waits for; none: the op
-	// is complete.
-	Subrequests func(op *luavm.Op) []*exchange.Exchange
+	exchange.Gateway
 	// Perform performs an op that blocks; it is called on goroutines.
 	Perform func(ex *exchange.Exchange, op *luavm.Op)
-	// HasPage tells whether a refusal has an error page: then Begin gets an
-	// exchange whose Raw is a StandIn. nil: none has.
-	HasPage func(why *wire.Error) bool
-	// Refused counts a request that never became an exchange.
-	Refused func(conn *exchange.Conn, why *wire.Error)
-	// Recovered is told of a panic.
-	Recovered func(value any)
-	// Trusted tells whether a peer is one of trusted_proxies.
-	Trusted func(addr netip.Addr) bool
-	// Opened and Closed count connections per listener.
-	Opened, Closed func(listener string)
 	// NextID numbers connections.
 	NextID func() uint64
-	// Others is how many connections other drivers have open, which count
-	// against Limits.Connections.
-	Others func() int
 }
 
-// Limits bound what clients may use. Zero durations are no bound.
-type Limits struct {
-	Connections int           // at once; further ones are closed at accept
-	Head        wire.Limits   // of a request head
-	HeaderTime  time.Duration // from a head's first byte to its last
-	IdleTime    time.Duration // between two requests of a connection
-	BodyTime    time.Duration // between two reads of a body
-	SendTime    time.Duration // between two writes of an answer
-	BodyTemp    string        // folder of bodies that are too long for memory
-}
+// Limits bound what clients may use.
+type Limits = exchange.ClientLimits
 
 // Server is the event loops of one process.
 type Server struct {

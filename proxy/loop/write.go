@@ -4,9 +4,9 @@ import (
 	"errors"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"perigee/luavm"
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -21,8 +21,7 @@ type sending struct {
 	op     *luavm.Op // parked until all is sent; nil: nothing is being sent
 	task   *task
 	head   []byte // memory of heads and framing
-	pieces [3][]byte
-	iov    [3]syscall.Iovec
+	pieces socket.Pieces
 }
 
 // keepHead is the largest memory of heads that is held on to.
@@ -50,7 +49,7 @@ func (c *client) send(t *task, op *luavm.Op, a, b, tail []byte) (done bool) {
 		op.Err = errGone
 		return true
 	}
-	o.pieces = [3][]byte{a, b, tail}
+	o.pieces.Set(a, b, tail)
 	done, op.Err = o.flush(c)
 	if !done {
 		o.op, o.task = op, t
@@ -75,7 +74,7 @@ func (c *client) flush() {
 func (o *sending) end(c *client, err error) {
 	op, t := o.op, o.task
 	o.op, o.task = nil, nil
-	o.pieces = [3][]byte{}
+	o.pieces.Drop()
 	c.loop.set(&o.timer, 0)
 	if err != nil {
 		c.broken, c.closes = true, true
@@ -97,55 +96,15 @@ func (o *sending) expire(*timer) {
 
 // flush sends as much as there is room for.
 func (o *sending) flush(c *client) (done bool, err error) {
-	for {
-		n, left, errno := o.once(c.fd)
-		switch {
-		case left == 0:
-			o.pieces = [3][]byte{}
-			return true, nil
-		case errno == 0:
-			c.sent += int64(n)
-			o.took(n)
-		case errno == syscall.EINTR:
-		case errno == syscall.EAGAIN:
-			return false, nil
-		default:
-			o.pieces = [3][]byte{}
-			c.broken, c.closes = true, true
-			return true, os.NewSyscallError("write", errno)
-		}
+	n, err := o.pieces.Write(uintptr(c.fd))
+	c.sent += int64(n)
+	if err == syscall.EAGAIN {
+		return false, nil
 	}
-}
-
-// once makes one system call; left is how many pieces there were to send.
-func (o *sending) once(fd int) (n, left int, errno syscall.Errno) {
-	for _, p := range o.pieces {
-		if len(p) > 0 {
-			o.iov[left].Base = unsafe.SliceData(p)
-			o.iov[left].SetLen(len(p))
-			left++
-		}
+	if err != nil {
+		c.broken, c.closes = true, true
 	}
-	var done uintptr
-	switch left {
-	case 0:
-		return 0, 0, 0
-	case 1:
-		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd),
-			uintptr(unsafe.Pointer(o.iov[0].Base)), uintptr(o.iov[0].Len))
-	default:
-		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(fd),
-			uintptr(unsafe.Pointer(&o.iov)), uintptr(left))
-	}
-	return int(done), left, errno
-}
-
-func (o *sending) took(n int) {
-	for i := range o.pieces {
-		first := min(n, len(o.pieces[i]))
-		o.pieces[i] = o.pieces[i][first:]
-		n -= first
-	}
+	return true, err
 }
 
 // Received implements exchange.Downstream.

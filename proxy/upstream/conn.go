@@ -129,7 +129,8 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.body.done = false
 	c.marks.Store(0)
 	if c.link.resident != nil {
-		c.link.resident.late, c.link.resident.pieces = false, [3][]byte{}
+		c.link.resident.late = false
+		c.link.resident.pieces.Drop()
 	}
 }
 

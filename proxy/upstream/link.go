@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
 
 	"perigee/luavm/socket"
 )
@@ -194,22 +193,14 @@ func (l *link) readReady(p []byte) (n int, err error) {
 // readSocket is read(2) with the end of the stream as io.EOF and an empty socket
 // as errQuiet.
 func readSocket(fd uintptr, p []byte) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			if n == 0 {
-				return 0, io.EOF
-			}
-			return int(n), nil
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return 0, errQuiet
-		}
-		return 0, errno
+	n, err := socket.ReadOnce(fd, p)
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, errQuiet
+	case n == 0 && err == nil:
+		return 0, io.EOF
 	}
+	return n, err
 }
 
 // errQuiet says that a socket has nothing to tell. crypto/tls goes on after an

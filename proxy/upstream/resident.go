@@ -6,9 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"perigee/luavm/socket"
 )
 
 // A connection can live in an event loop instead of the runtime's poller. It is
@@ -49,8 +50,7 @@ type resident struct {
 	readable bool // bytes, or the end, may be there
 	ended    bool // the endpoint sends no more: a short read is not the last
 	late     bool // the wait that is going on has taken too long
-	pieces   [3][]byte
-	iov      [3]syscall.Iovec
+	pieces   socket.Pieces
 
 	lane *lane // of a trunk; nil: fd is the connection's own
 }
@@ -110,7 +110,7 @@ func (r *resident) receive(l *link, p []byte) (int, error) {
 
 // send begins to send the pieces.
 func (r *resident) send(l *link, a, b, c []byte) error {
-	r.pieces = [3][]byte{a, b, c}
+	r.pieces.Set(a, b, c)
 	return r.flush(l)
 }
 
@@ -123,61 +123,19 @@ func (r *resident) flush(l *link) error {
 		r.late = false
 		return os.ErrDeadlineExceeded
 	case r.lane != nil:
-		return r.lane.send(&r.pieces)
+		return r.lane.send(r.pieces.List())
 	}
-	for {
-		n, left, errno := r.writeOnce()
-		switch {
-		case left == 0:
-			r.pieces = [3][]byte{}
-			return nil
-		case errno == 0:
-			r.sent(n)
-		case errno == syscall.EINTR:
-		case errno == syscall.EAGAIN:
-			return errQuiet
-		default:
-			r.pieces = [3][]byte{}
-			return os.NewSyscallError("write", errno)
-		}
+	if _, err := r.pieces.Write(uintptr(r.fd)); err != syscall.EAGAIN {
+		return err
 	}
-}
-
-func (r *resident) writeOnce() (n, left int, errno syscall.Errno) {
-	for _, p := range r.pieces {
-		if len(p) > 0 {
-			r.iov[left].Base = unsafe.SliceData(p)
-			r.iov[left].SetLen(len(p))
-			left++
-		}
-	}
-	var done uintptr
-	switch left {
-	case 0:
-		return 0, 0, 0
-	case 1:
-		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(r.fd),
-			uintptr(unsafe.Pointer(r.iov[0].Base)), uintptr(r.iov[0].Len))
-	default:
-		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(r.fd),
-			uintptr(unsafe.Pointer(&r.iov)), uintptr(left))
-	}
-	return int(done), left, errno
-}
-
-func (r *resident) sent(n int) {
-	for i := range r.pieces {
-		first := min(n, len(r.pieces[i]))
-		r.pieces[i] = r.pieces[i][first:]
-		n -= first
-	}
+	return errQuiet
 }
 
 func (r *resident) sending() bool {
 	if r.lane != nil && r.lane.trunk.proto.sending(r.lane.conn) {
 		return true
 	}
-	return len(r.pieces[0])+len(r.pieces[1])+len(r.pieces[2]) > 0
+	return r.pieces.Any()
 }
 
 // AcquireIn gives an idle connection of a home for one exchange. None, and no

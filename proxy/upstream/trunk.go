@@ -6,8 +6,8 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 
+	"perigee/luavm/socket"
 	"perigee/proxy/h2"
 )
 
@@ -319,13 +319,10 @@ func (t *Trunk) Work() {
 // push sends as much as there is room for.
 func (t *Trunk) push() {
 	for t.patient == nil && t.err == nil && !t.full && !t.mute && t.sent < len(t.out) {
-		p := t.out[t.sent:]
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(t.fd),
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			t.sent += int(n)
-		case syscall.EINTR:
+		n, err := socket.WriteOnce(uintptr(t.fd), t.out[t.sent:])
+		switch err {
+		case nil:
+			t.sent += n
 		case syscall.EAGAIN:
 			t.full = true
 		default:

@@ -1,0 +1,117 @@
+package socket
+
+import (
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// maxPieces is how many pieces one write can take.
+const maxPieces = 3
+
+// Pieces are bytes on their way out: they leave in order, in one system call
+// when the descriptor takes them. The memory is the caller's and has to stay as
+// it is until they have left, or were dropped.
+type Pieces struct {
+	list [maxPieces][]byte
+	iov  [maxPieces]syscall.Iovec
+}
+
+// Set makes a, b and c what is to be sent.
+func (p *Pieces) Set(a, b, c []byte) { p.list = [maxPieces][]byte{a, b, c} }
+
+// Drop forgets what has not left.
+func (p *Pieces) Drop() { *p = Pieces{} }
+
+// Any tells whether something has not left.
+func (p *Pieces) Any() bool { return len(p.list[0])+len(p.list[1])+len(p.list[2]) > 0 }
+
+// List is what has not left, for who sends it another way and cuts it.
+func (p *Pieces) List() *[maxPieces][]byte { return &p.list }
+
+// Write sends to a non-blocking descriptor as much as it takes. sent is how many
+// bytes that were. The error is syscall.EAGAIN if some have to wait for room, or
+// the system's; after that they are dropped.
+func (p *Pieces) Write(fd uintptr) (sent int, err error) {
+	for {
+		n, left, errno := p.once(fd)
+		switch {
+		case left == 0:
+			p.Drop()
+			return sent, nil
+		case errno == 0:
+			sent += n
+			p.took(n)
+		case errno == syscall.EINTR:
+		case errno == syscall.EAGAIN:
+			return sent, syscall.EAGAIN
+		default:
+			p.Drop()
+			return sent, os.NewSyscallError("write", errno)
+		}
+	}
+}
+
+// once makes one system call; left is how many pieces there were to send.
+func (p *Pieces) once(fd uintptr) (n, left int, errno syscall.Errno) {
+	for _, piece := range p.list {
+		if len(piece) > 0 {
+			p.iov[left].Base = unsafe.SliceData(piece)
+			p.iov[left].SetLen(len(piece))
+			left++
+		}
+	}
+	var done uintptr
+	switch left {
+	case 0:
+		return 0, 0, 0
+	case 1:
+		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd,
+			uintptr(unsafe.Pointer(p.iov[0].Base)), uintptr(p.iov[0].Len))
+	default:
+		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd,
+			uintptr(unsafe.Pointer(&p.iov)), uintptr(left))
+	}
+	return int(done), left, errno
+}
+
+// took drops the n bytes that the kernel took.
+func (p *Pieces) took(n int) {
+	for i := range p.list {
+		first := min(n, len(p.list[i]))
+		p.list[i] = p.list[i][first:]
+		n -= first
+	}
+}
+
+// ReadOnce is read(2) on a non-blocking descriptor. The end of the stream is 0
+// bytes and no error; the error is syscall.EAGAIN or another bare number.
+func ReadOnce(fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
+
+// WriteOnce is write(2) on a non-blocking descriptor. The error is syscall.EAGAIN
+// or another bare number.
+func WriteOnce(fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+			continue
+		}
+		return 0, errno
+	}
+}
