@@ -87,7 +87,9 @@ func (f *family) perform(ex *exchange.Exchange) {
 				f.waits[child] = op
 			}
 		case exchange.OpWrite:
-			op.Err = ex.Down.Write(ex, ex.Send)
+			op.Err = ex.Down.(interface {
+				Write(*exchange.Exchange, exchange.Send) error
+			}).Write(ex, ex.Send)
 			ex.Performed(op)
 		default:
 			f.t.Fatalf("op of unexpected kind %d", op.Kind)

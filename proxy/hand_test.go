@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,7 +15,6 @@ import (
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
-	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
 
@@ -50,10 +48,6 @@ func (h *hand) Write(ex *exchange.Exchange, s exchange.Send) error {
 	h.out.Write(s.Data)
 	h.pieces++
 	return nil
-}
-
-func (h *hand) Tunnel(*upstream.Tunnel) (int64, int64, error) {
-	return 0, 0, errors.New("no tunnel")
 }
 
 // advance calls Advance on an OS thread that has not advanced the exchange yet.

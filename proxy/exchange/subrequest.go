@@ -2,10 +2,8 @@ package exchange
 
 import (
 	"errors"
-	"io"
 
 	"perigee/luavm"
-	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
 
@@ -27,16 +25,13 @@ type Captured struct {
 // ErrCapture says that a subrequest's answer is larger than its parent takes.
 var ErrCapture = errors.New("the answer of a subrequest is larger than limits.subrequest_bytes")
 
-// ReadBody implements Downstream: the body is in Exchange.Body from the start.
-func (*Captured) ReadBody([]byte) (int, error) { return 0, io.EOF }
-
 // BodySize implements Downstream.
 func (*Captured) BodySize() int64 { return 0 }
 
 // BodyDone implements Downstream.
 func (*Captured) BodyDone() bool { return true }
 
-// Write implements Downstream.
+// Write performs an OpWrite.
 func (c *Captured) Write(ex *Exchange, s Send) error {
 	if ex.Place.BodyFrame == wire.BodyNone {
 		return nil
@@ -50,11 +45,6 @@ func (c *Captured) Write(ex *Exchange, s Send) error {
 	c.sent += int64(len(data))
 	c.Whole = c.Whole || s.Last
 	return nil
-}
-
-// Tunnel implements Downstream: a subrequest is never upgraded.
-func (*Captured) Tunnel(*upstream.Tunnel) (int64, int64, error) {
-	return 0, 0, errors.New("a subrequest cannot become a tunnel")
 }
 
 // Received implements Downstream.

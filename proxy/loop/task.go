@@ -108,7 +108,7 @@ func (t *task) perform(op *luavm.Op) bool {
 		return t.receive(op)
 	case exchange.OpWrite:
 		if ex.Parent != nil {
-			op.Err = ex.Down.Write(ex, ex.Send)
+			op.Err = ex.Down.(*exchange.Captured).Write(ex, ex.Send)
 			return true
 		}
 		return c.answer(op)

@@ -8,7 +8,6 @@ import (
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
-	"perigee/proxy/upstream"
 )
 
 // tunnel performs an OpTunnel: both sockets go to goroutines, which copy, and
@@ -60,11 +59,6 @@ func (c *client) leave() (net.Conn, error) {
 		c.gone = true // nothing is read here any more
 	}
 	return nc, err
-}
-
-// Tunnel implements exchange.Downstream.
-func (c *client) Tunnel(*upstream.Tunnel) (sent, received int64, err error) {
-	panic("BUG: a loop's client cannot be waited for")
 }
 
 var _ exchange.Downstream = (*client)(nil)

@@ -123,13 +123,3 @@ func (c *client) StopReading() {
 		c.loop.set(&c.timer, exchange.StopTime)
 	}
 }
-
-// The loop performs what these do by ops of its own; nobody else may.
-
-// ReadBody implements exchange.Downstream.
-func (c *client) ReadBody([]byte) (int, error) { panic("BUG: a loop's client cannot be waited for") }
-
-// Write implements exchange.Downstream.
-func (c *client) Write(*exchange.Exchange, exchange.Send) error {
-	panic("BUG: a loop's client cannot be waited for")
-}

@@ -49,7 +49,9 @@ func (c *conn) BodySize() int64 {
 // BodyDone implements exchange.Downstream.
 func (c *conn) BodyDone() bool { return c.body.done.Load() }
 
-// ReadBody implements exchange.Downstream.
+// ReadBody reads request body bytes, framing removed. io.EOF: complete. Other
+// errors are *wire.Error for a body that breaks the protocol, and net.Error for a
+// time-out.
 func (c *conn) ReadBody(p []byte) (int, error) {
 	b := &c.body
 	if b.err != nil {

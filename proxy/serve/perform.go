@@ -113,7 +113,7 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	case exchange.OpPump:
 		op.Err = pump(ex)
 	case exchange.OpWrite:
-		op.Err = ex.Down.Write(ex, ex.Send)
+		op.Err = answer(ex)
 	case exchange.OpTunnel:
 		op.Err = tunnel(ex)
 	case luavm.OpReqRead, luavm.OpReqReadRaw, luavm.OpReqWrite:
@@ -121,6 +121,14 @@ func (s *Server) perform(ex *exchange.Exchange, op *luavm.Op) {
 	default:
 		Perform(ex, op)
 	}
+}
+
+// answer sends a piece of an answer to the client, or to a subrequest's parent.
+func answer(ex *exchange.Exchange) error {
+	if parent, ok := ex.Down.(*exchange.Captured); ok {
+		return parent.Write(ex, ex.Send)
+	}
+	return ex.Down.(*conn).Write(ex, ex.Send)
 }
 
 // Perform performs an op that needs nothing of the client's connection. It
@@ -219,7 +227,7 @@ func tunnel(ex *exchange.Exchange) error {
 		return err
 	}
 	defer t.Close()
-	sent, received, err := ex.Down.Tunnel(t)
+	sent, received, err := ex.Down.(*conn).Tunnel(t)
 	ex.Record.ResponseBodyBytes += sent
 	ex.Record.BytesIn += received
 	return err

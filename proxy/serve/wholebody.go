@@ -40,7 +40,7 @@ type wholeBody struct {
 
 // read reads once and tells whether that was the end.
 func (r *wholeBody) read(p []byte) (n int, ended bool, err error) {
-	n, err = r.ex.Down.ReadBody(p)
+	n, err = r.ex.Down.(*conn).ReadBody(p)
 	r.total += int64(n)
 	if r.ex.BodyLimit > 0 && r.total > r.ex.BodyLimit {
 		r.ex.Down.Close()

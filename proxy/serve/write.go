@@ -8,7 +8,8 @@ import (
 	"perigee/proxy/wire"
 )
 
-// Write implements exchange.Downstream.
+// Write sends s for ex: the head from ex.Resp in the framing of Place.BodyFrame,
+// then data. It returns when the socket has taken everything.
 func (c *conn) Write(ex *exchange.Exchange, s exchange.Send) error {
 	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.server.farewell.Load()) {
 		c.close.Store(true)
