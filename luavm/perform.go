@@ -4,7 +4,8 @@ import "time"
 
 // Perform does what an op of a script asks for and returns when that is done
 // or the op was cancelled. It knows the kinds that need no request: sleeping,
-// semaphores, sockets, child processes, worker threads. It blocks; a host calls it on a goroutine that may.
+// semaphores, sockets, child processes, worker threads, limits in a store. It
+// blocks; a host calls it on a goroutine that may.
 func Perform(op *Op) {
 	op.Result = ResultOK
 	switch op.Kind {
@@ -28,6 +29,8 @@ func Perform(op *Op) {
 		performPipe(op)
 	case OpWorkerThread:
 		performThread(op)
+	case OpLimit:
+		performLimit(op)
 	default:
 		panic("BUG: luavm: op of unknown kind")
 	}

@@ -102,13 +102,18 @@ func (b *builder) newLimits(c *config.Route) (*limit.Filter, error) {
 		return nil, nil
 	}
 	s := b.snapshot
-	f, err := limit.New(c.Limit, limit.Build{
-		Route: c.Name, Store: s.state.Limits, Table: s.counters, Metrics: s.state.Metrics, Fleets: s.fleets,
-	})
+	f, err := limit.New(c.Limit, s.limitBuild(c.Name))
 	if err == nil {
 		s.limits = append(s.limits, f)
 	}
 	return f, err
+}
+
+// limitBuild is what limits of a route are made with; "": those of scripts.
+func (s *Snapshot) limitBuild(route string) limit.Build {
+	return limit.Build{
+		Route: route, Store: s.state.Limits, Table: s.counters, Metrics: s.state.Metrics, Fleets: s.fleets,
+	}
 }
 
 // scripts is how the snapshot's scripts report.

@@ -49,6 +49,7 @@ type Snapshot struct {
 	unmatched     *observe.RouteMetrics
 	counters      *ratelimit.Table // nil: no route has limits
 	limits        []*limit.Filter
+	askers        []*limit.Asker          // limits of scripts that instances share
 	fleets        map[string]*fleet.Fleet // stores of limits, by name
 	state         *State
 
@@ -175,10 +176,11 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 	if s.fleets, err = state.Limits.Fleets(file.LimitStores()); err != nil {
 		return nil, file.NewError("redis", err.Error(), "")
 	}
-	scriptLimits, err := limit.ForScripts(s.counters, file.RateLimits)
+	scriptLimits, askers, err := limit.ForScripts(file.RateLimits, s.limitBuild(""))
 	if err != nil {
 		return nil, err
 	}
+	s.askers = askers
 	if s.pool, err = newPool(file, state, shared{s.dicts, scriptLimits}); err != nil {
 		return nil, err
 	}

@@ -170,6 +170,9 @@ func (s *Server) limitErrors() map[string]float64 {
 		for _, f := range snap.limits {
 			f.ErrorRatios(ratios)
 		}
+		for _, a := range snap.askers {
+			a.ErrorRatios(ratios)
+		}
 	}
 	return ratios
 }

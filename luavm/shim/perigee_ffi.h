@@ -69,6 +69,8 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_PIPE_WAIT = 44, PG_OP_PIPE_KILL = 45,
   PG_OP_PIPE_SHUTDOWN = 46,  /* child processes: see pipe.lua */
   PG_OP_WORKER_THREAD = 47,  /* a function elsewhere: see worker_thread.lua */
+  PG_OP_LIMIT = 52,          /* in a store; op_int: which, op_str: key, op_num:
+                                cost. res: 1: allowed; in DATA: a pg_limit_out */
   PG_OP_SPEC = 56,           /* what specs ask their host for: op_str */
 
   /* not the host's: the scheduler in thread.c acts on them */
@@ -422,10 +424,11 @@ typedef struct pg_limit {    /* a limit, compiled: ratelimit/layout.go */
   uint32_t name_len;         /* of the name behind this */
 } pg_limit;
 
-enum { PG_LIMIT_BUCKET = 0, PG_LIMIT_SLIDING = 1, PG_LIMIT_FIXED = 2 };
+enum { PG_LIMIT_BUCKET = 0, PG_LIMIT_SLIDING = 1, PG_LIMIT_FIXED = 2,
+       PG_LIMIT_STORE = 3 }; /* asked by PG_OP_LIMIT; cls: which */
 
 typedef struct pg_limit_out {
-  double remaining;          /* what is left */
+  double remaining;          /* what is left; below 0: nobody knows */
   double wait;               /* ns: allowed: before it may go on; else until it
                                 would be, -1: never */
   double reset;              /* ns until all is there again */

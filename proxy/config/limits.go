@@ -19,6 +19,7 @@ func (c *checker) sharedLimits() {
 			c.report(path, "a limit says how many", "add rate: 100/s or monthly: 100000")
 		} else {
 			c.problems(path, n.Check())
+			c.store(path+".redis", n.Redis)
 		}
 	}
 	for _, name := range sortedKeys(c.Redis) {
@@ -36,17 +37,11 @@ func (c *checker) sharedLimits() {
 		rules := c.Routes[i].Limit
 		for j := range rules {
 			name := rules.Name(j, c.Routes[i].Name)
-			if store := rules[j].Redis; store != "" && c.Redis[store] == nil {
-				hint := "add it under redis"
-				if near, found := nearest(store, sortedKeys(c.Redis)); found {
-					hint = fmt.Sprintf("did you mean %q?", near)
-				}
-				c.report(fmt.Sprintf("routes[%d].limit[%d].redis", i, j), fmt.Sprintf("there is no store %q", store), hint)
-			}
-			if n := c.RateLimits[name]; n != nil && (n.Spec() != rules[j].Spec() || rules[j].Redis != "") {
+			c.store(fmt.Sprintf("routes[%d].limit[%d].redis", i, j), rules[j].Redis)
+			if n := c.RateLimits[name]; n != nil && (n.Spec() != rules[j].Spec() || rules[j].Redis != n.Redis) {
 				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
 					fmt.Sprintf("limit %q has other numbers or another store than in rate_limits, with which it counts", name),
-					"give it the same numbers and no store, or a name of its own")
+					"give it the same numbers and the same store, or a name of its own")
 			}
 			p, again := first[name]
 			if !again {
@@ -60,6 +55,18 @@ func (c *checker) sharedLimits() {
 			}
 		}
 	}
+}
+
+// store reports the name of a store that is not there; "" is none.
+func (c *checker) store(path, name string) {
+	if name == "" || c.Redis[name] != nil {
+		return
+	}
+	hint := "add it under redis"
+	if near, found := nearest(name, sortedKeys(c.Redis)); found {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	c.report(path, fmt.Sprintf("there is no store %q", name), hint)
 }
 
 // Limited tells whether anything counts in the memory of limits.
@@ -94,6 +101,11 @@ func (f *File) LimitStores() map[string]*limit.Redis {
 			if name := f.Routes[i].Limit[j].Redis; name != "" {
 				stores[name] = f.Redis[name]
 			}
+		}
+	}
+	for _, n := range f.RateLimits {
+		if n.Redis != "" {
+			stores[n.Redis] = f.Redis[n.Redis]
 		}
 	}
 	return stores

@@ -99,13 +99,16 @@ func (r *rule) forgetShared(h uint64) (found bool) {
 // largest slice is of one second's limit.
 func (f *Filter) ErrorRatios(ratios map[string]float64) {
 	for _, r := range f.rules {
-		if r.shared == nil {
-			continue
+		if r.shared != nil {
+			r.shared.errorRatios(r.name, ratios)
 		}
-		for _, leases := range r.shared.leases {
-			if leases != nil {
-				ratios[r.name] = max(ratios[r.name], leases.ErrorRatio())
-			}
+	}
+}
+
+func (s *sharing) errorRatios(name string, ratios map[string]float64) {
+	for _, leases := range s.leases {
+		if leases != nil {
+			ratios[name] = max(ratios[name], leases.ErrorRatio())
 		}
 	}
 }

@@ -327,38 +327,5 @@ func (r *Rule) Numbers() string {
 	return fmt.Sprintf("%s, %s window", r.Rate, s.Algorithm)
 }
 
-// Named is a limit that scripts ask: perigee.limit(name, key, cost).
-type Named struct {
-	// Rate is how much passes: 100/s, 5/10s.
-	Rate unit.Rate `yaml:"rate,omitempty"`
-	// Burst is how much may come at once when nothing came before. Default: the
-	// number in rate. Algorithm bucket alone.
-	Burst *int `yaml:"burst,omitempty"`
-	// Algorithm is bucket (default), sliding or fixed, as in limit of a route.
-	Algorithm Algorithm `yaml:"algorithm,omitempty"`
-	// Delay is how long a script may be told to wait instead of being refused.
-	Delay unit.Duration `yaml:"delay,omitempty"`
-	// Monthly is how much passes in a month, UTC, in the place of rate.
-	Monthly int `yaml:"monthly,omitempty"`
-}
-
-func (n *Named) rule() *Rule {
-	return &Rule{Rate: n.Rate, Burst: n.Burst, Algorithm: n.Algorithm, Delay: n.Delay, Monthly: n.Monthly}
-}
-
-// Spec is the limit's numbers.
-func (n *Named) Spec() ratelimit.Spec { return n.rule().spec(nil) }
-
-// Check finds what cannot be.
-func (n *Named) Check() (problems []unit.Problem) {
-	n.rule().checkNumbers(func(path, message, hint string) {
-		if path == "" {
-			hint = "add rate: 100/s or monthly: 100000"
-		}
-		problems = append(problems, unit.Problem{Path: path, Message: message, Hint: hint})
-	})
-	return problems
-}
-
 // IsName tells whether a limit may be called that.
 func IsName(name string) bool { return namePattern.MatchString(name) }

@@ -74,28 +74,81 @@ type sharing struct {
 	policy OnStoreFailure
 }
 
-func (r *rule) share(c *Rule, stores map[string]*fleet.Fleet) error {
-	if c.Redis == "" {
-		return nil
-	}
+func newSharing(c *Rule, stores map[string]*fleet.Fleet) (*sharing, error) {
 	f := stores[c.Redis]
 	if f == nil {
-		return fmt.Errorf("there is no store redis.%s", c.Redis)
+		return nil, fmt.Errorf("there is no store redis.%s", c.Redis)
 	}
 	s := &sharing{fleet: f, budget: c.Budget.Std(), policy: c.OnStoreFailure}
 	if s.budget == 0 {
 		s.budget = defaultBudget
 	}
-	for i := range r.grades {
-		g := &r.grades[i]
-		var l *fleet.Leases
-		if !g.unlimited && c.Mode != "strict" && fleet.Leasable(g.limit.Spec()) {
-			l = f.Leases(&g.limit)
-		}
-		s.leases = append(s.leases, l)
+	return s, nil
+}
+
+// add adds another grade; nil: it has no limit.
+func (s *sharing) add(mode Mode, l *ratelimit.Limit) {
+	var leases *fleet.Leases
+	if l != nil && mode != "strict" && fleet.Leasable(l.Spec()) {
+		leases = s.fleet.Leases(l)
 	}
-	r.shared = s
+	s.leases = append(s.leases, leases)
+}
+
+func (r *rule) share(c *Rule, stores map[string]*fleet.Fleet) (err error) {
+	if c.Redis == "" {
+		return nil
+	}
+	if r.shared, err = newSharing(c, stores); err != nil {
+		return err
+	}
+	for i := range r.grades {
+		var l *ratelimit.Limit
+		if !r.grades[i].unlimited {
+			l = &r.grades[i].limit
+		}
+		r.shared.add(c.Mode, l)
+	}
 	return nil
+}
+
+// question is what a store is asked.
+type question struct {
+	limit *ratelimit.Limit
+	hash  uint64
+	key   []byte
+	cost  int64
+}
+
+// try decides for a grade if that takes no wait.
+func (s *sharing) try(grade int, hash uint64, key []byte, cost int64) (ratelimit.Result, fleet.Outcome) {
+	if leases := s.leases[grade]; leases != nil {
+		return leases.Take(hash, key, cost)
+	}
+	if !s.fleet.Up() {
+		return ratelimit.Result{}, fleet.Down
+	}
+	return ratelimit.Result{}, fleet.Wait
+}
+
+// ask waits for the store's decision, as long as ctx allows.
+func (s *sharing) ask(ctx context.Context, grade int, a question) (ratelimit.Result, error) {
+	leases := s.leases[grade]
+	if leases == nil {
+		return s.fleet.Strict(ctx, a.limit, a.key, a.cost)
+	}
+	result, outcome := leases.Wait(ctx, a.hash, a.key, a.cost)
+	if outcome != fleet.Decided {
+		return result, fleet.ErrDown
+	}
+	return result, nil
+}
+
+// part is what a decision costs at this instance while the store is away: what
+// all instances may admit is divided among those that were there last.
+func (s *sharing) part(table *ratelimit.Table, l *ratelimit.Limit, hash uint64, cost int64) int64 {
+	whole := l.Quota(table.PeekHashed(l, hash, 0, table.Clock().Now()), 0).Limit
+	return max(min(cost*s.fleet.Live(), whole), cost)
 }
 
 // askShared asks the limits that are shared, from the i-th on. Those that need an
@@ -107,22 +160,15 @@ func (f *Filter) askShared(ex *exchange.Exchange, i int) exchange.Verdict {
 		if r.shared == nil || d.Outcome == skipped {
 			continue
 		}
-		if leases := r.shared.leases[d.Grade]; leases != nil {
-			result, outcome := leases.Take(d.Hash, l.Keys[d.From:d.To], d.Cost)
-			switch outcome {
-			case fleet.Decided:
-				d.Result = result
-				if refused := f.settleShared(ex, i); refused {
-					return f.refuse(ex, i, observe.LimitDenied)
-				}
-				continue
-			case fleet.Down:
-				if refused := f.withoutStore(ex, i); refused {
-					return f.refuse(ex, i, observe.LimitDenied)
-				}
-				continue
+		result, outcome := r.shared.try(d.Grade, d.Hash, l.Keys[d.From:d.To], d.Cost)
+		switch outcome {
+		case fleet.Decided:
+			d.Result = result
+			if refused := f.settleShared(ex, i); refused {
+				return f.refuse(ex, i, observe.LimitDenied)
 			}
-		} else if !r.shared.fleet.Up() {
+			continue
+		case fleet.Down:
 			if refused := f.withoutStore(ex, i); refused {
 				return f.refuse(ex, i, observe.LimitDenied)
 			}
@@ -143,14 +189,7 @@ func (f *Filter) Run(ex *exchange.Exchange, op *luavm.Op) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.shared.budget)
 	defer cancel()
 	key := ex.Limits.Keys[d.From:d.To]
-	if leases := r.shared.leases[d.Grade]; leases != nil {
-		var outcome fleet.Outcome
-		if d.Result, outcome = leases.Wait(ctx, d.Hash, key, d.Cost); outcome != fleet.Decided {
-			op.Err = fleet.ErrDown
-		}
-		return
-	}
-	d.Result, op.Err = r.shared.fleet.Strict(ctx, &r.grades[d.Grade].limit, key, d.Cost)
+	d.Result, op.Err = r.shared.ask(ctx, d.Grade, question{&r.grades[d.Grade].limit, d.Hash, key, d.Cost})
 }
 
 // answered goes on with what the store has said about the limit at At.
@@ -192,12 +231,9 @@ func (f *Filter) withoutStore(ex *exchange.Exchange, i int) (refused bool) {
 		d.Result = ratelimit.Result{}
 		return f.decided(ex, i)
 	}
-	// What all instances may admit is divided among those that were there last.
 	limit := &r.grades[d.Grade].limit
-	now := r.clock.Now()
-	whole := limit.Quota(r.table.PeekHashed(limit, d.Hash, 0, now), 0).Limit
-	d.Cost = max(min(d.Cost*r.shared.fleet.Live(), whole), d.Cost)
-	d.Result = r.table.TakeHashed(limit, d.Hash, d.Cost, now)
+	d.Cost = r.shared.part(r.table, limit, d.Hash, d.Cost)
+	d.Result = r.table.TakeHashed(limit, d.Hash, d.Cost, r.clock.Now())
 	return f.decided(ex, i)
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync"
 
-	"perigee/luavm"
 	"perigee/proxy/observe"
 	"perigee/ratelimit"
 )
@@ -57,20 +56,6 @@ func (s *Store) Commit(table *ratelimit.Table, size int64, names map[string]bool
 			delete(s.tops, name)
 		}
 	}
-}
-
-// ForScripts are the limits that scripts ask, counted in table.
-func ForScripts(table *ratelimit.Table, named map[string]*Named) ([]luavm.Limit, error) {
-	var limits []luavm.Limit
-	for name, n := range named {
-		l, err := table.Limit(name, n.Spec())
-		if err != nil {
-			return nil, fmt.Errorf("rate_limits.%s: %w", name, err)
-		}
-		words, _ := table.Layout(&l)
-		limits = append(limits, luavm.Limit{Name: name, Words: words, Keep: table})
-	}
-	return limits, nil
 }
 
 // top finds the heaviest keys of a limit, by its name.

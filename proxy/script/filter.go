@@ -402,13 +402,23 @@ func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op)
 		ex.WaitAbort(op, stage)
 	case luavm.OpReqRead, luavm.OpReqReadRaw:
 		ex.LearnsAbort()
-		fallthrough
-	default:
-		op.Until = f.until(ex, stage)
-		ex.PostScript(op, stage)
-		if ex.Killed() {
-			op.Cancel() // which may have come before the op was out
+		f.postToDriver(ex, stage, op)
+	case luavm.OpLimit:
+		if op.DecideAtOnce() {
+			run.Due = append(run.Due, op)
+			return
 		}
+		f.postToDriver(ex, stage, op)
+	default:
+		f.postToDriver(ex, stage, op)
+	}
+}
+
+func (f *Filter) postToDriver(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) {
+	op.Until = f.until(ex, stage)
+	ex.PostScript(op, stage)
+	if ex.Killed() {
+		op.Cancel() // which may have come before the op was out
 	}
 }
 

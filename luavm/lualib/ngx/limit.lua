@@ -1,10 +1,13 @@
 -- perigee.limit(name, key, cost): asks a limit of the configuration's
 -- rate_limits for cost (1) from a key's allowance, and charges it if it is
--- there. It decides in memory that Go and all VMs share, without leaving Lua.
+-- there. It decides in memory that Go and all VMs share, without leaving Lua;
+-- a limit that instances share in Redis waits for their store, so it can be
+-- asked only where a script can wait.
 --
 -- Returns true, what remains, and the seconds to wait before going on (0
 -- without delay); or false, what remains, and the seconds until it would
--- pass, nil if never.
+-- pass, nil if never. What remains is nil where a store that does not answer
+-- is passed over.
 --
 -- A limit of a route that has the same name and one part in its key counts
 -- the same keys.
@@ -17,6 +20,10 @@ local ffi_copy, ffi_new = ffi.copy, ffi.new
 local error, tonumber, tostring, type = error, tonumber, tostring, type
 local char, floor, sub = string.char, math.floor, string.sub
 
+local C = ffi.C
+local vm, wait, slot_within = P.vm, P.wait, P.slot_within
+local WAITING, STORE, OP_LIMIT, IN_DATA = P.WAITING_PHASES,
+  C.PG_LIMIT_STORE, C.PG_OP_LIMIT, C.PG_IN_DATA
 local c_take = P.limit.take
 
 local limits = {}
@@ -37,6 +44,7 @@ end
 local SMALL = 127
 local buf = ffi_new("char[?]", SMALL + 1)
 local out = ffi_new("pg_limit_out")
+local OUT_SIZE = ffi.sizeof(out)
 
 -- A key as filters write it: its length, seven bits a byte, then itself.
 local function long(key)
@@ -46,6 +54,20 @@ local function long(key)
     n = floor(n / 128)
   end
   return head .. char(n) .. key
+end
+
+-- Asks the store of a limit. Others run meanwhile, and use out.
+local function ask(l, key, cost)
+  local t = vm.thread
+  t.op_int, t.op_num = l.cls, cost
+  t.op_str.p, t.op_str.n = key, #key
+  wait(OP_LIMIT)
+  local data = vm.slot["in"][IN_DATA]
+  if data.n < OUT_SIZE then
+    error("the store of the limit could not be asked", 3)
+  end
+  ffi_copy(out, data.p, OUT_SIZE)
+  return t.res
 end
 
 local function limit(name, key, cost)
@@ -70,7 +92,10 @@ local function limit(name, key, cost)
   end
   local n = #key
   local allowed
-  if n <= SMALL then
+  if l.kind == STORE then
+    slot_within(WAITING)
+    allowed = ask(l, n <= SMALL and char(n) .. key or long(key), cost)
+  elseif n <= SMALL then
     buf[0] = n
     ffi_copy(buf + 1, key, n)
     allowed = c_take(l, buf, n + 1, cost, 0, out)
@@ -78,13 +103,17 @@ local function limit(name, key, cost)
     key = long(key)
     allowed = c_take(l, key, #key, cost, 0, out)
   end
+  local left = out.remaining
+  if left < 0 then
+    left = nil
+  end
   if allowed == 1 then
-    return true, out.remaining, out.wait / 1e9
+    return true, left, out.wait / 1e9
   end
   if out.wait < 0 then
-    return false, out.remaining
+    return false, left
   end
-  return false, out.remaining, out.wait / 1e9
+  return false, left, out.wait / 1e9
 end
 
 P.perigee = {limit = limit}
