@@ -13,7 +13,7 @@ export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image image-test \
-	kustomize-check kustomize-update capacity clean
+	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +79,12 @@ kustomize-check: build ## render every overlay, check schemas, policies, configu
 
 kustomize-update: build ## kustomize-check, with new golden files
 	@.ci/kustomize.sh -update
+
+control-plane: ## build etcd's companions for kustomize-check and e2e-k8s, once, into the user's cache
+	@CONTROL_PLANE_P=$(or $(P),1) .ci/controlplane.sh
+
+e2e-k8s: build ## scale, roll out and break the fleet on a real control plane, as root (ARGS=-test.short, RUN=TestFleet/cpu)
+	@RUN='$(RUN)' .ci/e2e-k8s.sh $(ARGS)
 
 image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
 	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// losesAKilledPod: a process that is killed takes with it what was in flight on
+// it at that instant, and nothing after: connections that it refuses go to the
+// next pod until it is no endpoint any more.
+func (f *fleet) losesAKilledPod(t *testing.T) {
+	f.settle(t, 3)
+	r, at, inflight := f.kill(t, false)
+	text := fmt.Sprintf("%d POSTs were in flight on the killed pod at that instant; %d failed, the last of them began %.0f ms\nbefore it. The splitter went to another pod %d times.\n\n%s",
+		inflight, len(r.failures), float64(at.Sub(r.last()).Milliseconds()), f.splitter.refused.Load(), resultHead) + r.line("wait")
+	if len(r.failures) == 0 || len(r.failures) > inflight {
+		t.Errorf("%d POSTs failed, %d were in flight on the killed pod", len(r.failures), inflight)
+	}
+	if after := r.after(at); after > 0 {
+		t.Errorf("%d POSTs failed that began after the pod was killed", after)
+	}
+	f.settle(t, 3)
+	if !testing.Short() {
+		control, at, _ := f.kill(t, true)
+		if control.after(at) == 0 {
+			t.Error("a dead pod stayed an endpoint and no POST failed after its end: this test cannot fail")
+		}
+		text += control.line(fmt.Sprintf("wait, **the dead pod stays an endpoint for %v, connections are not retried**: %d began after", deafness, control.after(at)))
+		f.settle(t, 3)
+	}
+	f.report.section("A killed pod", text)
+}
+
+// kill kills a pod under load. Stopped first, it answers nothing while what is in
+// flight is counted.
+func (f *fleet) kill(t *testing.T, deaf bool) (r *result, at time.Time, inflight int) {
+	f.splitter.redispatch.Store(!deaf)
+	f.splitter.refused.Store(0)
+	defer f.splitter.redispatch.Store(false)
+	l := startLoad(t, f.target, "wait", "40:20")
+	p := f.agent.gateways()[1]
+	b := f.carrying(t, p)
+	p.deaf.Store(deaf)
+	p.signal("STOP")
+	inflight = int(b.busy.Load())
+	at = time.Now()
+	p.signal("KILL")
+	r = l.wait()
+	p.deaf.Store(false)
+	return r, at, inflight
+}
+
+// carrying waits until requests are in flight on a pod.
+func (f *fleet) carrying(t *testing.T, p *pod) (b *backend) {
+	t.Helper()
+	eventually(t, 30*time.Second, "requests on "+p.name(), func() string {
+		var err error
+		if b, err = f.service.of(p.address + ":8080"); err != nil {
+			return err.Error()
+		}
+		if b.busy.Load() < 3 {
+			return fmt.Sprintf("%d", b.busy.Load())
+		}
+		return ""
+	})
+	time.Sleep(3 * time.Second)
+	return b
+}
+
+// losesAHungPod: a process that hangs loses what was sent to it before its
+// readiness probe had failed often enough, and nothing after.
+func (f *fleet) losesAHungPod(t *testing.T) {
+	f.settle(t, 3)
+	r, sent, down := f.hang(t, false)
+	text := fmt.Sprintf("The stopped pod was out of service after %.1f s (readiness: every 2 s, twice); %d POSTs had been\nsent to it by then, %d failed.\n\n%s", down.Sub(r.hung).Seconds(), sent, len(r.failures), resultHead) + r.line("wait")
+	if len(r.failures) == 0 || len(r.failures) > sent {
+		t.Errorf("%d POSTs failed, %d were sent to the stopped pod before it was out of service", len(r.failures), sent)
+	}
+	if after := r.after(down); after > 0 {
+		t.Errorf("%d POSTs failed that began after the stopped pod was out of service", after)
+	}
+	f.settle(t, 3)
+	control, _, _ := f.hang(t, true)
+	late := control.after(control.hung.Add(down.Sub(r.hung)))
+	if late == 0 {
+		t.Error("readiness was not looked at and no POST failed after its threshold: this test cannot fail")
+	}
+	text += control.line(fmt.Sprintf("wait, **readiness is not looked at**: %d began later than that", late))
+	f.settle(t, 3)
+	f.report.section("A hung pod", text)
+}
+
+// hung is a run under which a pod was stopped.
+type hung struct {
+	*result
+	hung time.Time
+}
+
+// hang stops a pod under load and lets it go on at the end.
+func (f *fleet) hang(t *testing.T, deaf bool) (r hung, sent int, down time.Time) {
+	l := startLoad(t, f.target, "wait", "40:25")
+	p := f.agent.gateways()[1]
+	b := f.carrying(t, p)
+	p.deaf.Store(deaf)
+	b.cuts.Store(0) // it may have been killed before
+	before := b.requests.Load() - b.busy.Load()
+	r.hung = time.Now()
+	p.signal("STOP")
+	defer p.signal("CONT")
+	if !deaf {
+		eventually(t, time.Minute, "out of service", func() string {
+			if b.cuts.Load() == 0 {
+				return "still an endpoint"
+			}
+			return ""
+		})
+		down = time.UnixMilli(b.cuts.Load())
+	}
+	sent = int(b.requests.Load() - before)
+	r.result = l.wait()
+	p.deaf.Store(false)
+	return r, sent, down
+}
+
+// after counts the failures that began after a moment.
+func (r *result) after(at time.Time) (n int) {
+	for _, f := range r.failures {
+		if f.at().After(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// last is when the last failure began.
+func (r *result) last() (at time.Time) {
+	for _, f := range r.failures {
+		if f.at().After(at) {
+			at = f.at()
+		}
+	}
+	return at
+}

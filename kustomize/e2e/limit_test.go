@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// What overlay/perigee.yaml lets through, all pods together.
+const (
+	limitRate  = 50
+	limitBurst = 10
+)
+
+// keepsLimits: pods count a limit together in the cluster's Redis, also while
+// there are more of them and fewer. Without Redis each counts for itself, and
+// more get through: the check can fail.
+func (f *fleet) keepsLimits(t *testing.T) {
+	f.scale(t, 2)
+	line := f.record(t)
+	l := startLoad(t, f.target, "limited", "150:60")
+	time.Sleep(5 * time.Second)
+	for _, n := range []int{4, 1} {
+		line.mark("%d pods wanted", n)
+		f.scale(t, n)
+	}
+	changed := time.Since(l.begin)
+	r := l.wait()
+	line.end()
+	if changed.Seconds() > r.seconds {
+		t.Errorf("the fleet changed for %v, the load lasted %.0f s: too short", changed, r.seconds)
+	}
+	r.lostNothing(t)
+	// k6 is at work for a little less than its process.
+	bound := limitBurst + int(limitRate*r.seconds)
+	if r.passed > bound {
+		t.Errorf("%d requests passed in %.1f s: more than %d", r.passed, r.seconds, bound)
+	}
+	if least := limitRate * 60 * 95 / 100; r.passed < least {
+		t.Errorf("%d requests passed: fewer than %d, 95 %% of what is allowed", r.passed, least)
+	}
+	text := fmt.Sprintf("50/s and a burst of 10 for one key, offered 150/s while there are 2, 4 and 1 pods.\n\n| | sent | passed | bound |\n|---|---|---|---|\n| counted in Redis | %d | %d | %d |\n", r.requests, r.passed, bound)
+	f.scale(t, 3)
+	f.kubectl(t, nil, "-n", namespace, "scale", "deployment/perigee-redis", "--replicas=0")
+	f.kubectl(t, nil, "-n", namespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=perigee-redis", "--timeout=90s")
+	control := startLoad(t, f.target, "limited", "150:20").wait()
+	bound = limitBurst + int(limitRate*control.seconds)
+	if control.passed <= bound {
+		t.Errorf("without Redis three pods let %d requests through in %.1f s, no more than with it (%d): this test cannot fail", control.passed, control.seconds, bound)
+	}
+	text += fmt.Sprintf("| **without Redis**, three pods | %d | %d | %d |\n", control.requests, control.passed, bound)
+	f.report.section("A limit of the fleet", text, f.report.plot("limit.svg", line.svg("A limit while the fleet changes", 0)))
+}
