@@ -37,6 +37,9 @@ const (
 // SocketAborted is the outcome of a read that the client has ended too early.
 const SocketAborted int32 = sockAborted
 
+// SocketTimeout is the outcome of an op of a socket that took too long.
+const SocketTimeout int32 = sockTimeout
+
 // SocketOutcome is a failure as ops of sockets report it.
 func SocketOutcome(err error) int32 { return outcome(err) }
 

@@ -88,6 +88,8 @@ func TestAllocations(t *testing.T) {
 		{"Lua content", small, "GET /content" + head + "\r\n", none},
 		{"static answer", small, "GET /fixed" + head + "\r\n", none},
 		{"pipelined", small, "GET /" + head + "\r\n", none},
+		{"traced", small, "GET /" + head + "Traceparent: " + callersParent[:53] + "00\r\nTracestate: a=1\r\nBaggage: k=v\r\n\r\n", none},
+		{"traced Lua policy", small, "GET /policy" + head + "\r\n", none},
 		{"streamed response", large, "GET /" + head + "\r\n", 6},
 		{"streamed request", small, post(big), 6},
 	} {
@@ -95,6 +97,9 @@ func TestAllocations(t *testing.T) {
 			text := configText(c.origin, policyRoutes)
 			if c.name == "pipelined" {
 				text = strings.Replace(text, "timeouts:", "pipeline: 8, timeouts:", 1)
+			}
+			if strings.HasPrefix(c.name, "traced") {
+				text = "tracing: {endpoint: http://127.0.0.1:1, sample: 0%}\n" + text
 			}
 			g := proxytest.Start(t, text)
 			client := proxytest.NewRawClient(t, g.Addr, c.request)

@@ -60,6 +60,7 @@
 //	proxy/route      host, path and predicates to a route
 //	proxy/config     the YAML file, checked, with positions
 //	proxy/upstream   endpoints, their connections, round robin
+//	proxy/trace      trace context, spans and their way to a collector
 //	proxy/observe    record, metrics, access log, process log
 //	proxy/admin      the admin listener
 //	proxy/luatest    Lua specs against gateways in memory: perigee test

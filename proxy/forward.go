@@ -70,6 +70,7 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 	if ex.AttemptStart = time.Now(); ex.FirstAttempt.IsZero() {
 		ex.FirstAttempt = ex.AttemptStart
 	}
+	beginAttemptSpan(ex)
 	op := ex.Post(exchange.OpConnect)
 	switch {
 	case ex.Place.Fresh:
@@ -214,7 +215,7 @@ func (g *Gateway) intercepted(ex *exchange.Exchange) bool {
 	if _, ok := ex.Route.ErrorPages[ex.UpRes.Status]; !ok || ex.Place.ErrorPage != 0 {
 		return false
 	}
-	endAttempt(ex)
+	endAttempt(ex, nil)
 	dropUpstream(ex, upstream.Abandoned)
 	return g.fail(ex, ex.UpRes.Status, "intercepted")
 }
@@ -267,7 +268,7 @@ func mayShare(ex *exchange.Exchange) bool {
 // attemptFailed notes how an attempt ended and closes its connection.
 func (g *Gateway) attemptFailed(ex *exchange.Exchange, status int, err error) {
 	ex.Record.Last().Status = status
-	endAttempt(ex)
+	endAttempt(ex, err)
 	g.state.attemptFailed(ex, err)
 	dropUpstream(ex, upstream.Abandoned)
 }
@@ -296,7 +297,7 @@ func (g *Gateway) retryStatus(ex *exchange.Exchange) bool {
 	if on == 0 || !g.mayRetry(ex, on) {
 		return false
 	}
-	endAttempt(ex)
+	endAttempt(ex, nil)
 	dropUpstream(ex, upstream.Abandoned)
 	return true
 }
@@ -340,16 +341,18 @@ func (g *Gateway) tunnel(ex *exchange.Exchange) bool {
 // endUpstream takes note of the last attempt's end and drops its connection.
 func endUpstream(ex *exchange.Exchange) {
 	if a := ex.Record.Last(); a != nil && a.Response < 0 {
-		endAttempt(ex)
+		endAttempt(ex, nil)
 	}
 	dropUpstream(ex, upstream.Finished)
 }
 
-// endAttempt notes and counts the end of the running attempt.
-func endAttempt(ex *exchange.Exchange) {
+// endAttempt notes and counts the end of the running attempt. err is nil if there
+// was an answer.
+func endAttempt(ex *exchange.Exchange, err error) {
 	a := ex.Record.Last()
 	a.Response = time.Since(ex.AttemptStart)
 	ex.Endpoint.Metrics().Observe(ex.Record.Shard, a)
+	endAttemptSpan(ex, err)
 }
 
 // dropUpstream gives the connection back: kept if everything about it is

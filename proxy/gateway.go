@@ -55,6 +55,9 @@ func (g *Gateway) Begin(ex *exchange.Exchange) {
 		g.state.Metrics.GoroutineExchanges.Add(ex.Record.Shard, 1)
 	}
 	g.beginRecord(ex)
+	if snap.tracer != nil {
+		snap.beginTrace(ex)
+	}
 	ex.BeginRequest()
 	switch {
 	case ex.Refusal != nil:
@@ -294,6 +297,7 @@ func (g *Gateway) log(ex *exchange.Exchange) bool {
 		snap.observe(ex)
 		g.state.Metrics.InFlight.Add(ex.Record.Shard, -1)
 	}
+	g.endSpans(ex)
 	ex.LeaveSeat()
 	ex.Place.Step = stepDone
 	if !ex.Place.Away {

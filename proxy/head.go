@@ -57,6 +57,9 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	if !p.PassForwarded {
 		head = appendForwarded(head, ex)
 	}
+	if ex.Trace.Active() {
+		head = appendTrace(head, ex)
+	}
 	if p.Via != "" {
 		head = append(head, "Via: 1."...)
 		head = append(head, '0'+ex.Head.Minor, ' ')

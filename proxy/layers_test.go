@@ -40,6 +40,10 @@ var layers = []layer{
 		private:  "an endpoint outlives every exchange and must not know who asks",
 	},
 	{
+		packages: []string{"proxy/trace"},
+		private:  "a trace is made of ids, names and times; it must not know whose",
+	},
+	{
 		packages: []string{"proxy/exchange"},
 		private:  "the exchange is what filters and drivers meet on; below it nothing knows of requests",
 	},
@@ -97,6 +101,10 @@ var bans = []ban{
 	{
 		imported: "github.com/VictoriaMetrics/metrics", except: []string{"proxy/observe", "bench/..."},
 		reason: "metric names and labels are owned by observe; others hold counters it gave them or expose Stats()",
+	},
+	{
+		imported: "go.opentelemetry.io/...", except: []string{"proxy/trace", "proxy/proxytest"},
+		reason: "how spans travel is one package's knowledge; others name spans and attributes in its words",
 	},
 	{
 		imported: "encoding/json",

@@ -15,6 +15,7 @@ import (
 	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
+	"perigee/proxy/trace"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
 	"perigee/ratelimit"
@@ -46,6 +47,7 @@ type Snapshot struct {
 	pool          *luavm.Pool
 	dicts         []*luavm.Dict
 	auth          *auth.Parts
+	tracer        *trace.Tracer // nil: nothing is traced
 	unmatched     *observe.RouteMetrics
 	counters      *ratelimit.Table // nil: no route has limits
 	limits        []*limit.Filter
@@ -122,6 +124,9 @@ func (s *Snapshot) close() {
 		g.Close()
 	}
 	s.closeLogs()
+	if s.tracer != nil {
+		s.state.traces.Return(s.tracer.Exporter)
+	}
 	s.auth.Close()
 	if s.pool != nil {
 		s.pool.Close()
@@ -161,6 +166,9 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 			return nil, err
 		}
 		s.groups[name] = g
+	}
+	if s.tracer, err = newTracer(file, state); err != nil {
+		return nil, err
 	}
 	if s.auth, err = newAuth(file, state); err != nil {
 		return nil, err

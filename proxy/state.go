@@ -15,6 +15,7 @@ import (
 	"perigee/proxy/observe"
 	"perigee/proxy/script"
 	"perigee/proxy/sockets"
+	"perigee/proxy/trace"
 	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
@@ -40,7 +41,8 @@ type State struct {
 	// Dial connects scripts' sockets; nil: the network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	logs logFiles
+	logs   logFiles
+	traces trace.Exporters
 	// access is the log of requests that never became exchanges.
 	access atomic.Pointer[accessLog]
 }

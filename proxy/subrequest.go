@@ -52,6 +52,7 @@ func (g *Gateway) Subrequests(op *luavm.Op) []*exchange.Exchange {
 			}
 			return nil
 		}
+		ex.RecordChild(child, op)
 	}
 	for _, child := range children {
 		child.Snapshot.(*Snapshot).holds[child.Record.Shard%holdShards].n.Add(1)
@@ -101,6 +102,7 @@ func (g *Gateway) subrequest(ex, child *exchange.Exchange, c *script.Capture, i 
 		Scheme: ex.Record.Scheme, Protocol: ex.Record.Protocol, Host: ex.Record.Host,
 		UserAgent: ex.Record.UserAgent, Referer: ex.Record.Referer,
 		Method: ex.Record.Method, Path: ex.Record.Path, Query: ex.Record.Query,
+		TraceID: ex.Record.TraceID, SpanID: ex.Record.SpanID,
 		Consumer: ex.Record.Consumer, Subrequest: child.Path, Shard: shard,
 	}
 	child.Identity = ex.Identity

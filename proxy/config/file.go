@@ -10,6 +10,7 @@ import (
 	"perigee/proxy/rewrite"
 	"perigee/proxy/script"
 	"perigee/proxy/static"
+	"perigee/proxy/trace"
 	"perigee/proxy/transform"
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
@@ -31,6 +32,9 @@ type File struct {
 	// AccessLog writes one line per finished exchange. nginx: access_log and
 	// log_format.
 	AccessLog AccessLog `yaml:"access_log"`
+	// Tracing sends spans of requests to an OpenTelemetry collector and trace context
+	// to endpoints. Without it traceparent, tracestate and baggage pass as they are.
+	Tracing *trace.Config `yaml:"tracing,omitempty"`
 	// Variables are names for texts that are evaluated per request: {tenant:
 	// "$http_x_tenant"} makes $tenant and ngx.var.tenant, which scripts may also
 	// assign. nginx: set.

@@ -82,7 +82,7 @@ func described(t reflect.Type, into map[string]bool) {
 
 func TestDescriptionsAreTheComments(t *testing.T) {
 	all := make(map[string]string)
-	for _, dir := range []string{".", "../auth", "../compress", "../ip", "../limit", "../mapping", "../respond", "../rewrite", "../script", "../static", "../transform", "../unit", "../upstream"} {
+	for _, dir := range []string{".", "../auth", "../compress", "../ip", "../limit", "../mapping", "../respond", "../rewrite", "../script", "../static", "../trace", "../transform", "../unit", "../upstream"} {
 		comments(t, dir, all)
 	}
 	wanted := make(map[string]bool)

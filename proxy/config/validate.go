@@ -61,6 +61,9 @@ func (c *checker) check() {
 	c.listeners()
 	c.admin()
 	c.problems("lua", c.Lua.Check())
+	if c.Tracing != nil {
+		c.problems("tracing", c.Tracing.Check())
+	}
 	c.problems("auth", c.Auth.Check())
 	c.problems("consumers", auth.CheckConsumers(c.Consumers, c.Auth.Issuers))
 	for _, name := range sortedKeys(c.Upstreams) {

@@ -13,6 +13,7 @@ import (
 	"perigee/luavm"
 	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
+	"perigee/proxy/trace"
 	"perigee/proxy/upstream"
 	"perigee/proxy/wire"
 )
@@ -184,6 +185,8 @@ type Exchange struct {
 
 	// Record is what metrics, log and trace will read.
 	Record observe.Record
+	// Trace is the exchange's place in a trace.
+	Trace trace.Context
 
 	// Groups is memory for offsets of captures. Target and Scratch are memory for building the request that is sent on.
 	Groups          []int
@@ -195,7 +198,8 @@ type Exchange struct {
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
 
-	glancing bool // what is looked up is not kept
+	spans    *Spans // nil: not sampled
+	glancing bool   // what is looked up is not kept
 
 	filled bool     // Req has its fields
 	claims uint64   // forwarding fields of Req that are the client's word, by ID
@@ -401,6 +405,8 @@ func Release(ex *Exchange) {
 	ex.LuaUntil = [StageCount]time.Duration{}
 	ex.LongestRun = Run{}
 	ex.Record.Reset()
+	ex.Trace.Reset()
+	ex.spans = nil
 	ex.done, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
 	ex.Worker = 0
 	ex.aborted.Store(false)

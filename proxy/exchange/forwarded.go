@@ -2,22 +2,28 @@ package exchange
 
 import "perigee/proxy/wire"
 
-// claim tells whether a forwarding field is only the client's word: perigee
-// writes the field anew, or anybody could have written it.
+// claimable are fields that may be no more than the client's word.
+const claimable = wire.ForwardingFields | wire.TraceFields
+
+// claim tells whether such a field is: perigee writes the field anew, or anybody
+// could have written it.
 func (ex *Exchange) claim(id wire.FieldID) bool {
 	switch id {
+	case wire.FieldTraceparent, wire.FieldTracestate, wire.FieldBaggage:
+		return ex.Trace.Active()
 	case wire.FieldXForwardedFor, wire.FieldXForwardedProto, wire.FieldXForwardedHost:
 		return true
 	}
 	return !ex.Conn.Trusted
 }
 
-// dropClaims takes the client's own forwarding fields out of Req. What filters
-// have added in the same spelling stands behind the client's, and stays.
-func (ex *Exchange) dropClaims() {
+// dropClaims takes the client's own fields among drop, a set of IDs, out of Req.
+// What filters have added in the same spelling stands behind the client's, and
+// stays.
+func (ex *Exchange) dropClaims(drop uint64) {
 	for i := range ex.Head.Fields {
 		f := &ex.Head.Fields[i]
-		if ex.claims>>f.ID&1 == 0 {
+		if ex.claims&drop>>f.ID&1 == 0 {
 			continue
 		}
 		spelt := f.Name.Of(ex.Raw)
@@ -35,7 +41,7 @@ func (ex *Exchange) dropClaims() {
 			ex.Req.AddBytesK(spelt, v)
 		}
 	}
-	ex.claims = 0
+	ex.claims &^= drop
 }
 
 // spelt counts the fields that arrived with exactly this spelling, and gives the

@@ -32,22 +32,31 @@ func (ex *Exchange) BeginRequest() {
 // FillRequest makes Req's fields from the head that arrived, without those that
 // belong to the client's connection and its framing (RFC 9110 §7.6.1). Later
 // calls do nothing.
-func (ex *Exchange) FillRequest() { ex.fill(false) }
+func (ex *Exchange) FillRequest() { ex.fill(0) }
 
 // FillToSend is FillRequest for the request as it leaves. own: what the client
 // itself says of those it speaks for is taken out; what filters say of it stays,
-// and so does what comes behind a trusted proxy and is not written anew.
+// and so does what comes behind a trusted proxy and is not written anew. Of a
+// traced exchange the client's trace context is taken out, too.
 func (ex *Exchange) FillToSend(own bool) {
+	drop := uint64(0)
+	if own {
+		drop = wire.ForwardingFields
+	}
+	if ex.Trace.Active() {
+		drop |= wire.TraceFields
+	}
 	if !ex.filled {
-		ex.fill(own)
+		ex.fill(drop)
 		return
 	}
-	if own && ex.claims != 0 {
-		ex.dropClaims()
+	if ex.claims&drop != 0 {
+		ex.dropClaims(drop)
 	}
 }
 
-func (ex *Exchange) fill(own bool) {
+// fill makes the fields, without the claims among drop, a set of IDs.
+func (ex *Exchange) fill(drop uint64) {
 	if ex.filled {
 		return
 	}
@@ -62,8 +71,8 @@ func (ex *Exchange) fill(own bool) {
 		case f.ID == wire.FieldHost:
 			h.AddBytesKV(f.Name.Of(ex.Raw), ex.Head.Host.Of(ex.Raw))
 			continue
-		case f.ID.Forwarding() && ex.claim(f.ID):
-			if own {
+		case claimable>>f.ID&1 != 0 && ex.claim(f.ID):
+			if drop>>f.ID&1 != 0 {
 				continue
 			}
 			ex.claims |= 1 << f.ID

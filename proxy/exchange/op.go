@@ -65,6 +65,9 @@ func (ex *Exchange) Post(kind luavm.OpKind) *luavm.Op {
 			*op = luavm.Op{Kind: kind, Owner: ex}
 			ex.posted |= 1 << i
 			ex.fresh |= 1 << i
+			if ex.spans != nil {
+				ex.beginNativeOp(op)
+			}
 			return op
 		}
 	}
@@ -182,6 +185,9 @@ func (ex *Exchange) Take(kind luavm.OpKind) *luavm.Op {
 			ex.done &^= bit
 			ex.mu.Unlock()
 			ex.posted &^= bit
+			if ex.spans != nil {
+				ex.spans.endOp(&ex.ops[i])
+			}
 			return &ex.ops[i]
 		}
 	}

@@ -47,6 +47,9 @@ type scriptOps struct {
 func (ex *Exchange) PostScript(op *luavm.Op, stage Stage) {
 	ex.scripts.hold(ex, op, stage)
 	ex.scripts.fresh = append(ex.scripts.fresh, op)
+	if ex.spans != nil {
+		ex.spans.beginScriptOp(op, stage)
+	}
 }
 
 // hold counts an op that the exchange waits for.
@@ -67,6 +70,9 @@ func (ex *Exchange) TakeScript(stage Stage) *luavm.Op {
 		if op.Tag == uint32(stage) {
 			ex.scripts.done = append(ex.scripts.done[:i], ex.scripts.done[i+1:]...)
 			ex.scripts.out--
+			if ex.spans != nil {
+				ex.spans.endOp(op)
+			}
 			return op
 		}
 	}

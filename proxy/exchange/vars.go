@@ -69,7 +69,7 @@ var knownNames = []string{
 	"uri", "document_uri", "request_uri", "args", "query_string", "is_args", "host",
 	"request_method", "scheme", "server_protocol", "remote_addr", "remote_port",
 	"server_addr", "server_port", "server_name", "request_id", "status", "connection",
-	"connection_requests", "route", "upstream_addr", "upstream_status", "upstream_response_time",
+	"connection_requests", "route", "trace_id", "span_id", "traceparent", "upstream_addr", "upstream_status", "upstream_response_time",
 }
 
 // KnownVariable tells whether AppendVariable knows a name by itself; captures
@@ -134,6 +134,8 @@ func (ex *Exchange) appendKnown(dst []byte, name string) []byte {
 		return append(dst, ex.Record.Route...)
 	case "ssl_protocol", "ssl_cipher", "ssl_server_name", "ssl_client_verify", "ssl_client_s_dn", "ssl_client_i_dn":
 		return append(dst, ex.Conn.TLSVariable(name)...)
+	case "trace_id", "span_id", "traceparent":
+		return ex.appendTrace(dst, name)
 	case "upstream_addr", "upstream_status", "upstream_response_time":
 		return ex.AppendTries(dst, name)
 	}

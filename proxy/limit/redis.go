@@ -1,11 +1,8 @@
 package limit
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
-	"os"
 
 	"perigee/proxy/unit"
 	"perigee/proxy/upstream"
@@ -96,25 +93,9 @@ func (r *Redis) options() (fleet.Options, error) {
 	if r.TLS == nil {
 		return o, nil
 	}
-	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.TLS.ServerName, InsecureSkipVerify: !r.TLS.Verify}
-	if r.TLS.CA != "" {
-		pem, err := os.ReadFile(r.TLS.CA)
-		if err != nil {
-			return o, fmt.Errorf("tls.ca: %w", err)
-		}
-		o.TLS.RootCAs = x509.NewCertPool()
-		if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return o, fmt.Errorf("tls.ca: %s holds no PEM certificate", r.TLS.CA)
-		}
-	}
-	if r.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(r.TLS.Cert, r.TLS.Key)
-		if err != nil {
-			return o, fmt.Errorf("tls.cert: %w", err)
-		}
-		o.TLS.Certificates = []tls.Certificate{pair}
-	}
-	return o, nil
+	var err error
+	o.TLS, err = r.TLS.Client()
+	return o, err
 }
 
 // digest tells stores apart that must not share connections.

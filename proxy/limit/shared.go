@@ -182,6 +182,9 @@ func (f *Filter) askShared(ex *exchange.Exchange, i int) exchange.Verdict {
 	return f.admit(ex)
 }
 
+// SpanName implements exchange.Traced.
+func (f *Filter) SpanName() string { return "redis" }
+
 // Run implements exchange.Task: it asks the store, for as long as the limit's
 // budget allows.
 func (f *Filter) Run(ex *exchange.Exchange, op *luavm.Op) {

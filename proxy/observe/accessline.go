@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"strconv"
 	"time"
@@ -51,6 +52,13 @@ func AppendAccessJSON(dst []byte, rec *Record) []byte {
 	dst = appendMember(dst, "listener", rec.Listener)
 	if rec.ID[0] != 0 {
 		dst = appendMember(dst, "request_id", rec.ID[:])
+	}
+	if rec.Traced() {
+		dst = append(dst, `,"trace_id":"`...)
+		dst = hex.AppendEncode(dst, rec.TraceID[:])
+		dst = append(dst, `","span_id":"`...)
+		dst = hex.AppendEncode(dst, rec.SpanID[:])
+		dst = append(dst, '"')
 	}
 	return append(dst, '}', '\n')
 }
@@ -248,6 +256,10 @@ func AppendAccessText(dst []byte, rec *Record) []byte {
 		dst = append(dst, '-')
 	} else {
 		dst = append(dst, rec.ID[:]...)
+	}
+	if rec.Traced() {
+		dst = append(dst, " trace="...)
+		dst = hex.AppendEncode(dst, rec.TraceID[:])
 	}
 	return append(dst, '\n')
 }

@@ -147,6 +147,7 @@ func (m *Metrics) writeProcess(e *exposition) {
 	e.labels("version", m.build.Version, "revision", m.build.Revision, "go", goVersion, "luajit", m.build.LuaJIT)
 	e.count(1)
 	e.single("perigee_access_log_dropped_total", "Access lines lost to a full ring or a failed write.", &m.AccessDropped)
+	e.reasons("perigee_trace_spans_total", "Spans of sampled requests: sent to the collector, dropped by a full queue, failed to be taken.", "outcome", &m.Spans)
 	e.single("perigee_log_dropped_total", "Process log lines lost to a full ring or a failed write.", &m.LogDropped)
 }
 

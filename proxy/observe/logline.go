@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -93,6 +94,10 @@ func appendExchange(dst []byte, rec *Record) []byte {
 	if rec.ErrorID != "" {
 		dst = append(dst, ", error_id: "...)
 		dst = appendHexEscaped(dst, rec.ErrorID)
+	}
+	if rec.Traced() {
+		dst = append(dst, ", trace_id: "...)
+		dst = hex.AppendEncode(dst, rec.TraceID[:])
 	}
 	return dst
 }

@@ -57,6 +57,9 @@ type Metrics struct {
 	// LogDropped the same of the process log.
 	AccessDropped Counter
 	LogDropped    Counter
+	// Spans counts spans of traces by what became of them: "sent", "dropped" (the
+	// queue was full), "failed" (the collector did not take them).
+	Spans Reasons
 	// Saturation feeds perigee_saturation_ratio.
 	Saturation Saturation
 

@@ -87,6 +87,9 @@ type Record struct {
 	// ID is the request id: 32 lower-case hexadecimal digits, nginx's
 	// $request_id; all zero bytes when none was made.
 	ID [32]byte
+	// TraceID and SpanID are the exchange's place in a trace; all zero: none.
+	TraceID [16]byte
+	SpanID  [8]byte
 	// Connection and Serial are nginx's $connection and $connection_requests:
 	// the connection's number in this process and the request's number on it,
 	// counted from 1.
@@ -177,6 +180,9 @@ func (r *Record) Last() *Attempt {
 	}
 	return &r.Attempts[min(r.Tried, MaxAttempts)-1]
 }
+
+// Traced tells whether the exchange has a place in a trace.
+func (r *Record) Traced() bool { return r.SpanID != [8]byte{} }
 
 // Retries returns how many attempts followed the first.
 func (r *Record) Retries() int {

@@ -76,6 +76,12 @@ func fillExtras(ex *exchange.Exchange, err *error) {
 	for _, v := range ex.Identity.Vars() {
 		extra(v.Name, unsafe.Slice(unsafe.StringData(v.Value), len(v.Value)))
 	}
+	if ex.Trace.Active() {
+		for _, name := range exchange.TraceVariables {
+			ex.Scratch = ex.AppendVariable(ex.Scratch[:0], name)
+			extra(name, ex.Scratch)
+		}
+	}
 	for i, group := range ex.Captures {
 		extra(captureNames[min(i, 8)], group)
 	}

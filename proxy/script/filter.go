@@ -147,6 +147,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		ex.Lua.ClearFlags(luavm.FlagOnAbort)
 	}
 	in := f.input(ex, stage)
+	ex.Spans().BeginPhase(stage, f.scripts[stage].Name())
 	verdict := f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 	if minds && ex.LuaRuns[stage].Running {
 		ex.EndOnAbort(true) // only now: it may have asked to be told
@@ -184,6 +185,7 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 // over forgets a handler that has ended.
 func (f *Filter) over(ex *exchange.Exchange, stage exchange.Stage) {
 	ex.LuaRuns[stage].Reset()
+	ex.Spans().EndPhase(stage, "")
 	if stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0 {
 		ex.EndOnAbort(false)
 	}
@@ -474,6 +476,7 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 		m.Errors.With(string(err.Kind)).Inc()
 	}
 	f.note(ex, err)
+	ex.Spans().EndPhase(stage, err.Error())
 	f.over(ex, stage)
 	drop(ex)
 	if hasRaw(ex) {

@@ -67,6 +67,18 @@ func readInto(sum io.Writer, path string) ([]byte, error) {
 	return b, err
 }
 
+// Client gives the settings for a connection of another kind than to an endpoint:
+// to a store, to a collector. Files are read now; who connects says the name.
+func (t *TLSConfig) Client() (*tls.Config, error) {
+	m, err := readTLS(*t)
+	if err != nil {
+		return nil, err
+	}
+	c := m.client("", "")
+	c.NextProtos = nil
+	return c, nil
+}
+
 // client gives the settings for one endpoint. name is what is sent as SNI and
 // verified when the configuration names none.
 func (m *tlsMaterial) client(hostport, name string) *tls.Config {

@@ -81,6 +81,8 @@ const (
 	FieldExpires
 	FieldRetryAfter
 	FieldTraceparent
+	FieldTracestate
+	FieldBaggage
 	fieldCount
 )
 
@@ -111,6 +113,7 @@ var fieldNames = [fieldCount]string{
 	FieldServer: "server", FieldLocation: "location", FieldETag: "etag",
 	FieldLastModified: "last-modified", FieldVary: "vary", FieldAge: "age",
 	FieldExpires: "expires", FieldRetryAfter: "retry-after", FieldTraceparent: "traceparent",
+	FieldTracestate: "tracestate", FieldBaggage: "baggage",
 }
 
 // String returns the field's name in lower case, "" for FieldOther.
@@ -138,7 +141,7 @@ func buildFieldSlots() (slots [128]FieldID) {
 func nameHash(name []byte) uint32 {
 	n := uint32(len(name))
 	key := uint32(name[0]) | uint32(name[n*3/4])<<8 | uint32(name[n-1])<<16 | 0x202020
-	return (key | n<<24) * 0xca763e3 >> 25
+	return (key | n<<24) * 0xa6b13a9 >> 25
 }
 
 // LookupField returns the ID of a field name in any case, FieldOther if it is

@@ -17,10 +17,15 @@ func HopByHop(name []byte) bool { return LookupField(name).HopByHop() }
 
 // Forwarding reports whether a field says for whom a request was forwarded:
 // what anybody can write.
-func (id FieldID) Forwarding() bool { return forwarding>>id&1 != 0 }
+func (id FieldID) Forwarding() bool { return ForwardingFields>>id&1 != 0 }
 
-const forwarding uint64 = 1<<FieldXForwardedFor | 1<<FieldXForwardedProto | 1<<FieldXForwardedHost |
-	1<<FieldXForwardedPort | 1<<FieldXRealIP | 1<<FieldForwarded
+// ForwardingFields are those of Forwarding, a bit each. TraceFields are those of
+// W3C Trace Context and Baggage.
+const (
+	ForwardingFields uint64 = 1<<FieldXForwardedFor | 1<<FieldXForwardedProto | 1<<FieldXForwardedHost |
+		1<<FieldXForwardedPort | 1<<FieldXRealIP | 1<<FieldForwarded
+	TraceFields uint64 = 1<<FieldTraceparent | 1<<FieldTracestate | 1<<FieldBaggage
+)
 
 // EndToEnd reports whether a field keeps its way through the gateway even when
 // Connection lists it. RFC 9110 §7.6.1 lets a sender list only fields of one
