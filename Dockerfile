@@ -7,10 +7,11 @@
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
-# LuaJIT first: it changes least and takes longest.
+# LuaJIT and lua-cjson first: they change least and take longest.
 COPY Makefile ./
 COPY .ci/deps.sh .ci/deps.sh
 COPY .ci/luajit .ci/luajit
+COPY .ci/cjson .ci/cjson
 RUN make deps && rm -rf /var/lib/apt/lists/*
 COPY go.mod go.sum ./
 RUN go mod download

@@ -1,16 +1,18 @@
 #!/bin/sh
-# deps.sh [build|test]: Debian packages and LuaJIT, everything that Go's module
-# cache does not carry. Idempotent: a second run only looks.
+# deps.sh [build|test]: Debian packages, LuaJIT and lua-cjson, everything that
+# Go's module cache does not carry. Idempotent: a second run only looks.
 #
 # build (default): compiler, libraries, and under .deps/ (ignored by git)
 #   luajit/include/*.h
 #   luajit/lib/libluajit-5.1.a   alone there: with no .so beside it, -L picks it
 #   luajit/build.txt             "hardened VERSION" or "stock VERSION"
+#   cjson/build.txt              "quick VERSION" or "stock VERSION"
 #   lib/liblua5.1-cjson.a lib/libpcre2-8.a
 # test: also what the tests talk to (nginx with Lua, Redis, wrk, ...).
 #
 # DEPS_LUAJIT=stock    take the distribution's archive, do not build
-# DEPS_MIRROR=URL      mirror for the source package
+# DEPS_CJSON=stock     likewise
+# DEPS_MIRROR=URL      mirror for the source packages
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -27,8 +29,12 @@ command -v dpkg-query >/dev/null ||
 # shellcheck disable=SC1091
 . /etc/os-release
 release=$ID-${VERSION_CODENAME:-unknown}
-row() { awk -v r="$release" -v n="$1" '$1 == r { print $n }' .ci/luajit/releases; }
-source=$(row 2) version=$(row 3) digest=$(row 4) dev=$(row 5)
+# pinned NAME: reads this release's row of .ci/NAME/releases.
+pinned() {
+	row() { awk -v r="$release" -v n="$2" '$1 == r { print $n }' ".ci/$1/releases"; }
+	source=$(row "$1" 2) version=$(row "$1" 3) digest=$(row "$1" 4) dev=$(row "$1" 5)
+}
+pinned luajit
 dev=${dev:-libluajit2-5.1-dev}
 
 # ---- packages ----------------------------------------------------------------
@@ -153,49 +159,95 @@ copy_stock() {
 	echo "stock $(dpkg-query -W -f '${Version}' "$dev")" >"$1/build.txt"
 }
 
-prepare_luajit() {
-	if [ "$(cat "$deps/luajit/recipe" 2>/dev/null)" = "$recipe" ]; then
+# prepare NAME TITLE BUILT STOCK: fills .deps/NAME by the function BUILT from
+# the pinned source, or by STOCK; $mode is "stock" where that is wanted, $loss
+# says what is lost by it.
+prepare() {
+	out=$deps/$1
+	if [ "$(cat "$out/recipe" 2>/dev/null)" = "$recipe" ]; then
 		# A fallback stays, so that machines without the mirror do not try each time.
-		if [ -n "$source" ] && [ "${DEPS_LUAJIT:-hardened}" != stock ] && grep -q '^stock' "$deps/luajit/build.txt"; then
-			say "LuaJIT is the stock one; rm -rf .deps/luajit tries the hardened build again"
+		if [ -n "$source" ] && [ "$mode" != stock ] && grep -q '^stock' "$out/build.txt"; then
+			say "$2 is the stock one; rm -rf .deps/$1 tries our build again"
 		fi
 		return 0
 	fi
 	mkdir -p "$deps"
-	work=$(mktemp -d "$deps/luajit.XXXXXX")
+	work=$(mktemp -d "$deps/$1.XXXXXX")
 	trap 'rm -rf "$work"' EXIT
-	out=$work/out
-	mkdir "$out"
-	if [ "${DEPS_LUAJIT:-hardened}" = stock ]; then
-		copy_stock "$out"
+	new=$work/out
+	mkdir "$new"
+	if [ "$mode" = stock ]; then
+		$4 "$new"
 	elif [ -z "$source" ]; then
-		warn "no pinned LuaJIT source for $release (.ci/luajit/releases): using stock $dev"
-		copy_stock "$out"
+		warn "no pinned $2 source for $release (.ci/$1/releases): using the stock one"
+		$4 "$new"
 	else
-		say "building LuaJIT $version (hardened, about 20 s)"
-		if ! build_hardened "$work" "$out"; then
-			warn "using stock $dev: runaway compiled loops cost a VM each instead of ending as Lua errors"
-			rm -rf "$out"
-			mkdir "$out"
-			copy_stock "$out"
+		say "building $2 $version"
+		if ! $3 "$work" "$new"; then
+			warn "using the stock $2: $loss"
+			rm -rf "$new"
+			mkdir "$new"
+			$4 "$new"
 		fi
 	fi
-	echo "$recipe" >"$out/recipe"
-	rm -rf "$deps/luajit"
-	mv "$out" "$deps/luajit"
+	echo "$recipe" >"$new/recipe"
+	rm -rf "$out"
+	mv "$new" "$out"
 	rm -rf "$work"
 	trap - EXIT
-	say "LuaJIT: $(cat "$deps/luajit/build.txt")"
+	say "$2: $(cat "$out/build.txt")"
 }
 
-# copy_archive PACKAGE FILE: a static library without its .so beside it.
-copy_archive() {
-	from=$(dpkg-query -L "$1" | grep "/$2\$" | head -n 1)
-	[ -n "$from" ] || die "$1 carries no $2"
+mode=${DEPS_LUAJIT:-hardened}
+loss="runaway compiled loops cost a VM each instead of ending as Lua errors"
+prepare luajit LuaJIT build_hardened copy_stock
+
+# ---- lua-cjson ---------------------------------------------------------------
+
+# build_cjson DIR OUT (called where set -e is off): the patches are for speed
+# alone. Its symbols stay inside of the program: the distribution's cjson.so,
+# should a script load it, then keeps to its own.
+build_cjson() {
+	fetch_source "$1" || { warn "no source package $source $version"; return 1; }
+	tarball=$(find "$1" -maxdepth 1 -name '*.orig.tar.gz')
+	got=$(sha256sum "$tarball" | cut -d' ' -f1)
+	[ "$got" = "$digest" ] ||
+		die "$(basename "$tarball"): sha256 is $got, .ci/cjson/releases says $digest"
+	mkdir "$1/src" && tar -C "$1/src" --strip-components=1 -xf "$tarball" || return 1
+	for p in .ci/cjson/*.patch; do
+		patch -s -d "$1/src" -p1 <"$p" || { warn "$p does not apply to $version"; return 1; }
+	done
+	(cd "$1/src" && gcc -O2 -fPIC -DNDEBUG -fvisibility=hidden -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+		-I"$deps/luajit/include" -c lua_cjson.c strbuf.c fpconv.c) >"$1/gcc.log" 2>&1 ||
+		{ tail -n 20 "$1/gcc.log" >&2; warn "lua-cjson $version does not build"; return 1; }
+	ar rcs "$2/liblua5.1-cjson.a" "$1/src/lua_cjson.o" "$1/src/strbuf.o" "$1/src/fpconv.o" &&
+		echo "quick $version" >"$2/build.txt"
+}
+
+stock_cjson() {
+	cp "$(dpkg-query -L lua-cjson-dev | grep '/liblua5\.1-cjson\.a$')" "$1/"
+	echo "stock $(dpkg-query -W -f '${Version}' lua-cjson-dev)" >"$1/build.txt"
+}
+
+pinned cjson
+mode=${DEPS_CJSON:-quick}
+loss="JSON costs twice as much"
+recipe=$({
+	echo "$release $source $version $digest $mode $(gcc -dumpfullversion) $triplet"
+	sed -n '/^build_cjson/,/^}/p; /^stock_cjson/,/^}/p' .ci/deps.sh
+	cat .ci/cjson/*.patch
+} | sha256sum | cut -d' ' -f1)
+prepare cjson lua-cjson build_cjson stock_cjson
+
+# ---- lib ---------------------------------------------------------------------
+
+# put FILE: a static library without its .so beside it.
+put() {
 	mkdir -p "$deps/lib"
-	[ "$deps/lib/$2" -nt "$from" ] || cp "$from" "$deps/lib/"
+	cmp -s "$1" "$deps/lib/$(basename "$1")" || cp "$1" "$deps/lib/"
 }
 
-prepare_luajit
-copy_archive lua-cjson-dev liblua5.1-cjson.a
-copy_archive libpcre2-dev libpcre2-8.a
+put "$deps/cjson/liblua5.1-cjson.a"
+pcre2=$(dpkg-query -L libpcre2-dev | grep '/libpcre2-8\.a$' | head -n 1)
+[ -n "$pcre2" ] || die "libpcre2-dev carries no libpcre2-8.a"
+put "$pcre2"

@@ -2,8 +2,9 @@
 
 /*
  * data.c: what of the data API must be handed to Lua by Lua's own C API:
- * ngx.null, the shared dictionaries by name, and lua-cjson (Debian's
- * lua-cjson-dev, linked statically, so that `require "cjson"` needs no file).
+ * ngx.null, the shared dictionaries by name, and lua-cjson (the
+ * distribution's, with the patches of .ci/cjson, linked statically, so that
+ * `require "cjson"` needs no file).
  */
 #include "shdict.h"
 #include "shim.h"
