@@ -19,6 +19,7 @@ const (
 	FlagWaits       Flags = 1 << 10 // scripts may wait where OpenResty forbids it
 	FlagCheckAbort  Flags = 1 << 11 // a client that leaves ends the handler
 	FlagOnAbort     Flags = 1 << 12 // the handler has called ngx.on_abort
+	FlagValue       Flags = 1 << 13 // the access handler's value is asked for: ngx.arg[0]
 )
 
 // Flags that scripts set.
@@ -75,6 +76,7 @@ const (
 	EditPeerKeepalive EditKind = 16 // Value: idle seconds and requests, apart by a blank
 	EditTLS           EditKind = 17 // Aux: an EditTLS of these
 	EditExec          EditKind = 18 // Name: decoded path, or @ and a name; Value: raw query
+	EditValue         EditKind = 19 // Value: what the handler returned; Aux 1: a table's fields, see lualib/ngx/body.lua
 )
 
 // What EditTLS wants of a handshake. PG_TLS_*.

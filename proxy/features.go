@@ -23,14 +23,12 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	var (
 		edit    *transform.Filter
 		peers   *ip.Filter
-		rates   *limit.Filter
 		lua     *script.Filter
 		respond *respond.Filter
 		files   *static.Filter
 		steps   *rewrite.Filter
 		guard   *auth.Filter
 		press   *compress.Filter
-		err     error
 	)
 	if c.Transform != nil {
 		edit = transform.New(*c.Transform)
@@ -45,17 +43,15 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	if c.Compress != nil {
 		press = compress.New(*c.Compress)
 	}
-	if rates, err = b.newLimits(c); err != nil {
+	logins, rates, keys, err := b.newLimits(c)
+	if err != nil {
 		return err
 	}
 	if c.Respond != nil {
 		respond = newRespond(c.Respond)
 	}
 	if c.Static != nil {
-		files = static.New(*c.Static, c.Match.Paths, b.snapshot.File.Root(), b.snapshot.state.report)
-		if c.DocumentRoot == "" {
-			r.DocumentRoot = files.Root()
-		}
+		files = b.newStatic(r, c)
 	}
 	if c.Lua != nil {
 		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {
@@ -73,13 +69,15 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Rewrite, steps, steps != nil},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
 		{exchange.Access, peers, peers != nil},
+		{exchange.Access, logins, logins != nil},
 		{exchange.Access, guard, guard != nil},
 		{exchange.Access, rates, rates != nil},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
 		{exchange.Content, respond, respond != nil},
 		{exchange.Content, files, files != nil},
 		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
-		{exchange.Header, rates, rates != nil && rates.Tells()}, // scripts have the last word
+		{exchange.Header, logins, logins != nil && logins.Tells()}, // scripts have the last word
+		{exchange.Header, rates, rates != nil && rates.Tells()},
 		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
 		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
 		{exchange.Header, press, press != nil},
@@ -89,6 +87,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		{exchange.Log, lua.At(exchange.Log), lua.Has(exchange.Log)},
 	} {
 		if f.runs {
+			if f.stage == exchange.Access {
+				r.Steps[f.stage] = append(r.Steps[f.stage], keys[f.filter]...)
+			}
 			r.Steps[f.stage] = append(r.Steps[f.stage], f.filter)
 		}
 	}
@@ -96,17 +97,58 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	return nil
 }
 
-// newLimits makes the filter of a route's limits; nil: it has none.
-func (b *builder) newLimits(c *config.Route) (*limit.Filter, error) {
-	if len(c.Limit) == 0 {
-		return nil, nil
+func (b *builder) newStatic(r *exchange.Route, c *config.Route) *static.Filter {
+	files := static.New(*c.Static, c.Match.Paths, b.snapshot.File.Root(), b.snapshot.state.report)
+	if c.DocumentRoot == "" {
+		r.DocumentRoot = files.Root()
 	}
+	return files
+}
+
+// newLimits makes the filters of a route's limits, those of auth failures and
+// the others, nil where it has none, and what runs before each of them.
+func (b *builder) newLimits(c *config.Route) (logins, rates *limit.Filter, keys map[exchange.Filter][]exchange.Filter, err error) {
+	if logins, err = b.newLimiter(c, true); err != nil {
+		return nil, nil, nil, err
+	}
+	if rates, err = b.newLimiter(c, false); err != nil {
+		return nil, nil, nil, err
+	}
+	keys, err = b.newKeys(c, logins, rates)
+	return logins, rates, keys, err
+}
+
+// newLimiter makes the filter of a route's limits of one kind; nil: it has none.
+func (b *builder) newLimiter(c *config.Route, guards bool) (*limit.Filter, error) {
 	s := b.snapshot
-	f, err := limit.New(c.Limit, s.limitBuild(c.Name))
-	if err == nil {
+	build := s.limitBuild(c.Name)
+	build.Guards = guards
+	f, err := limit.New(c.Limit, build)
+	if f != nil {
 		s.limits = append(s.limits, f)
 	}
 	return f, err
+}
+
+// newKeys makes the filters of scripts that return parts of limits' keys, by the
+// filter of limits that they stand before.
+func (b *builder) newKeys(c *config.Route, logins, rates *limit.Filter) (map[exchange.Filter][]exchange.Filter, error) {
+	keys := map[exchange.Filter][]exchange.Filter{}
+	for _, k := range c.Limit.Scripts() {
+		f, err := script.NewValue(b.snapshot.pool, script.Asked{
+			Route: c.Name, Path: k.Path, Script: k.Script, Lua: c.Lua,
+			Taken: func(ex *exchange.Exchange) { limit.Compute(ex, k.Place) },
+		}, b.scripts())
+		if err != nil {
+			return nil, err
+		}
+		of := rates
+		if k.Guards {
+			of = logins
+		}
+		keys[of] = append(keys[of], f)
+	}
+	return keys, nil
 }
 
 // limitBuild is what limits of a route are made with; "": those of scripts.

@@ -231,7 +231,11 @@ func placed(file *config.File, path string, err error) error {
 	if errors.As(syntax.Err, &lua) {
 		message = lua.Message
 	}
-	return file.NewError(path+".lua."+syntax.Key, "Lua: "+message, "")
+	at := syntax.Path
+	if at == "" {
+		at = "lua." + syntax.Key
+	}
+	return file.NewError(path+"."+at, "Lua: "+message, "")
 }
 
 // builder makes the routes of a snapshot.

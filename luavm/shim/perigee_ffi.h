@@ -66,8 +66,7 @@ enum {                       /* ops: what a script can wait for */
   PG_OP_ABORT = 8,           /* until the client is gone */
   PG_OP_CAPTURE = 40,        /* subrequests: see capture.lua */
   PG_OP_PIPE_SPAWN = 41, PG_OP_PIPE_READ = 42, PG_OP_PIPE_WRITE = 43,
-  PG_OP_PIPE_WAIT = 44, PG_OP_PIPE_KILL = 45,
-  PG_OP_PIPE_SHUTDOWN = 46,  /* child processes: see pipe.lua */
+  PG_OP_PIPE_WAIT = 44, PG_OP_PIPE_KILL = 45, PG_OP_PIPE_SHUTDOWN = 46,
   PG_OP_WORKER_THREAD = 47,  /* a function elsewhere: see worker_thread.lua */
   PG_OP_LIMIT = 52,          /* in a store; op_int: which, op_str: key, op_num:
                                 cost. res: 1: allowed; in DATA: a pg_limit_out */
@@ -128,7 +127,8 @@ enum {                       /* log records */
   PG_EDIT_PEER_TIMEOUTS = 15,   /* v: connect, send, read in seconds */
   PG_EDIT_PEER_KEEPALIVE = 16,  /* v: idle seconds and requests */
   PG_EDIT_TLS = 17,          /* aux: PG_TLS_* */
-  PG_EDIT_EXEC = 18          /* k: decoded path or @name, v: raw query */
+  PG_EDIT_EXEC = 18,         /* k: decoded path or @name, v: raw query */
+  PG_EDIT_VALUE = 19         /* v: what the handler returned; aux 1: a table */
 };
 
 enum {                       /* what PG_EDIT_BODY says */
@@ -211,7 +211,8 @@ enum {                       /* pg_slot.flags */
   PG_F_UNBUFFERED = 512,     /* answers to HTTP/1.0 are not gathered */
   PG_F_WAITS = 1024,         /* scripts may wait where OpenResty forbids it */
   PG_F_CHECK_ABORT = 2048,   /* a client that leaves ends the handler */
-  PG_F_ON_ABORT = 4096       /* or runs what ngx.on_abort was given */
+  PG_F_ON_ABORT = 4096,      /* or runs what ngx.on_abort was given */
+  PG_F_VALUE = 8192          /* the access handler's value is asked for */
 };
 
 typedef struct pg_vm {       /* what Lua may see of its VM */

@@ -280,6 +280,7 @@ func (f *Filter) scopes(id *exchange.Identity) bool {
 func (f *Filter) pass(ex *exchange.Exchange, outcome observe.AuthOutcome) exchange.Verdict {
 	ex.Record.AuthOutcome = outcome
 	f.metrics.Observe(&ex.Record)
+	ex.DropGuards()
 	if f.key != nil && outcome == observe.AuthAllowed {
 		f.key.remove(ex)
 	}
@@ -331,12 +332,27 @@ func lookalike(field []byte, name string) bool {
 	return differs
 }
 
+// guesses tells whether an outcome is a credential that is not good: limits of
+// auth failures count these. Somebody who is known has not guessed, and nobody
+// is to blame for keys that cannot be had.
+func guesses(outcome observe.AuthOutcome) bool {
+	switch outcome {
+	case observe.AuthMissing, observe.AuthForbidden, observe.AuthConsumer, observe.AuthKeysUnavailable:
+		return false
+	}
+	return true
+}
+
 // refuse ends the request. The client learns no more than the status says.
 func (f *Filter) refuse(ex *exchange.Exchange, outcome observe.AuthOutcome) exchange.Verdict {
 	rec := &ex.Record
 	rec.AuthOutcome = outcome
 	f.metrics.Observe(rec)
 	f.report(observe.LevelInfo, ex, "auth refused the request: "+rec.AuthMethod.String()+", "+outcome.String())
+	if !guesses(outcome) {
+		ex.DropGuards()
+	}
+	ex.ChargeGuards()
 	var challenges []string
 	switch outcome {
 	case observe.AuthForbidden:

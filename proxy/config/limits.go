@@ -38,6 +38,9 @@ func (c *checker) sharedLimits() {
 		for j := range rules {
 			name := rules.Name(j, c.Routes[i].Name)
 			c.store(fmt.Sprintf("routes[%d].limit[%d].redis", i, j), rules[j].Redis)
+			if rules[j].Guards() && c.Routes[i].Auth == nil {
+				c.report(fmt.Sprintf("routes[%d].limit[%d].charge", i, j), "nothing fails here: the route has no auth", "add auth, or charge something else")
+			}
 			if n := c.RateLimits[name]; n != nil && (n.Spec() != rules[j].Spec() || rules[j].Redis != n.Redis) {
 				c.report(fmt.Sprintf("routes[%d].limit[%d]", i, j),
 					fmt.Sprintf("limit %q has other numbers or another store than in rate_limits, with which it counts", name),

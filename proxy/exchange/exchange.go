@@ -152,6 +152,8 @@ type Exchange struct {
 
 	// Limits is what limits have decided.
 	Limits Limits
+	// Value is what a script was asked for by another filter, and its answer.
+	Value Value
 
 	// Worker is 1 more than the number of the VM that the exchange's scripts run
 	// in, as its driver wants it; 0: any.
@@ -396,6 +398,7 @@ func Release(ex *Exchange) {
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare, ex.Exited = nil, false, false
 	ex.Limits.reset()
+	ex.Value.reset()
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)
 	ex.families = ex.families[:0]

@@ -16,8 +16,25 @@ type Limits struct {
 	Asked []LimitDecision
 	// Keys is the memory of Asked's keys.
 	Keys []byte
-	// held is what must be settled when the exchange has ended.
-	held []heldLimit
+	// Computed are the parts of keys that scripts have returned, by their places
+	// among the route's.
+	Computed [][]byte
+	// held is what must be settled when the exchange has ended, guards what is
+	// charged if who asks cannot show it.
+	held, guards []heldLimit
+}
+
+// Compute notes the part of a key that a script has returned.
+func (l *Limits) Compute(place int, text []byte) {
+	for len(l.Computed) <= place {
+		if cap(l.Computed) > len(l.Computed) {
+			l.Computed = l.Computed[:len(l.Computed)+1] // with the memory of an earlier exchange
+			l.Computed[len(l.Computed)-1] = l.Computed[len(l.Computed)-1][:0]
+			continue
+		}
+		l.Computed = append(l.Computed, nil)
+	}
+	l.Computed[place] = append(l.Computed[place][:0], text...)
 }
 
 // LimitDecision is one limit's decision about an exchange.
@@ -58,16 +75,41 @@ func (ex *Exchange) SettleLimits() {
 	l.held = l.held[:0]
 }
 
+// GuardLimit has settler called if the credential that the exchange shows turns
+// out to be bad. The decision's key is kept in Limits.Keys until then.
+func (ex *Exchange) GuardLimit(settler LimitSettler, d LimitDecision) {
+	ex.Limits.guards = append(ex.Limits.guards, heldLimit{settler, d})
+}
+
+// ChargeGuards calls those that GuardLimit has named: the credential is bad.
+func (ex *Exchange) ChargeGuards() {
+	for _, g := range ex.Limits.guards {
+		g.settler.SettleLimit(ex, g.decision)
+	}
+	ex.DropGuards()
+}
+
+// DropGuards forgets those that GuardLimit has named.
+func (ex *Exchange) DropGuards() {
+	l := &ex.Limits
+	clear(l.guards)
+	l.guards = l.guards[:0]
+}
+
 // Begin makes room for the decisions of another filter. What is held stays.
 func (l *Limits) Begin(by Filter) {
 	l.By, l.Step, l.Refused = by, 0, -1
 	l.Asked = l.Asked[:0]
-	if len(l.held) == 0 {
+	if len(l.held) == 0 && len(l.guards) == 0 {
 		l.Keys = l.Keys[:0]
 	}
 }
 
 func (l *Limits) reset() {
 	clear(l.held)
-	*l = Limits{Asked: l.Asked[:0], Keys: trim(l.Keys), held: l.held[:0]}
+	clear(l.guards)
+	for i := range l.Computed {
+		l.Computed[i] = trim(l.Computed[i])
+	}
+	*l = Limits{Asked: l.Asked[:0], Keys: trim(l.Keys), Computed: l.Computed[:0], held: l.held[:0], guards: l.guards[:0]}
 }

@@ -41,8 +41,8 @@ func (f *Filter) Infos() []observe.LimitInfo {
 
 func (r *rule) keyText() string {
 	parts := make([]string, len(r.config.Key))
-	for i, p := range r.config.Key {
-		parts[i] = p.String()
+	for i := range r.config.Key {
+		parts[i] = r.config.Key[i].text()
 	}
 	return strings.Join(parts, " ")
 }

@@ -26,11 +26,9 @@ type Rule struct {
 	// counters outlive a reload by it. Default: the route's name, then "." and
 	// the limit's place.
 	Name string `yaml:"name,omitempty"`
-	// Key is what requests are told apart by, all parts together: consumer,
-	// group, roles, api_key, ip, route, upstream, method, host, path, header:NAME,
-	// cookie:NAME, arg:NAME, claim:NAME, or a text with variables (a script sets
-	// one by lua.set). Default: one count for all.
-	Key []unit.Template `yaml:"key,omitempty"`
+	// Key is what requests are told apart by, all parts together. Default: one
+	// count for all.
+	Key []KeyPart `yaml:"key,omitempty"`
 	// Rate is how many requests pass: 100/s, 5/10s.
 	Rate unit.Rate `yaml:"rate,omitempty"`
 	// Burst is how many may come at once when none came before. Default: the
@@ -55,6 +53,8 @@ type Rule struct {
 	// Charge adds, when the request has ended, what it turned out to cost:
 	// bytes_in, bytes_out, bytes, or header:NAME, a number in the response. Then
 	// rate counts these, and a request passes as long as anything is left.
+	// auth_failure counts credentials that auth refuses with 401: the limit is asked
+	// before auth looks at any, and those that are good cost nothing.
 	Charge string `yaml:"charge,omitempty"`
 	// OnMissing is what becomes of a request of which a part of the key is not
 	// there: share (default: all of them have one count), skip or deny.
@@ -80,7 +80,8 @@ type Rule struct {
 	DryRun bool `yaml:"dry_run,omitempty"`
 	// Headers says when clients are told how much is left, in RateLimit and
 	// RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers): always (default),
-	// refused or never. Retry-After comes with every refusal.
+	// refused (default with charge: auth_failure) or never. Retry-After comes with
+	// every refusal.
 	Headers Headers `yaml:"headers,omitempty"`
 	// Status is the answer to a request that is refused. Default 429.
 	Status int `yaml:"status,omitempty"`
@@ -166,11 +167,7 @@ func (r *Rule) check(say report) {
 		say("name", fmt.Sprintf("limit name %q is not usable in metrics and logs", r.Name), "use letters, digits, _, . and -")
 	}
 	r.checkNumbers(say)
-	for i, part := range r.Key {
-		if _, err := parsePart(part); err != nil {
-			say(fmt.Sprintf("key[%d]", i), err.Error(), partHint)
-		}
-	}
+	r.checkKey(say)
 	for i := range r.Tiers {
 		r.checkTier(fmt.Sprintf("tiers[%d]", i), &r.Tiers[i], say)
 	}
@@ -180,7 +177,10 @@ func (r *Rule) check(say report) {
 		}
 	}
 	if _, err := parseCharge(r.Charge); err != nil {
-		say("charge", err.Error(), "write bytes_in, bytes_out, bytes or header:NAME")
+		say("charge", err.Error(), "write bytes_in, bytes_out, bytes, header:NAME or auth_failure")
+	}
+	if r.Guards() && len(r.Tiers) > 0 {
+		say("tiers", "who asks is not known before auth", "remove tiers: a limit of auth failures is for all")
 	}
 	for _, p := range [...]struct {
 		key  string

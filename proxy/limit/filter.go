@@ -14,6 +14,9 @@ import (
 // Filter asks a route's limits in the access stage, and tells clients in the
 // header stage.
 //
+// Limits of auth failures have a filter of their own, which stands before auth;
+// it takes and gives back, and is told when auth refuses the credential.
+//
 //	access   keys, weights and tiers of all rules
 //	           │
 //	           v
@@ -49,17 +52,26 @@ type Build struct {
 	Table   *ratelimit.Table // of Store.Prepare
 	Metrics *observe.Metrics
 	Fleets  map[string]*fleet.Fleet // of Store.Fleets
+	// Guards makes the filter of the limits of auth failures, which stands before
+	// auth; otherwise it is that of the others.
+	Guards bool
 }
 
-// New makes the filter of checked rules.
+// New makes the filter of checked rules; nil: none is of its kind.
 func New(rules Rules, b Build) (*Filter, error) {
 	f := &Filter{route: b.Route}
 	for i := range rules {
-		r, err := newRule(&rules[i], rules.Name(i, b.Route), b)
+		if rules[i].Guards() != b.Guards {
+			continue
+		}
+		r, err := newRule(&rules[i], rules.Name(i, b.Route), rules.place(i), b)
 		if err != nil {
 			return nil, fmt.Errorf("limit %s: %w", rules.Name(i, b.Route), err)
 		}
 		f.rules = append(f.rules, r)
+	}
+	if len(f.rules) == 0 {
+		return nil, nil
 	}
 	return f, nil
 }
@@ -201,10 +213,15 @@ func (f *Filter) admit(ex *exchange.Exchange) exchange.Verdict {
 		if d.Outcome == skipped {
 			continue
 		}
-		r.note(ex, d)
+		if !r.charge.failures {
+			r.note(ex, d)
+		}
 		switch {
 		case d.Outcome == observe.LimitWouldDeny:
 			ex.Record.Limit, ex.Record.LimitOutcome = r.name, d.Outcome
+		case r.charge.failures:
+			r.giveBack(ex, d)
+			ex.GuardLimit(r, *d)
 		case r.charge.later():
 			r.giveBack(ex, d)
 			ex.HoldLimit(r, *d)

@@ -29,6 +29,7 @@ const (
 	partCookie
 	partArg
 	partClaim
+	partLua
 )
 
 var plainParts = map[string]partKind{
@@ -41,13 +42,110 @@ var namedParts = map[string]partKind{
 	"header": partHeader, "cookie": partCookie, "arg": partArg, "claim": partClaim,
 }
 
-const partHint = "write consumer, group, roles, api_key, ip, route, upstream, method, host, path, header:NAME, cookie:NAME, arg:NAME, claim:NAME or a text with $variables"
+const partHint = "write consumer, group, roles, api_key, ip, route, upstream, method, host, path, header:NAME, cookie:NAME, arg:NAME, claim:NAME, a text with $variables or {lua: SCRIPT}"
+
+// KeyPart is one part of a key.
+type KeyPart struct {
+	// Text is consumer, group, roles, api_key, ip, route, upstream, method, host,
+	// path, header:NAME, cookie:NAME, arg:NAME, claim:NAME, or a text with
+	// variables.
+	Text unit.Template `yaml:"text,omitempty" config:"short"`
+	// Lua is a script that returns the part, a string or a number; anything else
+	// means that it is not there. It runs in the access stage, behind auth unless
+	// the limit charges auth_failure, and may wait. A module's function:
+	// return require("tenants").key().
+	Lua *unit.Source `yaml:"lua,omitempty"`
+}
+
+// text shows the part as it is configured.
+func (p *KeyPart) text() string {
+	if p.Lua != nil {
+		return "lua"
+	}
+	return p.Text.String()
+}
+
+// KeyScript is a script that returns a part of a key.
+type KeyScript struct {
+	// Path is where it stands in the route.
+	Path string
+	// Place is that of its value in exchange.Limits.Computed.
+	Place  int
+	Script *unit.Source
+	// Guards: the limit is one of auth failures.
+	Guards bool
+}
+
+// Scripts are those of all keys, in the order in which they run.
+func (r Rules) Scripts() (all []KeyScript) {
+	for i := range r {
+		for j := range r[i].Key {
+			if s := r[i].Key[j].Lua; s != nil {
+				all = append(all, KeyScript{fmt.Sprintf("limit[%d].key[%d].lua", i, j), len(all), s, r[i].Guards()})
+			}
+		}
+	}
+	return all
+}
+
+// Compute takes a script's value as the part of a key that has that place.
+func Compute(ex *exchange.Exchange, place int) {
+	text := ex.Value.Text
+	if ex.Value.Fields {
+		text = nil // a table is no part of a key
+	}
+	ex.Limits.Compute(place, text)
+}
+
+// place is how many scripts stand before the i-th rule's.
+func (r Rules) place(i int) (n int) {
+	for j := range r[:i] {
+		for k := range r[j].Key {
+			if r[j].Key[k].Lua != nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// checkKey checks the parts of the key.
+func (r *Rule) checkKey(say report) {
+	for i := range r.Key {
+		at := fmt.Sprintf("key[%d]", i)
+		if s := r.Key[i].Lua; s != nil {
+			if !r.Key[i].Text.IsZero() {
+				say(at, "a part of a key is a text or a script", "make two parts of it")
+			}
+			for _, p := range s.Check(at + ".lua") {
+				say(p.Path, p.Message, p.Hint)
+			}
+			continue
+		}
+		p, err := parsePart(r.Key[i].Text)
+		if err != nil {
+			say(at, err.Error(), partHint)
+		} else if r.Guards() && p.ofIdentity() {
+			say(at, fmt.Sprintf("%s is not known before auth", r.Key[i].Text), "use ip, a header or what else a client sends")
+		}
+	}
+}
 
 // part is one part of a key.
 type part struct {
 	kind     partKind
 	name     string // of a header, cookie, ...; of a variable
 	template unit.Template
+	place    int // of a script's value
+}
+
+// ofIdentity tells whether the part says who asks.
+func (p *part) ofIdentity() bool {
+	switch p.kind {
+	case partConsumer, partGroup, partRoles, partAPIKey, partClaim:
+		return true
+	}
+	return false
 }
 
 func parsePart(t unit.Template) (part, error) {
@@ -75,7 +173,8 @@ type keys struct {
 	v4, v6 int // bits of addresses
 }
 
-func newKeys(r *Rule) (keys, error) {
+// newKeys makes the keys of a rule; place is that of its first script's value.
+func newKeys(r *Rule, place int) (keys, error) {
 	k := keys{v4: 32, v6: 64}
 	if r.IPv4Prefix != nil {
 		k.v4 = *r.IPv4Prefix
@@ -83,8 +182,13 @@ func newKeys(r *Rule) (keys, error) {
 	if r.IPv6Prefix != nil {
 		k.v6 = *r.IPv6Prefix
 	}
-	for _, t := range r.Key {
-		p, err := parsePart(t)
+	for i := range r.Key {
+		if r.Key[i].Lua != nil {
+			k.parts = append(k.parts, part{kind: partLua, place: place})
+			place++
+			continue
+		}
+		p, err := parsePart(r.Key[i].Text)
 		if err != nil {
 			return k, err
 		}
@@ -148,6 +252,8 @@ func (k *keys) appendPart(dst []byte, ex *exchange.Exchange, p *part) []byte {
 		return append(dst, ex.Identity.Claim(p.name)...)
 	case partCookie, partArg:
 		return ex.AppendVariable(dst, p.name)
+	case partLua:
+		return append(dst, ex.Limits.Computed[p.place]...)
 	}
 	return ex.AppendTemplate(dst, p.template)
 }

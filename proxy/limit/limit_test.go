@@ -33,9 +33,9 @@ func asked(t testing.TB, client string, fields ...string) *exchange.Exchange {
 func keysOf(t testing.TB, r Rule, parts ...string) keys {
 	t.Helper()
 	for _, p := range parts {
-		r.Key = append(r.Key, unit.MustTemplate(p))
+		r.Key = append(r.Key, KeyPart{Text: unit.MustTemplate(p)})
 	}
-	k, err := newKeys(&r)
+	k, err := newKeys(&r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,15 +43,18 @@ type grade struct {
 // maxWeight bounds what one request counts.
 const maxWeight = 1 << 40
 
-func newRule(c *Rule, name string, b Build) (*rule, error) {
+func newRule(c *Rule, name string, place int, b Build) (*rule, error) {
 	r := &rule{name: name, config: *c, weight: c.Weight, fixed: 1, table: b.Table, clock: b.Table.Clock(),
 		top: b.Store.top(name), metrics: b.Metrics.Limit(b.Route, name), inflight: c.Concurrent != 0}
 	var err error
-	if r.keys, err = newKeys(c); err != nil {
+	if r.keys, err = newKeys(c, place); err != nil {
 		return nil, err
 	}
 	if r.charge, err = parseCharge(c.Charge); err != nil {
 		return nil, err
+	}
+	if r.charge.failures && c.Headers == "" {
+		r.config.Headers = "refused" // how many attempts are left is nobody's business
 	}
 	if text, literal := c.Weight.Literal(); !literal {
 		r.fixed = -1
@@ -145,19 +148,33 @@ func (r *rule) SettleLimit(ex *exchange.Exchange, d exchange.LimitDecision) {
 		r.giveBack(ex, &d)
 		return
 	}
+	if r.charge.failures {
+		d.Cost = r.cost(ex)
+		r.chargeLater(ex, &d, d.Cost)
+		r.top.note(d.Hash, ex.Limits.Keys[d.From:d.To], uint64(max(d.Cost, 1)))
+		return
+	}
 	r.chargeLater(ex, &d, r.charge.cost(ex))
 }
 
 // charge is what is counted when an exchange has ended.
 type charge struct {
-	in, out bool
-	header  string
+	in, out  bool
+	header   string
+	failures bool // of auth
 }
+
+// Guards tells whether the limit counts auth failures.
+func (r *Rule) Guards() bool { return r.Charge == authFailure }
+
+const authFailure = "auth_failure"
 
 func parseCharge(text string) (c charge, err error) {
 	switch name, header := strings.CutPrefix(text, "header:"); {
 	case header && len(unit.CheckHeaderName("", name)) == 0:
 		c.header = name
+	case text == authFailure:
+		c.failures = true
 	case text == "bytes_in":
 		c.in = true
 	case text == "bytes_out":
@@ -170,7 +187,7 @@ func parseCharge(text string) (c charge, err error) {
 	return c, nil
 }
 
-func (c *charge) later() bool { return c.in || c.out || c.header != "" }
+func (c *charge) later() bool { return c.in || c.out || c.header != "" || c.failures }
 
 func (c *charge) cost(ex *exchange.Exchange) (n int64) {
 	if c.header != "" {

@@ -42,6 +42,8 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 			}
 		case luavm.EditVariable:
 			ex.SetVariable(e.Name, e.Value)
+		case luavm.EditValue:
+			ex.Value.Set(e.Value, e.Aux == 1)
 		case luavm.EditPeer, luavm.EditPeerTries, luavm.EditPeerTimeouts, luavm.EditPeerKeepalive:
 			editPeer(ex, &e)
 		}

@@ -126,7 +126,7 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 		}
 	}
 	s.SetBodyBuffer(ex.BodyBuffer)
-	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits | luavm.FlagCheckAbort)
+	s.ClearFlags(luavm.FlagUnbuffered | luavm.FlagUnderscores | luavm.FlagWaits | luavm.FlagCheckAbort | luavm.FlagValue)
 	s.SetFlags(f.flags)
 	if ex.Place.HeadSent {
 		s.SetFlags(luavm.FlagHeadersSent)
@@ -180,6 +180,10 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 		in.Body = ex.Body
 	}
 	switch stage {
+	case exchange.Access:
+		if f.flags&luavm.FlagValue != 0 && !ex.LuaRuns[stage].Running {
+			in.Data = ex.Value.Args
+		}
 	case exchange.Header:
 		in.Resp = ex.RespText
 		switch {

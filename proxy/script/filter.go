@@ -54,23 +54,8 @@ var phases = [exchange.StageCount]luavm.Phase{
 // been started. The error is a *SyntaxError, or of a file of its sockets.
 func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, error) {
 	f := &Filter{pool: pool, report: report, sets: map[string]exchange.Filter{}}
-	if c.Socket != nil || c.SSL != nil {
-		var err error
-		if f.sockets, err = report.Sockets(c); err != nil {
-			return nil, fmt.Errorf("route %s: %w", route, err)
-		}
-	}
-	if !c.HTTP10Buffering {
-		f.flags |= luavm.FlagUnbuffered
-	}
-	if c.WaitEverywhere {
-		f.flags |= luavm.FlagWaits
-	}
-	if c.CheckClientAbort {
-		f.flags |= luavm.FlagCheckAbort
-	}
-	if !c.TransformUnderscores {
-		f.flags |= luavm.FlagUnderscores
+	if err := f.use(route, c); err != nil {
+		return nil, err
 	}
 	for key, source := range c.Sources() {
 		lua := Lua(source, Name(route, key), key+"_by_lua")
@@ -88,14 +73,37 @@ func New(pool *luavm.Pool, route string, c *Config, report Report) (*Filter, err
 	return f, f.addSets(route, c)
 }
 
+// use takes over what a route's settings say to its scripts.
+func (f *Filter) use(route string, c *Config) (err error) {
+	if c.Socket != nil || c.SSL != nil {
+		if f.sockets, err = f.report.Sockets(c); err != nil {
+			return fmt.Errorf("route %s: %w", route, err)
+		}
+	}
+	if !c.HTTP10Buffering {
+		f.flags |= luavm.FlagUnbuffered
+	}
+	if c.WaitEverywhere {
+		f.flags |= luavm.FlagWaits
+	}
+	if c.CheckClientAbort {
+		f.flags |= luavm.FlagCheckAbort
+	}
+	if !c.TransformUnderscores {
+		f.flags |= luavm.FlagUnderscores
+	}
+	return nil
+}
+
 // SyntaxError says which of a route's scripts does not compile.
 type SyntaxError struct {
-	Key string // of Config: "access"
-	Err error  // a *luavm.ScriptError
+	Key  string // of Config: "access"
+	Path string // where it stands in the route; "": lua.KEY
+	Err  error  // a *luavm.ScriptError
 }
 
 // Error implements error.
-func (e *SyntaxError) Error() string { return e.Key + ": " + e.Err.Error() }
+func (e *SyntaxError) Error() string { return e.Path + e.Key + ": " + e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *SyntaxError) Unwrap() error { return e.Err }

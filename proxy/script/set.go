@@ -33,7 +33,7 @@ type setter struct {
 func (f *Filter) addSets(route string, c *Config) error {
 	for name, set := range c.Set {
 		key := "set." + name
-		lua := returning(Lua(set.Script, Name(route, key), "set_by_lua"))
+		lua := returning(Lua(set.Script, Name(route, key), "set_by_lua"), "")
 		lua.Modules = c.Modules
 		sc, err := f.pool.Add(lua)
 		if err != nil || set.Script.Missing != "" {
@@ -52,9 +52,9 @@ func (f *Filter) addSets(route string, c *Config) error {
 }
 
 // returning makes a script hand its value to ngx.arg[0]: see
-// lualib/ngx/body.lua. The text stays on its lines.
-func returning(src luavm.Source) luavm.Source {
-	wrap := func(text string) string { return "ngx.arg[0] = (function(...) " + text + "\nend)()" }
+// lualib/ngx/body.lua. args is what its "..." is. The text stays on its lines.
+func returning(src luavm.Source, args string) luavm.Source {
+	wrap := func(text string) string { return "ngx.arg[0] = (function(...) " + text + "\nend)(" + args + ")" }
 	src.Text = wrap(src.Text)
 	if read := src.Read; read != nil {
 		src.Read = func() (string, error) {

@@ -12,6 +12,7 @@ local ffi_string = ffi.string
 local band, bor = bit.band, bit.bor
 local error, type, tostring, tonumber, select = error, type, tostring,
   tonumber, select
+local pairs, concat, gsub = pairs, table.concat, string.gsub
 
 local req = P.ngx.req
 local vm = P.vm
@@ -98,17 +99,57 @@ function req.get_body_data(...)
   return ffi_string(out.p, out.n)
 end
 
--- ngx.arg: the chunk in body_filter; the arguments in set_by_lua, where index
--- 0 takes what the script returned
+-- ngx.arg: the chunk in body_filter; the arguments in set_by_lua, and in
+-- handlers of access whose value is asked for: index 0 takes what the script
+-- returned
 
-local SET = C.PG_PHASE_SET
+local SET, ACCESS, VALUE = C.PG_PHASE_SET, C.PG_PHASE_ACCESS, C.PG_F_VALUE
+local edit, EDIT_VALUE = P.core.edit, C.PG_EDIT_VALUE
 
 local function chunk_slot(...)
   local s = slot_of_request()
-  if s.phase ~= C.PG_PHASE_BODY_FILTER and s.phase ~= SET then
+  if s.phase ~= C.PG_PHASE_BODY_FILTER and s.phase ~= SET
+    and (s.phase ~= ACCESS or band(s.flags, VALUE) == 0)
+  then
     error("API disabled in the current context", 3)
   end
   return s
+end
+
+local function is_text(v)
+  return type(v) == "string" or type(v) == "number"
+end
+
+-- A table as Go reads it: names and values, with a NUL behind each. A list's
+-- words have commas between them.
+local function fields(t)
+  local parts = {}
+  for k, v in pairs(t) do
+    if type(v) == "table" then
+      local words = {}
+      for i = 1, #v do
+        words[i] = tostring(v[i])
+      end
+      v = concat(words, ",")
+    end
+    if type(k) == "string" and is_text(v) then
+      parts[#parts + 1] = k .. "\0" .. gsub(tostring(v), "%z", " ") .. "\0"
+    end
+  end
+  return concat(parts)
+end
+
+local function return_value(s, v)
+  local aux = 0
+  if type(v) == "table" then
+    v, aux = fields(v), 1
+  elseif not is_text(v) then
+    return
+  end
+  v = tostring(v)
+  if edit(s, EDIT_VALUE, aux, nil, 0, v, #v) ~= 0 then
+    error("no memory", 3)
+  end
 end
 
 -- The arguments come one behind the other, each behind its length.
@@ -134,7 +175,7 @@ end
 
 local function read_chunk(_, i, ...)
   local s = chunk_slot()
-  if s.phase == SET then
+  if s.phase == SET or s.phase == ACCESS then
     return read_argument(s, i)
   end
   if i == 1 then
@@ -152,12 +193,15 @@ end
 local function write_chunk(_, i, v, ...)
   local s = chunk_slot()
   local index = tonumber(i)
-  if s.phase == SET then
+  if s.phase == SET or s.phase == ACCESS then
     if index ~= 0 then
       error("API disabled in the current context", 2)
     end
+    if s.phase == ACCESS then
+      return return_value(s, v)
+    end
     s.out_len = 0
-    if type(v) == "string" or type(v) == "number" then
+    if is_text(v) then
       v = tostring(v)
       print_bytes(s, v, #v)
     end
