@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/redis/rueidis"
+
 	"perigee/proxy/auth"
 	"perigee/proxy/config"
 )
@@ -26,7 +28,14 @@ func newAuth(file *config.File, state *State) (*auth.Parts, error) {
 	if len(blocks) == 0 {
 		return nil, nil
 	}
-	parts, err := auth.NewParts(state.Auth, file.Consumers, &file.Auth, blocks)
+	stores := map[string]auth.Store{}
+	for name, r := range file.Redis {
+		stores[name] = auth.Store{Digest: r.Digest(), Client: func() (rueidis.ClientOption, error) {
+			o, err := r.Options()
+			return o.Client(), err
+		}}
+	}
+	parts, err := auth.NewParts(state.Auth, file.Consumers, &file.Auth, blocks, stores)
 	var part *auth.PartError
 	if errors.As(err, &part) {
 		at := part.Path

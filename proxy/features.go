@@ -29,6 +29,7 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		steps   *rewrite.Filter
 		guard   *auth.Filter
 		press   *compress.Filter
+		err     error
 	)
 	if c.Transform != nil {
 		edit = transform.New(*c.Transform)
@@ -37,8 +38,9 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 		peers = ip.New(c.IP, b.snapshot.state.report)
 	}
 	if c.Auth != nil {
-		state := b.snapshot.state
-		guard = b.snapshot.auth.Filter(c.Auth, state.Metrics.Auth(r.Name), state.report)
+		if guard, err = b.newAuthFilter(c); err != nil {
+			return err
+		}
 	}
 	if c.Compress != nil {
 		press = compress.New(*c.Compress)
@@ -95,6 +97,22 @@ func (b *builder) filters(r *exchange.Route, c *config.Route) error {
 	}
 	r.EditsBody = lua.Has(exchange.Body)
 	return nil
+}
+
+// newAuthFilter makes the filter of a route's auth block.
+func (b *builder) newAuthFilter(c *config.Route) (*auth.Filter, error) {
+	state := b.snapshot.state
+	f := b.snapshot.auth.Filter(c.Auth, state.Metrics.Auth(c.Name), state.report)
+	if c.Auth.APIKey == nil || c.Auth.APIKey.Lua == nil {
+		return f, nil
+	}
+	asked, err := script.NewValue(b.snapshot.pool, script.Asked{
+		Route: c.Name, Path: "auth.api_key.lua.script", Script: c.Auth.APIKey.Lua.Script, Lua: c.Lua, Args: true,
+	}, b.scripts())
+	if err == nil {
+		f.AskScript(asked)
+	}
+	return f, err
 }
 
 func (b *builder) newStatic(r *exchange.Route, c *config.Route) *static.Filter {

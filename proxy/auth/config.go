@@ -150,6 +150,8 @@ type APIKey struct {
 	KeysFile string `yaml:"keys_file,omitempty" config:"path"`
 	// Redis is where keys are looked up that are in no file.
 	Redis *Redis `yaml:"redis,omitempty"`
+	// Lua is a script that is asked in its place.
+	Lua *Script `yaml:"lua,omitempty"`
 	// Forward leaves the key in the request that is sent on. Default false: the
 	// upstream does not see it.
 	Forward bool `yaml:"forward,omitempty"`
@@ -237,6 +239,12 @@ func (c *Config) Check(issuers map[string]Issuer) []unit.Problem {
 		p.place("api_key", k.Header, k.Scheme, k.Cookie)
 		if k.Redis != nil {
 			k.Redis.check("api_key.redis", &p)
+		}
+		if k.Lua != nil {
+			k.Lua.check("api_key.lua", &p)
+		}
+		if k.Redis != nil && k.Lua != nil {
+			p.add("api_key.lua", "keep one of them", "keys are asked for in Redis already")
 		}
 	}
 	if j := c.JWT; j != nil {

@@ -14,7 +14,8 @@
 //	  Exchange.Identity, or 401, 403, 503
 //
 // A step never waits for a file or a fetch: it uses the last content that was
-// good. The one wait is an op: a token names a key that the set does not have
+// good. A key that is in no file may be asked for in Redis or of a script, whose
+// answers are remembered. The other wait is an op: a token names a key that the set does not have
 // yet, or the set has not been fetched at all; then the request waits, bounded,
 // for the fetch that it asked for, and fetches are asked for at most once in
 // jwks.min_refresh.

@@ -17,9 +17,11 @@ type Filter struct {
 	config   Config
 	metrics  *observe.AuthMetrics
 	report   Report
-	key      *place // nil: no API keys
-	store    *store // nil: all keys are in tables
-	token    *place // nil: no tokens
+	key      *place          // nil: no API keys
+	memory   *memory         // of keys that are asked for; nil: all keys are in tables
+	store    *store          // who is asked
+	script   exchange.Filter // who is asked in its place
+	token    *place          // nil: no tokens
 	issuers  []*issuer
 	verifier *verifier
 	external *External // nil: no variables
@@ -47,7 +49,10 @@ func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *
 		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, "X-Api-Key")
 		at.forward = k.Forward
 		f.key = &at
-		f.known, f.store = p.directories[k.KeysFile], p.stores[k]
+		f.known = p.directories[k.KeysFile]
+		if f.store = p.stores[k]; f.store != nil {
+			f.memory = f.store.memory
+		}
 	}
 	if j := c.JWT; j != nil {
 		scheme := j.Scheme
@@ -100,8 +105,14 @@ func (f *Filter) challenge() {
 func (f *Filter) Name() string { return "auth" }
 
 // Step implements exchange.Filter.
-func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict {
+func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	var had *lookup // what has been waited for
+	if f.script != nil && ex.LuaRuns[stage].Running {
+		had = f.shownKey(ex)
+		if verdict, answered := f.askScript(ex, stage, had); !answered {
+			return verdict
+		}
+	}
 	if ex.Waiting(exchange.OpTask) {
 		if ex.Take(exchange.OpTask) == nil {
 			return exchange.Wait
@@ -112,7 +123,14 @@ func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 	}
 	shown := f.look(ex, had)
 	if key := &shown[observe.AuthAPIKey]; key.ask != nil {
-		return waitFor(ex, key.ask)
+		if f.script == nil {
+			return waitFor(ex, key.ask)
+		}
+		had = f.shownKey(ex)
+		if verdict, answered := f.askScript(ex, stage, had); !answered {
+			return verdict
+		}
+		shown = f.look(ex, had)
 	}
 	if token := &shown[observe.AuthJWT]; token.wait != nil && !ex.AuthWaited {
 		return waitFor(ex, token.wait)
@@ -179,10 +197,10 @@ func (f *Filter) look(ex *exchange.Exchange, had *lookup) (shown results) {
 // find looks a key up: in the tables, in what the store has said, in the store.
 func (f *Filter) find(known *table, text []byte, had *lookup, now time.Time) (r result) {
 	sum := sha256.Sum256(text)
-	if r.identity, r.outcome = known.find(&sum, now); r.outcome != observe.AuthUnknown || f.store == nil {
+	if r.identity, r.outcome = known.find(&sum, now); r.outcome != observe.AuthUnknown || f.memory == nil {
 		return r
 	}
-	a := f.store.find(&sum)
+	a := f.memory.find(&sum)
 	switch {
 	case had != nil && had.sum == sum:
 		if a = had.answer; a == nil {

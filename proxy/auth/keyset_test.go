@@ -145,7 +145,7 @@ func TestNothingIsLeftOfConfigurations(t *testing.T) {
 		c.JWKS.SetDefaults()
 		c.JWKS.URL = fmt.Sprint(server.URL, "/", i/50)
 		s.Issuers = map[string]Issuer{"a": c}
-		next, err := NewParts(r, nil, &s, nil)
+		next, err := NewParts(r, nil, &s, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,7 +149,7 @@ func world(t testing.TB, cache int) *Parts {
 	consumers := map[string]Consumer{
 		"acme": {Groups: []string{"gold"}, Issuers: []string{"first"}}, "boss": {Groups: []string{"root"}},
 	}
-	p, err := NewParts(NewRegistry(observe.NewMetrics(observe.BuildInfo{}), func(observe.Level, string) {}), consumers, &s, nil)
+	p, err := NewParts(NewRegistry(observe.NewMetrics(observe.BuildInfo{}), func(observe.Level, string) {}), consumers, &s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

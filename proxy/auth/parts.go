@@ -55,7 +55,8 @@ func (d *directory) build() error {
 
 // NewParts borrows and makes everything that routes ask for. Nothing is left
 // borrowed after an error, which is a *PartError.
-func NewParts(r *Registry, consumers map[string]Consumer, s *Settings, routes []*Config) (_ *Parts, err error) {
+// stores are the entries of redis.
+func NewParts(r *Registry, consumers map[string]Consumer, s *Settings, routes []*Config, stores map[string]Store) (_ *Parts, err error) {
 	p := &Parts{registry: r, directories: map[string]*directory{}, issuers: map[string]*issuer{}, stores: map[*APIKey]*store{}}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +79,7 @@ func NewParts(r *Registry, consumers map[string]Consumer, s *Settings, routes []
 			paths = append(paths, c.APIKey.KeysFile)
 		}
 		if c.APIKey != nil && c.APIKey.Redis != nil {
-			p.stores[c.APIKey] = r.borrowStore(*c.APIKey.Redis)
+			p.stores[c.APIKey] = r.borrowStore(*c.APIKey.Redis, stores)
 		}
 	}
 	for _, path := range paths {
@@ -175,11 +176,13 @@ func (p *Parts) borrowSet(settings JWKS) (*keySet, error) {
 }
 
 // borrowStore gives the store of some settings. mu is held.
-func (r *Registry) borrowStore(c Redis) *store {
-	s := r.stores[c]
+func (r *Registry) borrowStore(c Redis, stores map[string]Store) *store {
+	from := stores[c.Store]
+	id := storeID{c, from.Digest}
+	s := r.stores[id]
 	if s == nil {
-		s = newStore(c, r.report)
-		r.stores[c] = s
+		s = newStore(id, from, r.report)
+		r.stores[id] = s
 	}
 	s.borrowers++
 	return s
@@ -227,7 +230,7 @@ func (p *Parts) giveBack() {
 	for _, s := range p.stores {
 		if s.borrowers--; s.borrowers == 0 {
 			s.end()
-			delete(r.stores, s.settings)
+			delete(r.stores, s.id)
 		}
 	}
 	p.files, p.sets, p.stores = nil, nil, nil

@@ -19,7 +19,7 @@ type Registry struct {
 	files map[string]*file
 	sets  map[setID]*keySet
 	// stores are by their settings, which are all plain values.
-	stores map[Redis]*store
+	stores map[storeID]*store
 	parts  map[*Parts]struct{}
 	stop   chan struct{} // of the goroutine that looks at files; nil: none runs
 }
@@ -28,7 +28,7 @@ type Registry struct {
 func NewRegistry(metrics *observe.Metrics, report func(level observe.Level, message string)) *Registry {
 	return &Registry{
 		metrics: metrics, report: report,
-		files: map[string]*file{}, sets: map[setID]*keySet{}, stores: map[Redis]*store{}, parts: map[*Parts]struct{}{},
+		files: map[string]*file{}, sets: map[setID]*keySet{}, stores: map[storeID]*store{}, parts: map[*Parts]struct{}{},
 	}
 }
 

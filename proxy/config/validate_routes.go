@@ -173,6 +173,9 @@ func (c *checker) routeParts(path string, r *Route) {
 	}
 	if r.Auth != nil {
 		c.problems(path+".auth", r.Auth.Check(c.Auth.Issuers))
+		if k := r.Auth.APIKey; k != nil && k.Redis != nil {
+			c.store(path+".auth.api_key.redis.store", k.Redis.Store)
+		}
 	}
 	if r.Static != nil {
 		c.static(path+".static", r)

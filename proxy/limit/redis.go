@@ -83,8 +83,8 @@ func (r *Redis) addresses() []string {
 	return r.Addresses
 }
 
-// options are the store's for package fleet; files are read.
-func (r *Redis) options() (fleet.Options, error) {
+// Options are the store's for package fleet; files are read.
+func (r *Redis) Options() (fleet.Options, error) {
 	o := fleet.Options{
 		Addresses: r.addresses(), Sentinel: r.Sentinel, Cluster: r.Cluster,
 		Username: r.Username, Password: r.Password.Reveal(), SentinelPassword: r.SentinelPassword.Reveal(),
@@ -98,8 +98,8 @@ func (r *Redis) options() (fleet.Options, error) {
 	return o, err
 }
 
-// digest tells stores apart that must not share connections.
-func (r *Redis) digest() string {
+// Digest tells stores apart that must not share connections. It has secrets.
+func (r *Redis) Digest() string {
 	secrets := r.Password.Reveal() + "\x00" + r.SentinelPassword.Reveal()
 	plain := *r
 	plain.Password, plain.SentinelPassword = unit.Secret{}, unit.Secret{}
@@ -136,14 +136,14 @@ func (s *Store) Fleets(stores map[string]*Redis) (map[string]*fleet.Fleet, error
 }
 
 func (s *Store) fleet(name string, r *Redis) (*fleet.Fleet, error) {
-	digest := r.digest()
+	digest := r.Digest()
 	for _, o := range s.fleets {
 		if o.name == name && o.digest == digest {
 			o.users++
 			return o.Fleet, nil
 		}
 	}
-	options, err := r.options()
+	options, err := r.Options()
 	if err != nil {
 		return nil, err
 	}

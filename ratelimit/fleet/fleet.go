@@ -126,9 +126,8 @@ func (f *Fleet) Live() int64 { return f.live.Load() }
 // Commands counts commands that were sent, Errors those that failed.
 func (f *Fleet) Commands() (sent, errs uint64) { return f.commands.Load(), f.errors.Load() }
 
-// dial connects; it blocks.
-func (f *Fleet) dial() error {
-	o := f.options
+// Client is how the client connects to the servers, for others who ask the same.
+func (o *Options) Client() rueidis.ClientOption {
 	option := rueidis.ClientOption{
 		InitAddress: o.Addresses, Username: o.Username, Password: o.Password, SelectDB: o.Database,
 		TLSConfig: o.TLS, ClientName: "perigee", DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
@@ -141,9 +140,14 @@ func (f *Fleet) dial() error {
 			MasterSet: o.Sentinel, Username: o.SentinelUsername, Password: o.SentinelPassword, TLSConfig: o.TLS,
 		}
 	}
-	client, err := rueidis.NewClient(option)
+	return option
+}
+
+// dial connects; it blocks.
+func (f *Fleet) dial() error {
+	client, err := rueidis.NewClient(f.options.Client())
 	if err != nil {
-		return fmt.Errorf("redis %v: %w", o.Addresses, err)
+		return fmt.Errorf("redis %v: %w", f.options.Addresses, err)
 	}
 	f.client.Store(&client)
 	return nil
