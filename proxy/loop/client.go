@@ -328,7 +328,7 @@ func (l *Loop) takeWork(c *client) *work {
 		w.task.loop = l
 	}
 	w.task.client, w.out.client = c, c
-	w.mem = l.takeBuffer()
+	w.mem = l.takeSmall()
 	w.buf = *w.mem
 	w.headEnd, w.r, w.w = 0, 0, 0
 	return w

@@ -47,9 +47,22 @@ func (c *client) lend() {
 	if c.w < len(c.buf) {
 		return
 	}
-	larger := make([]byte, max(c.loop.server.bufferSize(), 2*len(c.buf)))
+	if len(c.buf) < c.loop.server.bufferSize() {
+		c.enlarge()
+		return
+	}
+	larger := make([]byte, 2*len(c.buf))
 	copy(larger, c.buf[:c.w])
 	c.mem, c.buf = &larger, larger
+}
+
+// enlarge moves what was read to a buffer of the full size. No exchange has the
+// head yet.
+func (c *client) enlarge() {
+	larger := c.loop.takeBuffer()
+	copy(*larger, c.buf[:c.w])
+	c.loop.putBuffer(c.mem)
+	c.mem, c.buf = larger, *larger
 }
 
 // awaitHead waits for more of a head, or for its first byte.
@@ -103,6 +116,9 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	c.state = busy
 	c.headEnd, c.r, c.scanned = n, n, 0
 	c.info.Requests++
+	if ex.Head.Body != wire.BodyNone && len(c.buf) < l.server.bufferSize() && c.bodyFollows(ex) {
+		c.enlarge()
+	}
 	ex.Raw = c.buf[:n:n]
 	ex.Record.Start = l.wall
 	ex.StartNS = exchange.MonotonicNS(l.wall)
@@ -156,4 +172,9 @@ func (c *client) standIn(ex *exchange.Exchange, err error) bool {
 	}
 	ex.Refusal = why
 	return true
+}
+
+// bodyFollows tells whether more of the request's body is to be read.
+func (c *client) bodyFollows(ex *exchange.Exchange) bool {
+	return ex.Head.Body == wire.BodyChunked || ex.Head.ContentLength > int64(c.w-c.headEnd)
 }

@@ -57,6 +57,7 @@ type Loop struct {
 	again    []*client // may have a request in their buffers
 	clients  *client   // all, linked
 	count    int
+	small    []*[]byte
 	buffers  []*[]byte
 	works    []*work
 	waits    []*wait
@@ -304,7 +305,24 @@ func (l *Loop) tick() {
 // keepBuffers is how many buffers and works a loop keeps for later.
 const keepBuffers = 128
 
-// takeBuffer gives memory for the head of a request and some of its body.
+// smallBuffer is what a request begins with: most have no body and a short
+// head, and thousands of them may wait for slow endpoints.
+const smallBuffer = 4 << 10
+
+// takeSmall gives memory for the usual head of a request.
+func (l *Loop) takeSmall() *[]byte {
+	if n := len(l.small); n > 0 {
+		b := l.small[n-1]
+		l.small[n-1] = nil
+		l.small = l.small[:n-1]
+		return b
+	}
+	b := make([]byte, smallBuffer)
+	return &b
+}
+
+// takeBuffer gives memory for the largest head of a request, or for that and
+// some of its body.
 func (l *Loop) takeBuffer() *[]byte {
 	size := l.server.bufferSize()
 	for n := len(l.buffers); n > 0; n = len(l.buffers) {
@@ -320,7 +338,12 @@ func (l *Loop) takeBuffer() *[]byte {
 }
 
 func (l *Loop) putBuffer(b *[]byte) {
-	if len(l.buffers) < keepBuffers {
+	switch {
+	case len(*b) == smallBuffer:
+		if len(l.small) < keepBuffers {
+			l.small = append(l.small, b)
+		}
+	case len(l.buffers) < keepBuffers:
 		l.buffers = append(l.buffers, b)
 	}
 }

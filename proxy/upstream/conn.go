@@ -68,7 +68,9 @@ type Conn struct {
 
 	// mem[r:w] are the bytes that were read and not looked at yet. mem is buf,
 	// or memory of its own when a head outgrew buf, or bodyBuf when the body is
-	// long or the head left too little of buf for it.
+	// long or the head left too little of buf for it. In an event loop buf is
+	// taken when there is something to read: thousands may wait for an endpoint
+	// that is slow.
 	buf     *[bufferSize]byte
 	bodyBuf *[bodySize]byte
 	mem     []byte
@@ -122,8 +124,9 @@ func newConn(ctx context.Context, e *Endpoint, nc net.Conn, secure *tls.Config) 
 func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.limits = limits
 	c.link.deadlines.begin(t)
-	c.buf = buffers.Get().(*[bufferSize]byte)
-	c.mem = c.buf[:]
+	if c.link.resident == nil || c.lane() != nil {
+		c.takeBuffer()
+	}
 	c.base, c.interim = 0, 0
 	c.final, c.reusable, c.upgraded = false, false, false
 	c.body.done = false
@@ -132,6 +135,11 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 		c.link.resident.late = false
 		c.link.resident.pieces.Drop()
 	}
+}
+
+func (c *Conn) takeBuffer() {
+	c.buf = buffers.Get().(*[bufferSize]byte)
+	c.mem = c.buf[:]
 }
 
 // lane is the connection's place on a trunk; nil: it is one of its own.

@@ -86,10 +86,17 @@ func (c *Conn) toFront() {
 	}
 }
 
-// makeRoom grows the buffer when a head has filled it. The scanner's limit ends
-// this: it refuses a head that has reached HeaderBytes.
+// makeRoom sees to it that there is room for what may have come, and grows the
+// buffer when a head has filled it. The scanner's limit ends this: it refuses a
+// head that has reached HeaderBytes.
 func (c *Conn) makeRoom() {
-	if c.w < len(c.mem) {
+	switch {
+	case c.w < len(c.mem):
+		return
+	case c.mem == nil:
+		if c.link.resident.readable {
+			c.takeBuffer()
+		}
 		return
 	}
 	larger := make([]byte, 2*len(c.mem))

@@ -267,6 +267,10 @@ func (c *Conn) turnHome(p []byte) (int, error) {
 		c.SentAll()
 	} else {
 		r.readable = true // an answer may have come before the end
+		if len(p) == 0 {
+			c.takeBuffer()
+			p = c.mem
+		}
 	}
 	n, readErr := c.link.receive(p)
 	switch {
