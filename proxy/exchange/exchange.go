@@ -213,11 +213,12 @@ type Exchange struct {
 	query  []byte   // memory of a query that was set
 	hidden []byte   // memory of the record's query, where it has a secret
 
-	ops           [maxOps]luavm.Op
+	ops           [maxOps]*luavm.Op // made when first posted, kept in the pool
 	posted, fresh uint16
 	scripts       scriptOps
-	mu            sync.Mutex // guards done, scripts.done, families and cancel
-	done          uint16
+	performed     uint16        // complete, by the thread that advances the exchange
+	mu            sync.Mutex    // guards scripts.done, families, cancel, and setting done
+	done          atomic.Uint32 // complete, by others
 	families      []family
 	cancel        upstream.Canceler
 	wake          chan struct{}
@@ -410,7 +411,8 @@ func Release(ex *Exchange) {
 	ex.Record.Reset()
 	ex.Trace.Reset()
 	ex.spans = nil
-	ex.done, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
+	ex.performed, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
+	ex.done.Store(0)
 	ex.Worker = 0
 	ex.aborted.Store(false)
 	ex.killed.Store(false)

@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"math/bits"
+
 	"perigee/luavm"
 	"perigee/proxy/wire"
 )
@@ -59,58 +61,60 @@ const (
 // Post adds an op to those that the exchange waits for. The memory of the op is
 // the exchange's, valid until its completion was taken with Take.
 func (ex *Exchange) Post(kind luavm.OpKind) *luavm.Op {
-	for i := range ex.ops {
-		if ex.posted&(1<<i) == 0 {
-			op := &ex.ops[i]
-			*op = luavm.Op{Kind: kind, Owner: ex}
-			ex.posted |= 1 << i
-			ex.fresh |= 1 << i
-			if ex.spans != nil {
-				ex.beginNativeOp(op)
-			}
-			return op
+	i := bits.TrailingZeros16(^ex.posted)
+	if i >= maxOps {
+		panic("BUG: exchange waits for too many ops")
+	}
+	op := ex.ops[i]
+	if op == nil {
+		op = new(luavm.Op)
+		ex.ops[i] = op
+	}
+	*op = luavm.Op{Kind: kind, Owner: ex}
+	ex.posted |= 1 << i
+	ex.fresh |= 1 << i
+	if ex.spans != nil {
+		ex.beginNativeOp(op)
+	}
+	return op
+}
+
+// find is the place of the op of a kind among those in set, or -1.
+func (ex *Exchange) find(kind luavm.OpKind, set uint16) int {
+	for ; set != 0; set &= set - 1 {
+		if i := bits.TrailingZeros16(set); ex.ops[i].Kind == kind {
+			return i
 		}
 	}
-	panic("BUG: exchange waits for too many ops")
+	return -1
 }
 
 // Next hands the driver an op that was posted and not yet started, or nil.
 // Background ops come first, so that the last one can be performed in place.
 func (ex *Exchange) Next() *luavm.Op {
-	best := -1
-	for i := range ex.ops {
-		if ex.fresh&(1<<i) == 0 {
-			continue
-		}
-		if best < 0 || ex.ops[i].Kind == OpPump {
-			best = i
-		}
-	}
-	if best < 0 {
+	if ex.fresh == 0 {
 		return ex.scripts.next()
 	}
-	ex.fresh &^= 1 << best
-	return &ex.ops[best]
+	i := ex.find(OpPump, ex.fresh)
+	if i < 0 {
+		i = bits.TrailingZeros16(ex.fresh)
+	}
+	ex.fresh &^= 1 << i
+	return ex.ops[i]
 }
 
 // NextOf is Next for ops of one kind.
 func (ex *Exchange) NextOf(kind luavm.OpKind) *luavm.Op {
-	for i := range ex.ops {
-		if ex.fresh&(1<<i) != 0 && ex.ops[i].Kind == kind {
-			ex.fresh &^= 1 << i
-			return &ex.ops[i]
-		}
+	if i := ex.find(kind, ex.fresh); i >= 0 {
+		ex.fresh &^= 1 << i
+		return ex.ops[i]
 	}
 	return ex.scripts.nextOf(kind)
 }
 
 // Fresh tells how many posted ops have not been started.
 func (ex *Exchange) Fresh() int {
-	n := 0
-	for m := ex.fresh; m != 0; m &= m - 1 {
-		n++
-	}
-	return n + len(ex.scripts.fresh)
+	return bits.OnesCount16(ex.fresh) + len(ex.scripts.fresh)
 }
 
 // Pending tells whether the exchange waits for any op, started or not, whose
@@ -124,7 +128,11 @@ func (ex *Exchange) Complete(op *luavm.Op) {
 	// exchange at once, and a later wake-up would reach its next user.
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	ex.completed(op)
+	if ex.IsScripts(op) {
+		ex.scripts.done = append(ex.scripts.done, op)
+	} else {
+		ex.done.Or(uint32(ex.bit(op)))
+	}
 	if ex.waker != nil {
 		ex.waker.Wake()
 		return
@@ -138,18 +146,13 @@ func (ex *Exchange) Complete(op *luavm.Op) {
 // Performed is Complete for an op that the driver performed in place, on the
 // thread that advances the exchange: nobody has to be woken.
 func (ex *Exchange) Performed(op *luavm.Op) {
-	ex.mu.Lock()
-	ex.completed(op)
-	ex.mu.Unlock()
-}
-
-// completed notes a completion; mu is held.
-func (ex *Exchange) completed(op *luavm.Op) {
-	if ex.IsScripts(op) {
-		ex.scripts.done = append(ex.scripts.done, op)
+	if !ex.IsScripts(op) {
+		ex.performed |= ex.bit(op)
 		return
 	}
-	ex.done |= ex.bit(op)
+	ex.mu.Lock()
+	ex.scripts.done = append(ex.scripts.done, op)
+	ex.mu.Unlock()
 }
 
 // A Waker is a driver's record of an exchange that it moves on a thread of its
@@ -169,37 +172,36 @@ func (ex *Exchange) Completions() <-chan struct{} { return ex.wake }
 func (ex *Exchange) Completed() bool {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	return ex.done != 0 || len(ex.scripts.done) > 0
+	return ex.performed != 0 || ex.done.Load() != 0 || len(ex.scripts.done) > 0
 }
 
 // Take returns a completed op of the given kind, or nil. The op may be used
 // until the next Post.
 func (ex *Exchange) Take(kind luavm.OpKind) *luavm.Op {
-	ex.mu.Lock()
-	done := ex.done
-	ex.mu.Unlock()
-	for i := range ex.ops {
-		bit := uint16(1) << i
-		if done&bit != 0 && ex.ops[i].Kind == kind {
-			ex.mu.Lock()
-			ex.done &^= bit
-			ex.mu.Unlock()
-			ex.posted &^= bit
-			if ex.spans != nil {
-				ex.spans.endOp(&ex.ops[i])
-			}
-			return &ex.ops[i]
+	i := ex.find(kind, ex.performed)
+	if i >= 0 {
+		ex.performed &^= 1 << i
+	} else {
+		if i = ex.find(kind, uint16(ex.done.Load())); i < 0 {
+			return nil
 		}
+		ex.mu.Lock() // until Complete has done with the exchange
+		ex.done.And(^uint32(1 << i))
+		ex.mu.Unlock()
 	}
-	return nil
+	ex.posted &^= 1 << i
+	if ex.spans != nil {
+		ex.spans.endOp(ex.ops[i])
+	}
+	return ex.ops[i]
 }
 
 // Discard takes all completions that nobody will look at.
 func (ex *Exchange) Discard() {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
-	ex.posted &^= ex.done
-	ex.done = 0
+	ex.posted &^= ex.performed | uint16(ex.done.Swap(0))
+	ex.performed = 0
 	ex.scripts.out -= len(ex.scripts.done)
 	clear(ex.scripts.done)
 	ex.scripts.done = ex.scripts.done[:0]
@@ -218,17 +220,12 @@ func (ex *Exchange) CancelScripts() {
 
 // Waiting tells whether an op of the kind is posted and not taken.
 func (ex *Exchange) Waiting(kind luavm.OpKind) bool {
-	for i := range ex.ops {
-		if ex.posted&(1<<i) != 0 && ex.ops[i].Kind == kind {
-			return true
-		}
-	}
-	return false
+	return ex.find(kind, ex.posted) >= 0
 }
 
 func (ex *Exchange) bit(op *luavm.Op) uint16 {
 	for i := range ex.ops {
-		if op == &ex.ops[i] {
+		if op == ex.ops[i] {
 			return 1 << i
 		}
 	}
