@@ -217,10 +217,11 @@ local N = 300 `+c.text, `for _ = 1, 4 do collectgarbage() end error(tostring(mat
 				s.drive(s.Start(scripts[0], PhaseContent, nil))
 				s.Release()
 			}
-			run()
-			run()
+			for range 6 { // until tables and pools have grown to their size
+				run()
+			}
 			before := used()
-			for range 3 {
+			for range 6 {
 				run()
 			}
 			if more := used() - before; more > 100 {

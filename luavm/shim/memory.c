@@ -34,6 +34,11 @@ static size_t strip(size_t limit) {
   return n < STRIP_MAX ? n : STRIP_MAX;
 }
 
+/* How far below a limit its soft ceiling lies. */
+static size_t soft(size_t limit, size_t whole) {
+  return limit > strip(whole) ? limit - strip(whole) : 0;
+}
+
 /* Whether `after` bytes are beyond a ceiling; soft ones are noted only. */
 static int beyond(pg_state *v, size_t after, size_t limit, size_t whole) {
   if (!limit) return 0;
@@ -42,16 +47,31 @@ static int beyond(pg_state *v, size_t after, size_t limit, size_t whole) {
   return 0;
 }
 
+/* Above what is known to be below all ceilings; that is then known anew. */
+static __attribute__((noinline)) int refused(pg_state *v, size_t after) {
+  size_t near = SIZE_MAX;
+  if (beyond(v, after, v->limit, v->limit) ||
+      beyond(v, after, v->run_top, v->run_limit)) {
+    v->starved = 1;
+    return 1;
+  }
+  if (v->limit) near = soft(v->limit, v->limit);
+  if (v->run_top && soft(v->run_top, v->run_limit) < near)
+    near = soft(v->run_top, v->run_limit);
+  v->near = near;
+  return 0;
+}
+
+/* Every change of a ceiling goes through these two. */
+void pg_bound(pg_state *v, size_t limit) { v->limit = limit; v->near = 0; }
+void pg_bound_run(pg_state *v, size_t top) { v->run_top = top; v->near = 0; }
+
 void *pg_counted(void *ud, void *p, size_t old, size_t want) {
   pg_state *v = ud;
   void *q;
   if (want > old) {
     size_t after = v->used + (want - old);
-    if (beyond(v, after, v->limit, v->limit) ||
-        beyond(v, after, v->run_top, v->run_limit)) {
-      v->starved = 1;
-      return NULL;
-    }
+    if (__builtin_expect(after > v->near, 0) && refused(v, after)) return NULL;
   }
   q = v->alloc(v->alloc_ud, p, old, want);
   if (q || want == 0) {
@@ -59,4 +79,26 @@ void *pg_counted(void *ud, void *p, size_t old, size_t want) {
     if (v->used > v->peak) v->peak = v->used;
   }
   return q;
+}
+
+/*
+ * The collector's pace. LuaJIT waits until the heap is `pause` percent of what
+ * was alive at the end of the last cycle, 200 by default: a heap of 600 KiB,
+ * which most are, is marked whole for each 600 KiB of garbage, every 150
+ * requests of a small script. Where that is little memory the pause is longer;
+ * a state that has grown beyond ROOMY gets the usual one. A pause that a script
+ * has set itself stays.
+ */
+enum { ROOMY = 8 << 20, PAUSE_SMALL = 400, PAUSE_LARGE = 200 };
+
+void pg_pace(pg_state *v) {
+  int want = v->used > ROOMY ? PAUSE_LARGE : PAUSE_SMALL;
+  int was, ours = v->pause ? v->pause : PAUSE_LARGE;
+  if (want == v->pause || v->pause < 0) return;
+  was = lua_gc(v->L, LUA_GCSETPAUSE, want);
+  if (was != ours) {
+    lua_gc(v->L, LUA_GCSETPAUSE, was);
+    want = -1;
+  }
+  v->pause = want;
 }

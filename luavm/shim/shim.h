@@ -79,6 +79,8 @@ typedef struct pg_state {
   size_t used, limit, peak;  /* bytes of Lua heap; limit 0: none */
   size_t run_limit;          /* by how much one resume may make it grow; 0 */
   size_t run_top;            /* so it must stay below this; 0: no bound */
+  size_t near;               /* below all ceilings; 0: to be found out */
+  int pause;                 /* what pg_pace has set; 0: nothing, -1: hands off */
   int starved;               /* the last run met the limit */
   int short_of;              /* a hook is to raise "not enough memory" */
 
@@ -122,6 +124,9 @@ void pg_request_enter(void);
 
 /* ---- memory.c ---- */
 void *pg_counted(void *state, void *p, size_t old, size_t want);
+void pg_bound(pg_state *, size_t limit);
+void pg_bound_run(pg_state *, size_t top);
+void pg_pace(pg_state *);    /* after a run */
 
 /* ---- state.c ---- */
 typedef struct pg_job {      /* arguments of a protected call */

@@ -122,7 +122,7 @@ pg_state *pg_open(lua_State *L, size_t limit) {
   if (!v->vm.slot || pg_protect(&job, do_open)) { pg_free(v); return NULL; }
   v->used = (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024 +
             (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
-  v->limit = limit;
+  pg_bound(v, limit);
   v->alloc = lua_getallocf(L, &v->alloc_ud);
   lua_setallocf(L, pg_counted, v);
   return v;

@@ -135,13 +135,13 @@ static int do_bury(lua_State *L) {
 static void relieve(pg_state *v) {
   size_t limit = v->limit;
   pg_watch_restart(v);
-  v->run_top = 0;
-  if (limit) v->limit = limit + HEAD_ROOM;   /* __gc functions may allocate */
+  pg_bound_run(v, 0);
+  if (limit) pg_bound(v, limit + HEAD_ROOM);   /* __gc functions may allocate */
   if (lua_cpcall(v->L, pg_do_collect, NULL)) lua_settop(v->L, 0);
   /* what finalizers let go of is garbage of the next collection only */
   if (v->used > limit / 2 && lua_cpcall(v->L, pg_do_collect, NULL))
     lua_settop(v->L, 0);
-  v->limit = limit;
+  pg_bound(v, limit);
 }
 
 static int says_no_memory(const pg_state *v) {
@@ -155,14 +155,14 @@ int pg_failed(pg_state *v, lua_State *co, int status) {
   pg_job job = { .v = v, .co = co };
   int kind = status == LUA_ERRMEM ? PG_MEMORY : v->hooked ? PG_BUDGET : PG_ERROR;
   pg_watch_restart(v);
-  v->run_top = 0;
-  if (limit) v->limit = limit + HEAD_ROOM;
+  pg_bound_run(v, 0);
+  if (limit) pg_bound(v, limit + HEAD_ROOM);
   if (pg_protect(&job, do_explain)) v->trace_len = 0;
   if (kind == PG_BUDGET && v->struck[0])
     v->err_len = (uint32_t)snprintf(v->err, sizeof v->err, "%s", v->struck);
   if (lua_cpcall(v->L, do_bury, &job)) lua_settop(v->L, 0);
   lua_resetthread(v->L, co);
-  v->limit = limit;
+  pg_bound(v, limit);
   if (kind == PG_ERROR && v->starved && says_no_memory(v)) return PG_MEMORY;
   return kind;
 }
@@ -210,11 +210,14 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   pg_slot *idle = v->vm.slot;
   v->vm.slot = s;
   v->vm.thread = t;
-  v->run_top = v->run_limit ? v->used + v->run_limit : 0;
+  pg_bound_run(v, v->run_limit ? v->used + v->run_limit : 0);
   status = pg_guarded(v, s, r, ref, budget_ns);
-  v->run_top = 0;
+  pg_bound_run(v, 0);
   memset(s->in, 0, sizeof s->in);
-  if (status != PG_POISONED) v->vm.slot = idle;
+  if (status != PG_POISONED) {
+    v->vm.slot = idle;
+    pg_pace(v);
+  }
   v->run_ns = pg_mono() - begin;
   return status;
 }
