@@ -17,13 +17,13 @@ local s = semaphore.new() local co = ngx.thread.spawn(function() t[2] = s:wait(1
 t[1] = s:count() s:post() t[4] = s:count() ngx.thread.wait(co) t[3] = s:count()`, "-1 true 0 0"},
 	{"first come, first served", `
 local s = semaphore.new() for i = 1, 3 do ngx.thread.spawn(function() s:wait(10) t[#t + 1] = i end) end
-for i = 1, 3 do s:post() ngx.sleep(0.005) t[#t + 1] = s:count() end`, "1 -2 2 -1 3 0"},
+for i = 1, 3 do s:post() repeat ngx.sleep(0.001) until t[#t] == i t[#t + 1] = s:count() end`, "1 -2 2 -1 3 0"},
 	{"several at once", `
 local s = semaphore.new() for i = 1, 3 do ngx.thread.spawn(function() s:wait(10) t[i] = i end) end
-s:post(2) ngx.sleep(0.02) t[4] = s:count() s:post()`, "1 2 3 -1"},
+s:post(2) repeat ngx.sleep(0.001) until t[1] and t[2] t[4] = s:count() s:post()`, "1 2 3 -1"},
 	{"nobody overtakes", `
 local s = semaphore.new() ngx.thread.spawn(function() s:wait(10) t[2] = "first" end)
-s:post() t[1] = tostring(s:wait(0)) ngx.sleep(0.005)`, "nil first"},
+s:post() t[1] = tostring(s:wait(0)) repeat ngx.sleep(0.001) until t[2]`, "nil first"},
 	{"timeout", `
 local s = semaphore.new() t = {s:wait(0.002)} t[3] = s:count()`, "false timeout 0"},
 	{"timed out waiters take nothing", `
@@ -32,11 +32,11 @@ s:post() t[1] = s:count() t[2] = s:wait(0)`, "1 true"},
 	{"killed waiters take nothing", `
 local s = semaphore.new() local co = ngx.thread.spawn(function() s:wait(10) t[1] = "never" end)
 ngx.thread.spawn(function() s:wait(10) t[2] = "second" end)
-ngx.thread.kill(co) t[1] = s:count() s:post() ngx.sleep(0.005)`, "-1 second"},
+ngx.thread.kill(co) t[1] = s:count() s:post() repeat ngx.sleep(0.001) until t[2]`, "-1 second"},
 	{"killed after it was woken", `
 local s = semaphore.new() local co = ngx.thread.spawn(function() s:wait(10) t[1] = "never" end)
 ngx.thread.spawn(function() t[2] = s:wait(10) end)
-s:post() t[1] = ngx.thread.kill(co) ngx.sleep(0.02) t[3] = s:count()`, "1 true 0"},
+s:post() t[1] = ngx.thread.kill(co) repeat ngx.sleep(0.001) until t[2] ~= nil t[3] = s:count()`, "1 true 0"},
 	{"killed before anybody heard of its wait, and its place is another's", `
 local s = semaphore.new() local co = ngx.thread.spawn(function() s:wait(10) end)
 s:post() ngx.thread.kill(co)
