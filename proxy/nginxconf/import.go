@@ -75,6 +75,8 @@ type importer struct {
 	formats    map[string]logging // log_format
 	realIPFrom string             // real_ip_header
 	trust      []*directive       // set_real_ip_from
+	zones      map[string]zone    // limit_req_zone, limit_conn_zone
+	counters   map[string]limited // the numbers of limits, by their names
 }
 
 func (m *importer) leave(d *directive, format string, values ...any) {
@@ -230,7 +232,7 @@ func (m *importer) once(d *directive, s *scope) {
 	case "geo":
 		m.geoBlock(d)
 	case "limit_req_zone", "limit_conn_zone":
-		m.leave(d, "has no equivalent yet")
+		m.zone(d)
 	default:
 		if !m.sockets(d, &o.sockets) {
 			m.shared(d, s)

@@ -21,6 +21,7 @@ type scope struct {
 	bodySize  string          // client_max_body_size, "" for nginx's
 	log       logging         // access_log
 	peers     []peerRule      // allow, deny
+	rates     rates           // limit_req, limit_conn
 	sending   sending         // how requests are sent on
 	files     files           // root, index and their like
 	sockets   sockets         // of ngx.socket, beyond the http block's
@@ -108,7 +109,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		for _, stage := range []string{"rewrite", "access", "content"} {
 			delete(r.lua, stage) // they come too late
 		}
-		r.peers = nil
+		r.peers, s.rates = nil, rates{}
 		if len(r.steps) == 1 {
 			r.respond, r.steps = r.steps[0].respond, nil
 		}
@@ -137,6 +138,7 @@ func (m *importer) route(d *directive, pattern string, s scope) {
 		}
 		r.respond = &respond{status: 404}
 	}
+	r.limits = m.limited(&s.rates)
 	m.out.routes = append(m.out.routes, r)
 }
 
@@ -214,7 +216,7 @@ func (m *importer) shared(d *directive, s *scope) {
 		}
 		return
 	}
-	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) || m.gzip(d, &s.gzip) || m.access(d, s) {
+	if m.steps(d, s, "") || m.sockets(d, &s.sockets) || m.sending(d, s) || m.gzip(d, &s.gzip) || m.access(d, s) || m.rates(d, &s.rates, s.own) {
 		return
 	}
 	switch d.name {

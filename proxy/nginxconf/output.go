@@ -69,6 +69,7 @@ type route struct {
 	upstream, target  string
 	log               logging
 	peers             []peerRule
+	limits            []limited
 	sending           sending
 	add               []addition
 	bodySize          string
@@ -373,6 +374,7 @@ func (o *output) route(r *route) *yaml.Node {
 	}
 	m.steps(r.steps)
 	m.peers(r.peers)
+	m.limits(r.limits)
 	transform := newMapping()
 	transform.additions(r.add)
 	transform.text("charset", r.charset)
