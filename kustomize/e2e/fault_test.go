@@ -10,57 +10,74 @@ import (
 // it at that instant, and nothing after: connections that it refuses go to the
 // next pod until it is no endpoint any more.
 func (f *fleet) losesAKilledPod(t *testing.T) {
-	f.settle(t, 3)
-	r, at, inflight := f.kill(t, false)
-	text := fmt.Sprintf("%d POSTs were in flight on the killed pod at that instant; %d failed, the last of them began %.0f ms\nbefore it. The splitter went to another pod %d times.\n\n%s",
-		inflight, len(r.failures), float64(at.Sub(r.last()).Milliseconds()), f.splitter.refused.Load(), resultHead) + r.line("wait")
-	if len(r.failures) == 0 || len(r.failures) > inflight {
-		t.Errorf("%d POSTs failed, %d were in flight on the killed pod", len(r.failures), inflight)
+	f.scale(t, 3)
+	r := f.kill(t, false)
+	text := fmt.Sprintf("%d POSTs were in flight on the pod when it was killed, %d failed; %.0f ms later no connection to it\nwas left. New ones it refused %d times, and the splitter went to another pod.\n\n%s",
+		r.inflight, len(r.failures), 1000*r.gone.Sub(r.at).Seconds(), f.splitter.refused.Load(), resultHead) + r.line("wait")
+	if len(r.failures) == 0 || len(r.failures) > r.inflight {
+		t.Errorf("%d POSTs failed, %d were in flight on the killed pod", len(r.failures), r.inflight)
 	}
-	if after := r.after(at); after > 0 {
+	if after := r.after(r.gone); after > 0 {
 		t.Errorf("%d POSTs failed that began after the pod was killed", after)
 	}
 	f.settle(t, 3)
 	if !testing.Short() {
-		control, at, _ := f.kill(t, true)
-		if control.after(at) == 0 {
+		control := f.kill(t, true)
+		after := control.after(control.gone)
+		if after == 0 {
 			t.Error("a dead pod stayed an endpoint and no POST failed after its end: this test cannot fail")
 		}
-		text += control.line(fmt.Sprintf("wait, **the dead pod stays an endpoint for %v, connections are not retried**: %d began after", deafness, control.after(at)))
+		text += control.line(fmt.Sprintf("wait, **the dead pod stays an endpoint for %v, connections are not retried**: %d began after", deafness, after))
 		f.settle(t, 3)
 	}
 	f.report.section("A killed pod", text)
 }
 
-// kill kills a pod under load. Stopped first, it answers nothing while what is in
-// flight is counted.
-func (f *fleet) kill(t *testing.T, deaf bool) (r *result, at time.Time, inflight int) {
+// killed is a run under which a pod was killed.
+type killed struct {
+	*result
+	inflight int       // on the pod when it was killed
+	at, gone time.Time // until no connection to it was left
+}
+
+// kill kills a pod under load. It is stopped first, so that it answers nothing
+// while what is in flight is counted.
+func (f *fleet) kill(t *testing.T, deaf bool) (r killed) {
 	f.splitter.redispatch.Store(!deaf)
 	f.splitter.refused.Store(0)
 	defer f.splitter.redispatch.Store(false)
 	l := startLoad(t, f.target, "wait", "40:20")
 	p := f.agent.gateways()[1]
-	b := f.carrying(t, p)
+	b := f.carrying(t, l, p)
 	p.deaf.Store(deaf)
 	p.signal("STOP")
-	inflight = int(b.busy.Load())
-	at = time.Now()
+	done := b.requests.Load() - b.busy.Load()
+	r.at = time.Now()
 	p.signal("KILL")
-	r = l.wait()
+	for b.open() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.gone = time.Now()
+	// What was on its way to the pod in these milliseconds was in flight, too.
+	r.inflight = int(b.requests.Load() - done)
+	r.result = l.wait()
 	p.deaf.Store(false)
-	return r, at, inflight
+	return r
 }
 
 // carrying waits until requests are in flight on a pod.
-func (f *fleet) carrying(t *testing.T, p *pod) (b *backend) {
+func (f *fleet) carrying(t *testing.T, l *load, p *pod) (b *backend) {
 	t.Helper()
 	eventually(t, 30*time.Second, "requests on "+p.name(), func() string {
 		var err error
 		if b, err = f.service.of(p.address + ":8080"); err != nil {
 			return err.Error()
 		}
+		if !l.process.running() {
+			t.Fatalf("k6 has ended while %s had %d of its %d requests\n%s", p.name(), b.busy.Load(), b.requests.Load(), l.process.tail())
+		}
 		if b.busy.Load() < 3 {
-			return fmt.Sprintf("%d", b.busy.Load())
+			return fmt.Sprintf("%d of %d", b.busy.Load(), b.requests.Load())
 		}
 		return ""
 	})
@@ -71,7 +88,7 @@ func (f *fleet) carrying(t *testing.T, p *pod) (b *backend) {
 // losesAHungPod: a process that hangs loses what was sent to it before its
 // readiness probe had failed often enough, and nothing after.
 func (f *fleet) losesAHungPod(t *testing.T) {
-	f.settle(t, 3)
+	f.scale(t, 3)
 	r, sent, down := f.hang(t, false)
 	text := fmt.Sprintf("The stopped pod was out of service after %.1f s (readiness: every 2 s, twice); %d POSTs had been\nsent to it by then, %d failed.\n\n%s", down.Sub(r.hung).Seconds(), sent, len(r.failures), resultHead) + r.line("wait")
 	if len(r.failures) == 0 || len(r.failures) > sent {
@@ -101,7 +118,7 @@ type hung struct {
 func (f *fleet) hang(t *testing.T, deaf bool) (r hung, sent int, down time.Time) {
 	l := startLoad(t, f.target, "wait", "40:25")
 	p := f.agent.gateways()[1]
-	b := f.carrying(t, p)
+	b := f.carrying(t, l, p)
 	p.deaf.Store(deaf)
 	b.cuts.Store(0) // it may have been killed before
 	before := b.requests.Load() - b.busy.Load()
@@ -131,14 +148,4 @@ func (r *result) after(at time.Time) (n int) {
 		}
 	}
 	return n
-}
-
-// last is when the last failure began.
-func (r *result) last() (at time.Time) {
-	for _, f := range r.failures {
-		if f.at().After(at) {
-			at = f.at()
-		}
-	}
-	return at
 }

@@ -61,7 +61,7 @@ func (f *fleet) carelessRollout(t *testing.T) string {
 	if len(r.failures) == 0 {
 		t.Error("pods without preStop and with a grace period of 1 s were replaced and no POST failed: this test cannot fail")
 	}
-	f.kubectl(t, nil, "-n", namespace, "rollout", "undo", "deployment/perigee", "--to-revision=1")
+	f.apply(t, "overlay")
 	f.rolled(t, 3)
 	return r.line("wait, **without preStop, grace period 1 s**")
 }

@@ -243,6 +243,13 @@ func (x *session) answered() {
 	}
 }
 
+// open is how many connections there are.
+func (b *backend) open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.sessions)
+}
+
 func (b *backend) cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
