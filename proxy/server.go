@@ -139,7 +139,7 @@ func limits(c *config.Limits) exchange.ClientLimits {
 	return exchange.ClientLimits{
 		Connections: c.Connections,
 		Head:        wire.Limits{HeaderBytes: int(c.HeaderBytes)},
-		HeaderTime:  c.HeaderTimeout.Std(), IdleTime: c.IdleTimeout.Std(),
+		HeaderTime:  c.HeaderTimeout.Std(), IdleTime: c.IdleTimeout.Std(), Requests: c.KeepaliveRequests,
 		BodyTime: c.BodyTimeout.Std(), SendTime: c.SendTimeout.Std(), BodyTemp: c.BodyTemp,
 	}
 }

@@ -257,6 +257,11 @@ type Limits struct {
 	// IdleTimeout closes a connection that waits for its next request. Default
 	// 75s. nginx: keepalive_timeout.
 	IdleTimeout unit.Duration `yaml:"idle_timeout"`
+	// KeepaliveRequests is how many requests a connection brings: the last answer
+	// closes it. A balancer that chooses once per connection learns of new
+	// instances by that. HTTP/1.1 only. Default 0: any number. nginx:
+	// keepalive_requests (1000 there).
+	KeepaliveRequests int `yaml:"keepalive_requests,omitempty"`
 	// BodyTimeout is the longest pause between two reads of a request body.
 	// Default 60s. nginx: client_body_timeout.
 	BodyTimeout unit.Duration `yaml:"body_timeout"`

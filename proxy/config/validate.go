@@ -114,6 +114,9 @@ func (c *checker) numbers() {
 			c.report("limits."+n.key, fmt.Sprintf("%s %d would serve nobody", n.key, n.value), "write at least 1")
 		}
 	}
+	if l.KeepaliveRequests < 0 {
+		c.report("limits.keepalive_requests", fmt.Sprintf("%d requests are no number of them", l.KeepaliveRequests), "write 0 for any number")
+	}
 	if l.HeaderBytes < unit.KiB || l.HeaderBytes > unit.MiB {
 		c.report("limits.header_bytes", fmt.Sprintf("size %q is not between 1KiB and 1MiB", l.HeaderBytes), "16KiB suits most sites")
 	}

@@ -44,4 +44,8 @@ type ClientLimits struct {
 	BodyTime    time.Duration // between two reads of a body
 	SendTime    time.Duration // between two writes of an answer
 	BodyTemp    string        // folder of bodies that are too long for memory
+	Requests    int           // of a connection, which the last one's answer closes; 0: any number
 }
+
+// Last tells whether a connection's n-th request is its last.
+func (l *ClientLimits) Last(n uint64) bool { return l.Requests > 0 && n >= uint64(l.Requests) }

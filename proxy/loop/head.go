@@ -127,7 +127,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	ex.SetWaker(&c.task)
 	c.body.begin(&ex.Head)
 	c.sent, c.received, c.began, c.hurried = 0, 0, false, false
-	c.closes = ex.Head.Close || l.server.farewell.Load()
+	c.closes = ex.Head.Close || l.server.farewell.Load() || l.server.limits.Load().Last(c.info.Requests)
 	if c.gone {
 		ex.Abort()
 	}

@@ -14,6 +14,12 @@ func (m *importer) limits(d *directive) {
 	switch d.name {
 	case "keepalive_timeout":
 		m.clientTimeout(d, "idle_timeout")
+	case "keepalive_requests":
+		if n, err := strconv.ParseUint(d.arg(0), 10, 31); err != nil {
+			m.leave(d, "%q is no number", d.arg(0))
+		} else {
+			m.clientLimit(d, "keepalive_requests", strconv.FormatUint(n, 10))
+		}
 	case "client_header_timeout":
 		m.clientTimeout(d, "header_timeout")
 	case "client_body_timeout":
@@ -61,6 +67,11 @@ func (m *importer) clientTimeout(d *directive, key string) {
 		m.leave(d, "%q is no time that can be waited", d.arg(0))
 		return
 	}
+	m.clientLimit(d, key, text)
+}
+
+// clientLimit is one of limits: the first value stays.
+func (m *importer) clientLimit(d *directive, key, text string) {
 	for i, p := range m.out.limits {
 		if p.name == key {
 			if p.value != text {

@@ -182,7 +182,7 @@ func (c *conn) serveOne() bool {
 	ex.StartNS = exchange.MonotonicNS(ex.Record.Start)
 	c.body.begin(&ex.Head)
 	c.sent, c.received, c.broken, c.began = 0, 0, false, false
-	c.close.Store(ex.Head.Close || c.server.farewell.Load())
+	c.close.Store(ex.Head.Close || c.server.farewell.Load() || c.server.limits.Load().Last(c.info.Requests))
 	if !c.enter(ex) {
 		ex.Abort()
 	}
