@@ -180,6 +180,17 @@ func (a *agent) gateways() (found []*pod) {
 	return found
 }
 
+// logs are the ends of what all pods have written, also those that are gone.
+func (a *agent) logs() string {
+	files, _ := filepath.Glob(filepath.Join(a.dir, "*", "log"))
+	text := "logs of the pods:"
+	for _, file := range files {
+		p := process{name: filepath.Base(filepath.Dir(file)), log: file}
+		text += "\n" + p.tail()
+	}
+	return text
+}
+
 // hosts are the names of Services, as DNS would answer.
 func (a *agent) hosts(namespace string) (string, error) {
 	text := "127.0.0.1 localhost\n"

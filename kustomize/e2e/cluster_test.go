@@ -55,6 +55,7 @@ func startAPI(t *testing.T) *cluster {
 	c.client, err = kubernetes.NewForConfig(&rest.Config{
 		Host: c.url, BearerToken: token, QPS: 200, Burst: 400,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: c.keys.path("ca.crt")},
+		WarningHandler:  warned{t},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +71,13 @@ func startAPI(t *testing.T) *cluster {
 	})
 	c.ready = time.Since(begin)
 	return c
+}
+
+// warned fails the test for what the API server warns of.
+type warned struct{ t *testing.T }
+
+func (w warned) HandleWarningHeader(_ int, _, text string) {
+	w.t.Error("the API server warns: ", text)
 }
 
 func (c *cluster) writeFiles(t *testing.T) {

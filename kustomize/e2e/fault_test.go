@@ -46,7 +46,7 @@ func (f *fleet) kill(t *testing.T, deaf bool) (r killed) {
 	f.splitter.redispatch.Store(!deaf)
 	f.splitter.refused.Store(0)
 	defer f.splitter.redispatch.Store(false)
-	l := startLoad(t, f.target, "wait", "40:20")
+	l := startLoad(t, f.target, shape{kind: "wait", stages: "40:20"})
 	p := f.agent.gateways()[1]
 	b := f.carrying(t, l, p)
 	p.deaf.Store(deaf)
@@ -116,7 +116,7 @@ type hung struct {
 
 // hang stops a pod under load and lets it go on at the end.
 func (f *fleet) hang(t *testing.T, deaf bool) (r hung, sent int, down time.Time) {
-	l := startLoad(t, f.target, "wait", "40:25")
+	l := startLoad(t, f.target, shape{kind: "wait", stages: "40:25"})
 	p := f.agent.gateways()[1]
 	b := f.carrying(t, l, p)
 	p.deaf.Store(deaf)

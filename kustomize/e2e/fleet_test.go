@@ -59,12 +59,18 @@ func startFleet(t *testing.T) *fleet {
 	f.agent = startAgent(t, f.cluster, map[string]string{
 		"registry.example.com/perigee": gateway, "docker.io/library/redis": redis,
 	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(f.agent.logs())
+		}
+	})
 	f.splitter = startSplitter(t, f.cluster)
 	startMetrics(t, f.cluster, f.agent)
 	f.installCRDs(t)
 	f.createNamespace(t, "../overlays/loadtest/namespace.yaml")
 	f.apply(t, "overlay")
 	f.settle(t, 1)
+	f.kubectl(t, nil, "-n", namespace, "wait", "--for=condition=Available", "deployment", "--all", "--timeout=120s")
 	s, err := f.client.CoreV1().Services(namespace).Get(t.Context(), "perigee", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,8 +37,13 @@ type failure struct {
 
 func (f failure) at() time.Time { return time.UnixMilli(f.Began) }
 
-// startLoad begins POSTs of a kind at a Service.
-func startLoad(t *testing.T, target, kind, stages string) *load {
+// shape is what loadtest/scenarios/fleet.js is told.
+type shape struct {
+	kind, stages string
+}
+
+// startLoad begins POSTs at a Service.
+func startLoad(t *testing.T, target string, s shape) *load {
 	t.Helper()
 	if *k6 == "" {
 		t.Fatal("no -k6")
@@ -47,7 +51,7 @@ func startLoad(t *testing.T, target, kind, stages string) *load {
 	dir := t.TempDir()
 	l := &load{t: t, summary: filepath.Join(dir, "summary.json"), begin: time.Now()}
 	l.process = start(t, dir, *k6, "run", "--no-usage-report", "--quiet", "--no-color", "--log-format=json", "--summary-export", l.summary,
-		"-e", "TARGET="+target, "-e", "KIND="+kind, "-e", "STAGES="+stages, "../../loadtest/scenarios/fleet.js")
+		"-e", "TARGET="+target, "-e", "KIND="+s.kind, "-e", "STAGES="+s.stages, "../../loadtest/scenarios/fleet.js")
 	return l
 }
 
@@ -59,10 +63,9 @@ func (l *load) wait() *result {
 	case <-time.After(10 * time.Minute):
 		l.t.Fatal("k6 does not end: ", l.process.tail())
 	}
-	var exit *exec.ExitError
 	// 99: a threshold was crossed, which the caller judges.
 	if state := l.process.cmd.ProcessState; state.ExitCode() != 0 && state.ExitCode() != 99 {
-		l.t.Fatal("k6: ", state, exit, l.process.tail())
+		l.t.Fatal("k6: ", state, l.process.tail())
 	}
 	text, err := os.ReadFile(l.summary)
 	if err != nil {

@@ -33,6 +33,8 @@ type sample struct {
 	saturation float64
 	inflight   float64
 	requests   float64 // since its start
+	// storeErrors are questions to Redis without an answer in time.
+	storeErrors float64
 }
 
 // samples are those of a window, oldest first.
@@ -107,6 +109,8 @@ func (p *pod) look() (v sample, err error) {
 			v.saturation = value
 		case "perigee_inflight_requests":
 			v.inflight += value
+		case "perigee_limit_store_errors_total":
+			v.storeErrors += value
 		case "perigee_requests_total":
 			v.requests += value
 		}

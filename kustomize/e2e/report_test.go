@@ -25,6 +25,13 @@ func (r *report) section(title, text string, plots ...string) {
 	r.sections = append(r.sections, s)
 }
 
+// add puts a paragraph behind the last section.
+func (r *report) add(text string) {
+	if text != "" {
+		r.sections = append(r.sections, "\n"+text+"\n")
+	}
+}
+
 func (r *report) plot(name, svg string) string {
 	r.plots[name] = svg
 	return name

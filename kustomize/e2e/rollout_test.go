@@ -13,8 +13,8 @@ import (
 func (f *fleet) rollsOut(t *testing.T) {
 	f.scale(t, 3)
 	line := f.record(t)
-	waiting := startLoad(t, f.target, "wait", "40:100")
-	proxied := startLoad(t, f.target, "echo", "60:100")
+	waiting := startLoad(t, f.target, shape{kind: "wait", stages: "40:100"})
+	proxied := startLoad(t, f.target, shape{kind: "echo", stages: "60:100"})
 	time.Sleep(3 * time.Second)
 	line.mark("rollout")
 	f.kubectl(t, nil, "-n", namespace, "set", "image", "deployment/perigee", "perigee=registry.example.com/perigee:0.2.0")
@@ -53,7 +53,7 @@ const careless = `{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":1
 func (f *fleet) carelessRollout(t *testing.T) string {
 	f.kubectl(t, nil, "-n", namespace, "patch", "deployment/perigee", "--type=strategic", "-p", careless)
 	f.rolled(t, 3)
-	l := startLoad(t, f.target, "wait", "60:45")
+	l := startLoad(t, f.target, shape{kind: "wait", stages: "60:45"})
 	time.Sleep(2 * time.Second)
 	f.kubectl(t, nil, "-n", namespace, "rollout", "restart", "deployment/perigee")
 	f.rolled(t, 3)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,15 @@ import (
 // and back, while requests cost CPU.
 func (f *fleet) scalesOnCPU(t *testing.T) {
 	f.apply(t, "cpu")
-	r := f.scales(t, "heavy", "10:5,250:25,250:30,8:3,8:75")
+	stages := "10:5,250:25,250:30,8:3,8:75"
+	if !testing.Short() {
+		stages = "10:5,250:25,250:25,180:3,180:40,8:3,8:75"
+	}
+	r := f.scales(t, shape{kind: "heavy", stages: stages})
+	held := ""
+	if !testing.Short() {
+		held = r.holds(t, 63*time.Second, 98*time.Second)
+	}
 	reasons := f.reasons(t, r.load.begin)
 	if len(reasons) == 0 {
 		t.Error("the autoscaler has not said why it grew")
@@ -24,13 +33,35 @@ func (f *fleet) scalesOnCPU(t *testing.T) {
 		}
 	}
 	f.scaled("Scaling on CPU", "heavy", r, reasons, f.report.plot("cpu.svg", r.line.svg("1 → N → 1 on CPU (target 70 % of the request, down under 30 %)", 70)))
+	f.report.add(held)
+}
+
+// holds: between these seconds of the load CPU is under the target, not under
+// 30 %, and the fleet stays as it is. Without behavior.scaleDown.tolerance the
+// autoscaler would take pods away.
+func (r *scaling) holds(t *testing.T, from, to time.Duration) string {
+	least, most, pods := 1.0, 0.0, 0
+	for _, m := range r.line.all {
+		if at := m.at.Sub(r.load.begin); at < from || at > to {
+			continue
+		}
+		least, most = min(least, m.cpu), max(most, m.cpu)
+		if m.wanted < pods {
+			t.Errorf("from %d to %d pods with CPU at %.0f %% of the request: a tolerance of 0.57 holds them down to 30 %%", pods, m.wanted, 100*m.cpu)
+		}
+		pods = max(pods, m.wanted)
+	}
+	if fewer := int(math.Ceil(float64(pods) * least / 0.7)); fewer >= pods {
+		t.Errorf("CPU was %.0f %% of the request at least: %d pods would have stayed without a tolerance, too", 100*least, pods)
+	}
+	return fmt.Sprintf("`behavior.scaleDown.tolerance`: for %.0f s the pods' mean CPU was %.0f to %.0f %% of the request, under the\ntarget, and all %d stayed.", (to - from).Seconds(), 100*least, 100*most, pods)
 }
 
 // scalesOnSaturation: components/hpa-custom, while requests wait. CPU is far
 // from its target: what the gateway says of itself binds.
 func (f *fleet) scalesOnSaturation(t *testing.T) {
 	f.apply(t, "saturation")
-	r := f.scales(t, "wait", "10:5,320:50,320:20,10:3,10:75")
+	r := f.scales(t, shape{kind: "wait", stages: "10:5,340:90,340:20,10:3,10:75"})
 	reasons := f.reasons(t, r.load.begin)
 	if len(reasons) == 0 {
 		t.Error("the autoscaler has not said why it grew")
@@ -57,10 +88,10 @@ type scaling struct {
 
 // scales loads the fleet of one pod, and wants several at the top and one before
 // the load ends.
-func (f *fleet) scales(t *testing.T, kind, stages string) *scaling {
+func (f *fleet) scales(t *testing.T, s shape) *scaling {
 	f.settle(t, 1)
 	r := &scaling{line: f.record(t)}
-	r.load = startLoad(t, f.target, kind, stages)
+	r.load = startLoad(t, f.target, s)
 	r.result = r.load.wait()
 	r.line.end()
 	for _, m := range r.line.all {

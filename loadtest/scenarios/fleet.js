@@ -5,8 +5,6 @@
 //   TARGET  the Service's address
 //   KIND    echo (proxied), heavy (CPU), wait (in flight), limited (200 or 429)
 //   STAGES  requests per second and seconds, RATE:SECONDS,RATE:SECONDS,... (50:5)
-//   CLOSE   share of requests that are their connection's last (0.1): where a
-//           connection goes is decided once
 //
 // There are no bounds of time here: what is asked is whether anything is lost.
 import http from 'k6/http';
@@ -14,7 +12,6 @@ import { Counter } from 'k6/metrics';
 
 const target = __ENV.TARGET;
 const kind = __ENV.KIND || 'echo';
-const share = Number(__ENV.CLOSE || 0.1);
 const stages = (__ENV.STAGES || '50:5').split(',').map((s) => {
   const [rate, seconds] = s.split(':');
   return { target: Number(rate), duration: `${seconds}s` };
@@ -44,7 +41,6 @@ const responseCallback = http.expectedStatuses(...expect);
 
 export default function () {
   const headers = { 'Content-Type': 'application/json', 'X-Api-Key': 'fleet' };
-  if (Math.random() < share) headers.Connection = 'close';
   const began = Date.now();
   const r = http.post(target + path, body, { headers, responseCallback, timeout: '20s', tags: { name: `POST ${path}` } });
   if (answered[r.status]) answered[r.status].add(1);
