@@ -228,10 +228,19 @@ func TestDeadCollector(t *testing.T) {
 			if !g.WaitLog("takes no spans") {
 				t.Fatalf("the log says nothing: %s", g.Log)
 			}
-			for range 50 {
-				g.Get("/plain")
+			// One that does not answer holds an export until its timeout, and
+			// spans come faster than that.
+			if ln, err = net.Listen("tcp", address); err != nil {
+				t.Fatal(err)
 			}
-			waitMetric(t, g, `perigee_trace_spans_total\{outcome="dropped"\} [1-9]`)
+			const dropped = `perigee_trace_spans_total\{outcome="dropped"\} [1-9]`
+			for end := time.Now().Add(30 * time.Second); !hasMetric(t, g, dropped) && time.Now().Before(end); {
+				for range 50 {
+					g.Get("/plain")
+				}
+			}
+			waitMetric(t, g, dropped)
+			_ = ln.Close()
 			waitMetric(t, g, `perigee_trace_spans_total\{outcome="failed"\} [1-9]`)
 			c := proxytest.NewCollector(t, protocol, address)
 			c.Wait(t, func(spans []proxytest.Span) bool {
@@ -249,21 +258,30 @@ func TestDeadCollector(t *testing.T) {
 	}
 }
 
+// exposed is what a scrape gets.
+func exposed(t *testing.T, g *proxytest.Gateway) string {
+	t.Helper()
+	var b proxytest.Buffer
+	if err := g.WriteMetrics(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func hasMetric(t *testing.T, g *proxytest.Gateway, pattern string) bool {
+	t.Helper()
+	return regexp.MustCompile("(?m)^" + pattern).MatchString(exposed(t, g))
+}
+
 // waitMetric waits until the exposition matches.
 func waitMetric(t *testing.T, g *proxytest.Gateway, pattern string) {
 	t.Helper()
-	re := regexp.MustCompile("(?m)^" + pattern)
-	var b proxytest.Buffer
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		b = proxytest.Buffer{}
-		if err := g.WriteMetrics(&b); err != nil {
-			t.Fatal(err)
-		}
-		if re.MatchString(b.String()) {
+		if hasMetric(t, g, pattern) {
 			return
 		}
 	}
-	t.Fatalf("no metric is like %s:\n%s", pattern, b.String())
+	t.Fatalf("no metric is like %s:\n%s", pattern, exposed(t, g))
 }
 
 // TestTracingReload holds that a reload keeps the exporter, and that one which
