@@ -15,88 +15,103 @@ import (
 	"perigee/proxy/transform"
 )
 
-// filters lays out a route's filters: the one table that says which feature runs
-// at which stage and in which order. Request stages run top down; header, body
-// and log run in the order given here too, which is the reverse of how a
-// request meets the features.
+// features are a route's filters; nil are those that it has not.
+type features struct {
+	edit          *transform.Filter
+	peers         *ip.Filter
+	guard         *auth.Filter
+	hider         *auth.Hider
+	press         *compress.Filter
+	logins, rates *limit.Filter
+	keys          map[exchange.Filter][]exchange.Filter // what runs before one of limits
+	respond       *respond.Filter
+	files         *static.Filter
+	lua           *script.Filter
+	rewrite       *rewrite.Filter
+}
+
+// filters makes a route's filters and lays them out.
 func (b *builder) filters(r *exchange.Route, c *config.Route) error {
-	var (
-		edit    *transform.Filter
-		peers   *ip.Filter
-		lua     *script.Filter
-		respond *respond.Filter
-		files   *static.Filter
-		steps   *rewrite.Filter
-		guard   *auth.Filter
-		press   *compress.Filter
-		err     error
-	)
+	var f features
+	var err error
 	if c.Transform != nil {
-		edit = transform.New(*c.Transform)
+		f.edit = transform.New(*c.Transform)
 	}
 	if len(c.IP) > 0 {
-		peers = ip.New(c.IP, b.snapshot.state.report)
+		f.peers = ip.New(c.IP, b.snapshot.state.report)
 	}
 	if c.Auth != nil {
-		if guard, err = b.newAuthFilter(c); err != nil {
+		if f.guard, err = b.newAuthFilter(c); err != nil {
 			return err
 		}
+		f.hider = f.guard.Hider()
 	}
 	if c.Compress != nil {
-		press = compress.New(*c.Compress)
+		f.press = compress.New(*c.Compress)
 	}
-	logins, rates, keys, err := b.newLimits(c)
-	if err != nil {
+	if f.logins, f.rates, f.keys, err = b.newLimits(c); err != nil {
 		return err
 	}
 	if c.Respond != nil {
-		respond = newRespond(c.Respond)
+		f.respond = newRespond(c.Respond)
 	}
 	if c.Static != nil {
-		files = b.newStatic(r, c)
+		f.files = b.newStatic(r, c)
 	}
 	if c.Lua != nil {
-		if lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {
+		if f.lua, err = script.New(b.snapshot.pool, r.Name, c.Lua, b.scripts()); err != nil {
 			return err
 		}
 	}
-	steps = newRewrite(c, lua)
-	for _, f := range []struct {
+	f.rewrite = newRewrite(c, f.lua)
+	f.layOut(r)
+	return nil
+}
+
+// layOut is the one table that says which feature runs at which stage and in
+// which order. Request stages run top down; header, body and log run in the
+// order given here too, which is the reverse of how a request meets the
+// features.
+func (f *features) layOut(r *exchange.Route) {
+	lua := f.lua
+	for _, s := range []struct {
 		stage  exchange.Stage
 		filter exchange.Filter
 		runs   bool
 	}{
+		{exchange.ServerRewrite, f.hider, f.hider != nil},
 		{exchange.ServerRewrite, lua.At(exchange.ServerRewrite), lua.Has(exchange.ServerRewrite)},
-		{exchange.Rewrite, edit, edit != nil && edit.Edits(exchange.Rewrite)},
-		{exchange.Rewrite, steps, steps != nil},
+		{exchange.Rewrite, f.hider, f.hider != nil}, // the route may be another by now
+		{exchange.Rewrite, f.edit, f.edit != nil && f.edit.Edits(exchange.Rewrite)},
+		{exchange.Rewrite, f.rewrite, f.rewrite != nil},
 		{exchange.Rewrite, lua.At(exchange.Rewrite), lua.Has(exchange.Rewrite)},
-		{exchange.Access, peers, peers != nil},
-		{exchange.Access, logins, logins != nil},
-		{exchange.Access, guard, guard != nil},
-		{exchange.Access, rates, rates != nil},
+		{exchange.Access, f.peers, f.peers != nil},
+		{exchange.Access, f.logins, f.logins != nil},
+		{exchange.Access, f.guard, f.guard != nil},
+		{exchange.Access, f.rates, f.rates != nil},
 		{exchange.Access, lua.At(exchange.Access), lua.Has(exchange.Access)},
-		{exchange.Content, respond, respond != nil},
-		{exchange.Content, files, files != nil},
+		{exchange.Content, f.respond, f.respond != nil},
+		{exchange.Content, f.files, f.files != nil},
 		{exchange.Content, lua.At(exchange.Content), lua.Has(exchange.Content)},
-		{exchange.Header, logins, logins != nil && logins.Tells()}, // scripts have the last word
-		{exchange.Header, rates, rates != nil && rates.Tells()},
+		{exchange.Header, f.logins, f.logins != nil && f.logins.Tells()}, // scripts have the last word
+		{exchange.Header, f.rates, f.rates != nil && f.rates.Tells()},
 		{exchange.Header, lua.At(exchange.Header), lua.Has(exchange.Header)},
-		{exchange.Header, edit, edit != nil && edit.Edits(exchange.Header)},
-		{exchange.Header, press, press != nil},
-		{exchange.Header, files, files != nil}, // ranges of what the others left
+		{exchange.Header, f.edit, f.edit != nil && f.edit.Edits(exchange.Header)},
+		{exchange.Header, f.press, f.press != nil},
+		{exchange.Header, f.files, f.files != nil}, // ranges of what the others left
 		{exchange.Body, lua.At(exchange.Body), lua.Has(exchange.Body)},
-		{exchange.Body, press, press != nil},
+		{exchange.Body, f.press, f.press != nil},
 		{exchange.Log, lua.At(exchange.Log), lua.Has(exchange.Log)},
 	} {
-		if f.runs {
-			if f.stage == exchange.Access {
-				r.Steps[f.stage] = append(r.Steps[f.stage], keys[f.filter]...)
-			}
-			r.Steps[f.stage] = append(r.Steps[f.stage], f.filter)
+		if !s.runs {
+			continue
 		}
+		if s.stage == exchange.Access {
+			r.Steps[s.stage] = append(r.Steps[s.stage], f.keys[s.filter]...)
+		}
+		r.Steps[s.stage] = append(r.Steps[s.stage], s.filter)
 	}
 	r.EditsBody = lua.Has(exchange.Body)
-	return nil
 }
 
 // newAuthFilter makes the filter of a route's auth block.
@@ -141,6 +156,9 @@ func (b *builder) newLimiter(c *config.Route, guards bool) (*limit.Filter, error
 	s := b.snapshot
 	build := s.limitBuild(c.Name)
 	build.Guards = guards
+	if c.Auth != nil {
+		build.Credentials = c.Auth.Credentials()
+	}
 	f, err := limit.New(c.Limit, build)
 	if f != nil {
 		s.limits = append(s.limits, f)

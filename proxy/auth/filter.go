@@ -46,7 +46,7 @@ type Report func(level observe.Level, ex *exchange.Exchange, message string)
 func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *Filter {
 	f := &Filter{config: *c, metrics: metrics, report: report, known: p.directories[""], verifier: &p.verifier}
 	if k := c.APIKey; k != nil {
-		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, "X-Api-Key")
+		at := newPlace(k.Header, k.Scheme, k.Query, k.Cookie, keyHeader)
 		at.forward = k.Forward
 		f.key = &at
 		f.known = p.directories[k.KeysFile]
@@ -62,7 +62,7 @@ func (p *Parts) Filter(c *Config, metrics *observe.AuthMetrics, report Report) *
 		case "none":
 			scheme = ""
 		}
-		at := newPlace(j.Header, scheme, j.Query, j.Cookie, "Authorization")
+		at := newPlace(j.Header, scheme, j.Query, j.Cookie, tokenHeader)
 		at.forward = j.Forward
 		f.token = &at
 		names := j.Issuers

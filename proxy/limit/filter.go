@@ -55,6 +55,9 @@ type Build struct {
 	// Guards makes the filter of the limits of auth failures, which stands before
 	// auth; otherwise it is that of the others.
 	Guards bool
+	// Credentials are names, in small letters, of fields, cookies and arguments
+	// that have credentials: their values are shown to nobody.
+	Credentials []string
 }
 
 // New makes the filter of checked rules; nil: none is of its kind.

@@ -53,7 +53,7 @@ type KeyPart struct {
 	// Lua is a script that returns the part, a string or a number; anything else
 	// means that it is not there. It runs in the access stage, behind auth unless
 	// the limit charges auth_failure, and may wait. A module's function:
-	// return require("tenants").key().
+	// return require("tenants").key(). Operators see what it returns.
 	Lua *unit.Source `yaml:"lua,omitempty"`
 }
 
@@ -136,7 +136,8 @@ type part struct {
 	kind     partKind
 	name     string // of a header, cookie, ...; of a variable
 	template unit.Template
-	place    int // of a script's value
+	place    int  // of a script's value
+	secret   bool // its values are shown to nobody
 }
 
 // ofIdentity tells whether the part says who asks.
@@ -283,41 +284,4 @@ func (k *keys) appendIP(dst []byte, addr netip.Addr) []byte {
 	}
 	b := prefix.Addr().As16()
 	return append(dst, b[:(bits+7)/8]...)
-}
-
-// text shows a key to people: its parts, "-" for one that is missing.
-func (k *keys) text(key []byte) string {
-	var parts []string
-	for i := 0; len(key) > 0 && i < len(k.parts); i++ {
-		length, n := binary.Uvarint(key)
-		if n <= 0 || length > uint64(len(key)-n) {
-			return strings.Join(append(parts, "..."), " ")
-		}
-		value := key[n : n+int(length)]
-		key = key[n+int(length):]
-		switch {
-		case length == 0:
-			parts = append(parts, "-")
-		case k.parts[i].kind == partIP:
-			parts = append(parts, k.network(value))
-		default:
-			parts = append(parts, string(value))
-		}
-	}
-	if len(parts) == 0 {
-		return "all"
-	}
-	return strings.Join(parts, " ")
-}
-
-func (k *keys) network(value []byte) string {
-	if addr, ok := netip.AddrFromSlice(value); ok && addr.Is4() {
-		if k.v4 == 32 {
-			return addr.String()
-		}
-		return netip.PrefixFrom(addr, k.v4).String()
-	}
-	var full [16]byte
-	copy(full[:], value)
-	return netip.PrefixFrom(netip.AddrFrom16(full), k.v6).String()
 }

@@ -39,6 +39,7 @@ func keysOf(t testing.TB, r Rule, parts ...string) keys {
 	if err != nil {
 		t.Fatal(err)
 	}
+	k.conceal([]string{"x-partner"})
 	return k
 }
 
@@ -63,7 +64,8 @@ func TestKeys(t *testing.T) {
 		{"unix socket", Rule{}, []string{"ip"}, asked(t, ""), "-", true},
 		{"route and header", Rule{}, []string{"route", "header:X-Tenant"}, asked(t, "", "x-tenant=acme"), "r acme", false},
 		{"no header", Rule{}, []string{"route", "header:X-Tenant"}, asked(t, ""), "r -", true},
-		{"cookie", Rule{}, []string{"cookie:sid"}, asked(t, "", "Cookie=a=1; sid=77"), "77", false},
+		{"cookie", Rule{}, []string{"cookie:sid"}, asked(t, "", "Cookie=a=1; sid=77"), "***", false},
+		{"credentials", Rule{}, []string{"header:X-Partner", "header:X-Auth-Token", "arg:k", "$http_x_partner/$host", "header:X-A"}, asked(t, "", "X-Partner=p", "X-Auth-Token=t", "X-A=a"), "*** *** - *** a", true},
 		{"text", Rule{}, []string{"$host:$http_x"}, asked(t, "", "X=1"), "h.test:1", false},
 		{"host and path", Rule{}, []string{"host", "path"}, asked(t, ""), "h.test /p", false},
 		{"nobody", Rule{}, []string{"consumer"}, asked(t, ""), "-", true},

@@ -50,6 +50,7 @@ func newRule(c *Rule, name string, place int, b Build) (*rule, error) {
 	if r.keys, err = newKeys(c, place); err != nil {
 		return nil, err
 	}
+	r.keys.conceal(b.Credentials)
 	if r.charge, err = parseCharge(c.Charge); err != nil {
 		return nil, err
 	}
