@@ -35,6 +35,7 @@ const (
 	VarBodyFile                             // the file that the request's body is in
 	VarDocumentRoot                         // where files of the route are looked for
 	VarRawHead                              // the client's head, where Input.Head is another
+	VarTraceparent                          // W3C's, of the request; trace_id and span_id are parts of it
 
 	variableCount
 )

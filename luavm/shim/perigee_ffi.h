@@ -166,12 +166,13 @@ enum {                       /* vars[]: filled by Go, plain text */
   PG_VAR_BODY_FILE = 18,     /* where the request's body is, if in a file */
   PG_VAR_DOCUMENT_ROOT = 19,
   PG_VAR_RAW_HEAD = 20,      /* the client's head, where PG_IN_HEAD is not */
-  PG_VAR_COUNT = 21
+  PG_VAR_TRACEPARENT = 21,   /* W3C: 00-trace_id-span_id-flags */
+  PG_VAR_COUNT = 22
 };
 
 typedef struct pg_slot {     /* one exchange's seat in a VM */
   pg_str in[4];              /* PG_IN_*; see the rules above */
-  pg_str vars[21];           /* PG_VAR_*, in arena; p NULL: not set */
+  pg_str vars[22];           /* PG_VAR_*, in arena; p NULL: not set */
   char *arena; uint32_t arena_len, arena_cap;
   uint32_t id, gen;          /* seat number; grows with each exchange */
   uint32_t phase;            /* PG_PHASE_* */

@@ -278,6 +278,23 @@ static int get_builtin(const pg_vm *vm, pg_slot *s, const struct builtin *b,
   return 0;
 }
 
+/* The traceparent, 00-trace_id-span_id-flags, and its parts. They come last: a
+   variable of the configuration may have such a name. */
+static int trace_part(const pg_slot *s, const char *name, uint32_t n,
+                      pg_str *out)
+{
+  const pg_str *t = &s->vars[PG_VAR_TRACEPARENT];
+  if (!t->p || t->n != 55)
+    return 0;
+  if (!pg_name_compare(name, n, "trace_id"))
+    return pg_given(out, t->p + 3, 32);
+  if (!pg_name_compare(name, n, "span_id"))
+    return pg_given(out, t->p + 36, 16);
+  if (!pg_name_compare(name, n, "traceparent"))
+    return pg_given(out, t->p, t->n);
+  return 0;
+}
+
 static int begins(const char *name, uint32_t n, const char *with)
 {
   uint32_t w = (uint32_t)strlen(with);
@@ -304,7 +321,7 @@ int pg_get_var(pg_vm *vm, const char *name, uint32_t n, pg_str *out)
     return pg_var_cookie(s, name + 7, n - 7, out);
   if (begins(name, n, "sent_http_") && !memchr(name, '-', n))
     return pg_var_field(s, PG_SIDE_RESP, name + 10, n - 10, out);
-  return 0;
+  return trace_part(s, name, n, out);
 }
 
 /* Names of the families that nginx knows one by one: writing to them is

@@ -30,7 +30,7 @@ const (
 )
 
 // VarCount is how many variables Go fills. PG_VAR_COUNT.
-const VarCount = 21
+const VarCount = 22
 
 // A Slot is pg_slot: one exchange's seat in a state, in C memory. See
 // perigee_ffi.h for what each field means and who writes it.

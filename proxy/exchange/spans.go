@@ -187,10 +187,7 @@ func (ex *Exchange) beginNativeOp(op *luavm.Op) {
 	}
 }
 
-// TraceVariables are the variables of a traced exchange.
-var TraceVariables = [...]string{"trace_id", "span_id", "traceparent"}
-
-// appendTrace appends one of TraceVariables; nothing if there is no trace.
+// appendTrace appends a variable of a traced exchange; nothing if it is not.
 func (ex *Exchange) appendTrace(dst []byte, name string) []byte {
 	c := &ex.Trace
 	if !c.Active() {

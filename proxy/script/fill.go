@@ -41,6 +41,10 @@ func fillRequest(ex *exchange.Exchange) error {
 	setString(luavm.VarServerPort, conn.LocalPort)
 	set(luavm.VarServerName, ex.Host)
 	set(luavm.VarRequestID, ex.Record.ID[:])
+	if ex.Trace.Active() {
+		ex.Scratch = ex.Trace.AppendParent(ex.Scratch[:0], ex.Trace.SpanID)
+		set(luavm.VarTraceparent, ex.Scratch)
+	}
 	fillExtras(ex, &err)
 	if ex.Conn.TLS {
 		s.SetFlags(luavm.FlagTLS)
@@ -75,12 +79,6 @@ func fillExtras(ex *exchange.Exchange, err *error) {
 	}
 	for _, v := range ex.Identity.Vars() {
 		extra(v.Name, unsafe.Slice(unsafe.StringData(v.Value), len(v.Value)))
-	}
-	if ex.Trace.Active() {
-		for _, name := range exchange.TraceVariables {
-			ex.Scratch = ex.AppendVariable(ex.Scratch[:0], name)
-			extra(name, ex.Scratch)
-		}
 	}
 	for i, group := range ex.Captures {
 		extra(captureNames[min(i, 8)], group)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
@@ -16,7 +15,7 @@ import (
 // maxBatch is how many spans one export has at most; one trace may exceed it.
 const maxBatch = 512
 
-// closeTime bounds the last export.
+// closeTime bounds what is still sent at the end, and the farewell after it.
 const closeTime = 2 * time.Second
 
 // What becomes of spans, as Stats.Spans counts it.
@@ -42,9 +41,16 @@ type Exporter struct {
 	factory *factory
 	client  sdk.SpanExporter
 
-	queue   chan *Trace
-	waiting atomic.Int64 // spans in the queue
-	closed  atomic.Bool
+	// Traces gather in a list: to wake the exporter for each would cost more than
+	// all else about them.
+	mu      sync.Mutex
+	queue   []*Trace
+	waiting int // spans in queue
+	closed  bool
+
+	ctx     context.Context // of all exports
+	cancel  context.CancelFunc
+	full    chan struct{} // has an entry when there is a batch
 	closing chan struct{}
 	done    chan struct{}
 
@@ -60,8 +66,9 @@ func newExporter(c *Config, stats Stats) (*Exporter, error) {
 	}
 	e := &Exporter{
 		config: *c, stats: stats, client: client,
-		queue: make(chan *Trace, c.Queue), closing: make(chan struct{}), done: make(chan struct{}),
+		full: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
 	if e.factory, err = newFactory(c); err != nil {
 		return nil, err
 	}
@@ -71,13 +78,32 @@ func newExporter(c *Config, stats Stats) (*Exporter, error) {
 
 // Put hands a finished trace over, or drops and counts it.
 func (e *Exporter) Put(t *Trace) {
-	n := int64(len(t.spans))
-	if e.waiting.Add(n) <= int64(e.config.Queue) && !e.closed.Load() {
-		e.queue <- t // has room for as many traces as spans may wait
-		return
+	n := len(t.spans)
+	e.mu.Lock()
+	taken := e.waiting+n <= e.config.Queue && !e.closed
+	if taken {
+		e.queue = append(e.queue, t)
+		e.waiting += n
 	}
-	e.waiting.Add(-n)
-	e.stats.Spans.With(outcomeDropped).Add(uint64(n))
+	enough := e.waiting >= maxBatch
+	e.mu.Unlock()
+	if !taken {
+		e.stats.Spans.With(outcomeDropped).Add(uint64(n))
+	}
+	if enough {
+		select {
+		case e.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take gives the traces that wait.
+func (e *Exporter) take() (traces []*Trace) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	traces, e.queue, e.waiting = e.queue, nil, 0
+	return traces
 }
 
 // run makes spans of traces and sends them, when there are enough or the time has
@@ -88,46 +114,44 @@ func (e *Exporter) run() {
 	defer tick.Stop()
 	for {
 		select {
-		case t := <-e.queue:
-			e.take(t)
-			if e.factory.size() >= maxBatch {
-				e.export(context.Background())
-			}
+		case <-e.full:
 		case <-tick.C:
-			e.export(context.Background())
 		case <-e.closing:
 			e.finish()
 			return
 		}
+		e.export()
 	}
-}
-
-func (e *Exporter) take(t *Trace) {
-	e.waiting.Add(-int64(len(t.spans)))
-	e.factory.add(t)
 }
 
 // finish sends what is left, if the collector takes it at once.
 func (e *Exporter) finish() {
+	e.export()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	for len(e.queue) > 0 {
-		e.take(<-e.queue)
-	}
-	e.export(ctx)
 	if err := e.client.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		e.stats.Report(observe.LevelWarn, "tracing: the connection to the collector did not end well: "+err.Error())
 	}
 }
 
-// export sends a batch. One that fails is lost: what comes later is worth more
-// than the memory of it.
-func (e *Exporter) export(ctx context.Context) {
-	batch := e.factory.batch()
+// export sends what waits, in batches.
+func (e *Exporter) export() {
+	for _, t := range e.take() {
+		e.factory.add(t)
+		if e.factory.size() >= maxBatch {
+			e.send(e.factory.batch())
+		}
+	}
+	e.send(e.factory.batch())
+}
+
+// send sends a batch. One that fails is lost: what comes later is worth more than
+// the memory of it.
+func (e *Exporter) send(batch []sdk.ReadOnlySpan) {
 	if len(batch) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.config.Timeout.Std())
+	ctx, cancel := context.WithTimeout(e.ctx, e.config.Timeout.Std())
 	defer cancel()
 	if err := e.client.ExportSpans(ctx, batch); err != nil {
 		e.lost += len(batch)
@@ -146,11 +170,16 @@ func (e *Exporter) export(ctx context.Context) {
 	}
 }
 
-// close sends what is left and ends the exporter.
+// close sends what is left, as far as the collector takes it at once, and ends the
+// exporter.
 func (e *Exporter) close() {
-	e.closed.Store(true)
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
 	close(e.closing)
+	defer time.AfterFunc(closeTime, e.cancel).Stop()
 	<-e.done
+	e.cancel()
 }
 
 // Exporters are those in use by configurations: a reload that does not change
