@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e soak k6 image image-test \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e e2e-otel soak k6 image image-test \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
 
 help: ## print this list
@@ -63,6 +63,9 @@ conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags
 
 e2e: deps-test ## run the tests that start the real binary
 	$(GO) test $(TAGS) -count=1 -v ./cmd/...
+
+e2e-otel: deps ## send traces and logs to a real OpenTelemetry Collector, built on first use
+	@.ci/e2e-otel.sh $(ARGS)
 
 soak: deps-test ## run all of the Lua runtime at once for T=30m (RACE=1: under the race detector)
 	SOAK=$(or $(T),30m) SOAK_RACE=$(RACE) $(GO) test $(TAGS) -run TestSoak -v -timeout 0 ./cmd/perigee
