@@ -166,8 +166,7 @@ enum {                       /* vars[]: filled by Go, plain text */
   PG_VAR_BODY_FILE = 18,     /* where the request's body is, if in a file */
   PG_VAR_DOCUMENT_ROOT = 19,
   PG_VAR_RAW_HEAD = 20,      /* the client's head, where PG_IN_HEAD is not */
-  PG_VAR_TRACEPARENT = 21,   /* W3C: 00-trace_id-span_id-flags */
-  PG_VAR_COUNT = 22
+  PG_VAR_TRACEPARENT = 21, PG_VAR_COUNT = 22
 };
 
 typedef struct pg_slot {     /* one exchange's seat in a VM */
