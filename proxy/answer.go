@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"io"
-	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -286,7 +285,7 @@ func (g *Gateway) write(ex *exchange.Exchange) bool {
 	}
 	if ex.Send.Head {
 		ex.Record.Status = ex.Resp.StatusCode()
-		ex.Record.TTFB = time.Since(ex.Record.Start)
+		ex.Record.TTFB = ex.Since(ex.Record.Start)
 	}
 	p.HeadSent = true
 	p.Finished = p.Finished || ex.Last

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -67,7 +66,7 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 	}
 	ex.Attempts++
 	ex.Record.AddAttempt(ex.Endpoint.Address())
-	if ex.AttemptStart = time.Now(); ex.FirstAttempt.IsZero() {
+	if ex.AttemptStart = ex.Now(); ex.FirstAttempt.IsZero() {
 		ex.FirstAttempt = ex.AttemptStart
 	}
 	beginAttemptSpan(ex)
@@ -116,7 +115,7 @@ func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 		if ex.Outlet.Proxy.Close {
 			ex.Up.Once()
 		}
-		ex.Record.Last().Connect = time.Since(ex.AttemptStart)
+		ex.Record.Last().Connect = ex.Since(ex.AttemptStart)
 		ex.Place.Step = stepSend
 		return true
 	}
@@ -192,7 +191,7 @@ func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
 		return g.attemptBroke(ex, op.Err)
 	}
 	a := ex.Record.Last()
-	a.Header = time.Since(ex.AttemptStart)
+	a.Header = ex.Since(ex.AttemptStart)
 	a.Status = ex.UpRes.Status
 	ex.Endpoint.Answered()
 	if g.retryStatus(ex) {
@@ -284,7 +283,7 @@ func (g *Gateway) mayRetry(ex *exchange.Exchange, on exchange.RetryOn) bool {
 	if on != exchange.RetryConnect && !idempotent(ex) && !p.RetryAny {
 		return false
 	}
-	if p.RetryWithin > 0 && time.Since(ex.FirstAttempt) >= p.RetryWithin {
+	if p.RetryWithin > 0 && ex.Since(ex.FirstAttempt) >= p.RetryWithin {
 		return false
 	}
 	ex.Place.Step = stepConnect
@@ -350,7 +349,7 @@ func endUpstream(ex *exchange.Exchange) {
 // was an answer.
 func endAttempt(ex *exchange.Exchange, err error) {
 	a := ex.Record.Last()
-	a.Response = time.Since(ex.AttemptStart)
+	a.Response = ex.Since(ex.AttemptStart)
 	ex.Endpoint.Metrics().Observe(ex.Record.Shard, a)
 	endAttemptSpan(ex, err)
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -273,7 +272,7 @@ func (g *Gateway) end(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.ReleaseFiles()
-	ex.Record.Duration = time.Since(ex.Record.Start)
+	ex.Record.Duration = ex.Since(ex.Record.Start)
 	ex.Record.BytesIn, ex.Record.BytesOut = ex.Down.Received(), ex.Down.Written()
 	ex.Place.Answer = 0
 	ex.Place.Step = stepLog

@@ -111,6 +111,7 @@ func (ex *Exchange) Aborted() bool { return ex.aborted.Load() }
 func (ex *Exchange) SetSeat(slot *luavm.Slot) {
 	ex.seat.Lock()
 	ex.Lua = slot
+	ex.seated = true
 	ex.seat.Unlock()
 }
 

@@ -20,3 +20,28 @@ func clockPair() (base time.Time, offset int64) {
 
 // MonotonicNS is t as a reading of CLOCK_MONOTONIC, as Exchange.StartNS wants it.
 func MonotonicNS(t time.Time) int64 { return clockOffset + int64(t.Sub(clockBase)) }
+
+// A Clock is the time as a driver that moves many exchanges on one thread takes
+// it: once for all that a wake-up brings, and a little more often when that is
+// much. Reading the system's clock takes 40 ns, and an exchange asks eight times.
+type Clock struct{ at time.Time }
+
+// Set makes it t.
+func (c *Clock) Set(t time.Time) { c.at = t }
+
+// Now is what it was set to, and what has passed by Pass.
+func (c *Clock) Now() time.Time { return c.at }
+
+// Pass adds time that is known to have passed: a script's.
+func (c *Clock) Pass(d time.Duration) { c.at = c.at.Add(d) }
+
+// Now is the time by the driver's clock, or by the system's where it has none.
+func (ex *Exchange) Now() time.Time {
+	if ex.Clock != nil {
+		return ex.Clock.at
+	}
+	return time.Now()
+}
+
+// Since is how long ago t was, by Now.
+func (ex *Exchange) Since(t time.Time) time.Duration { return ex.Now().Sub(t) }

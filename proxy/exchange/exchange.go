@@ -155,6 +155,8 @@ type Exchange struct {
 	// Value is what a script was asked for by another filter, and its answer.
 	Value Value
 
+	// Clock is its driver's; nil: the driver has none.
+	Clock *Clock
 	// Worker is 1 more than the number of the VM that the exchange's scripts run
 	// in, as its driver wants it; 0: any.
 	Worker int
@@ -229,6 +231,7 @@ type Exchange struct {
 	told          bool       // a script was told of it, or will learn of it; guarded by mu
 	onAbort       *luavm.Op  // waits for Abort; guarded by mu
 	seat          sync.Mutex // guards Lua against Kill
+	seated        bool       // Lua was set since it was acquired
 }
 
 // Snapshot is a configuration as an exchange holds on to it.
@@ -318,6 +321,7 @@ type Conn struct {
 var pool = sync.Pool{New: func() any {
 	ex := &Exchange{wake: make(chan struct{}, 1)}
 	ex.plainHeads()
+	ex.plainEarly()
 	return ex
 }}
 
@@ -329,6 +333,9 @@ func (ex *Exchange) plainHeads() {
 	ex.Req.SetNoDefaultContentType(true)
 	ex.Resp.DisableNormalizing()
 	ex.Resp.SetNoDefaultContentType(true)
+}
+
+func (ex *Exchange) plainEarly() {
 	ex.Early.DisableNormalizing()
 	ex.Early.SetNoDefaultContentType(true)
 }
@@ -357,17 +364,17 @@ func Release(ex *Exchange) {
 	if ex.Pending() {
 		panic("BUG: exchange released while it waits for ops")
 	}
-	select {
-	case <-ex.wake:
-	default:
+	if len(ex.wake) > 0 {
+		<-ex.wake
 	}
 	ex.Req.Reset()
 	ex.Resp.Reset()
+	ex.plainHeads()
 	if ex.HasEarly {
 		ex.Early.Reset()
 		ex.HasEarly = false
+		ex.plainEarly()
 	}
-	ex.plainHeads()
 	ex.filled, ex.claims = false, 0
 	ex.added = ex.added[:0]
 	ex.Refusal = nil
@@ -403,17 +410,20 @@ func Release(ex *Exchange) {
 	ex.Parent, ex.Level, ex.SharesVars, ex.Context, ex.Fatal = nil, 0, false, 0, 0
 	clear(ex.families)
 	ex.families = ex.families[:0]
-	for i := range ex.LuaRuns {
-		ex.LuaRuns[i].Reset()
+	if ex.seated {
+		ex.seated = false
+		for i := range ex.LuaRuns {
+			ex.LuaRuns[i].Reset()
+		}
+		ex.LuaUntil = [StageCount]time.Duration{}
+		ex.LongestRun = Run{}
 	}
-	ex.LuaUntil = [StageCount]time.Duration{}
-	ex.LongestRun = Run{}
 	ex.Record.Reset()
 	ex.Trace.Reset()
 	ex.spans = nil
 	ex.performed, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
 	ex.done.Store(0)
-	ex.Worker = 0
+	ex.Worker, ex.Clock = 0, nil
 	ex.aborted.Store(false)
 	ex.killed.Store(false)
 	ex.ends, ex.told = false, false

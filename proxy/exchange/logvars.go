@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"perigee/proxy/observe"
 	"perigee/proxy/unit"
@@ -151,7 +150,7 @@ func (ex *Exchange) appendTime(dst []byte, name string) []byte {
 	rec := &ex.Record
 	passed := rec.Duration
 	if passed == 0 {
-		passed = time.Since(rec.Start)
+		passed = ex.Since(rec.Start)
 	}
 	now := rec.Start.Add(passed)
 	switch name {

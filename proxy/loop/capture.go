@@ -29,6 +29,7 @@ func (t *task) capture(op *luavm.Op) bool {
 	f := &family{parent: t, op: op, left: len(children), inline: true}
 	f.timer.owner = f
 	for _, child := range children {
+		child.Clock = &l.clock
 		child.Record.Start = l.wall
 		child.StartNS = exchange.MonotonicNS(l.wall)
 		task := &task{loop: l, client: t.client, ex: child, family: f}

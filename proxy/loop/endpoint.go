@@ -2,6 +2,7 @@ package loop
 
 import (
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,6 +62,9 @@ func (k *link) Canceled() {
 		k.loop.post(k)
 	}
 }
+
+// Now implements upstream.Resident.
+func (k *link) Now() time.Time { return k.loop.clock.Now() }
 
 // Close implements upstream.Resident.
 func (k *link) Close() {
@@ -140,7 +144,7 @@ func (t *task) connect(op *luavm.Op) bool {
 		return t.board(op)
 	}
 	timeouts := ex.Timeouts()
-	c, err := ex.Endpoint.AcquireIn(t.loop.index, timeouts, op.Int == exchange.ConnectFresh)
+	c, err := ex.Endpoint.AcquireIn(t.loop.index, t.loop.clock.Now(), timeouts, op.Int == exchange.ConnectFresh)
 	if c != nil || err != nil {
 		ex.SetUp(c)
 		op.Err = err

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"errors"
+	"time"
 
 	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
@@ -109,6 +110,9 @@ func (c *client) scan() (began bool, err error) {
 	return true, nil
 }
 
+// clockEvery is for how many exchanges of one wake-up the clock stands still.
+const clockEvery = 8
+
 // begin begins the exchange whose head is the first n bytes of the buffer.
 func (c *client) begin(ex *exchange.Exchange, n int) {
 	l := c.loop
@@ -123,6 +127,10 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	ex.Record.Start = l.wall
 	ex.StartNS = exchange.MonotonicNS(l.wall)
 	ex.Worker = l.index + 1
+	ex.Clock = &l.clock
+	if l.begun++; l.begun%clockEvery == 0 {
+		l.clock.Set(time.Now())
+	}
 	c.task.ex = ex
 	ex.SetWaker(&c.task)
 	c.body.begin(&ex.Head)

@@ -41,6 +41,7 @@ type Loop struct {
 	start  time.Time
 	now    int64     // as of the last poll, in ns after start
 	wall   time.Time // the same instant
+	clock  exchange.Clock
 	timers timers
 
 	inbox struct {
@@ -63,6 +64,7 @@ type Loop struct {
 	waits    []*wait
 	trunks   []*trunk // have something to do before the next poll
 	places   map[*upstream.Endpoint]*places
+	begun    uint    // exchanges
 	current  *client // what a panic is the fault of
 
 	eager bool // the last poll brought much
@@ -312,6 +314,7 @@ func (l *Loop) pollOnce() int {
 func (l *Loop) tick() {
 	l.wall = time.Now()
 	l.now = int64(l.wall.Sub(l.start))
+	l.clock.Set(l.wall)
 }
 
 // keepBuffers is how many buffers and works a loop keeps for later.

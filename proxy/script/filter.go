@@ -336,6 +336,9 @@ func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.O
 // its verdict.
 func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) (verdict exchange.Verdict, over bool) {
 	f.metrics[stage].Observe(ex.Record.Shard, out.Ran)
+	if ex.Clock != nil {
+		ex.Clock.Pass(out.Ran)
+	}
 	if out.Ran > ex.LongestRun.Took {
 		ex.LongestRun = exchange.Run{Took: out.Ran, Stage: stage, Script: f.scripts[stage].Name()}
 	}
@@ -462,7 +465,7 @@ func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 		return time.Time{}
 	}
 	if ex.LuaUntil[stage] == 0 {
-		ex.LuaUntil[stage] = time.Since(ex.Record.Start) + f.report.TotalTime
+		ex.LuaUntil[stage] = ex.Since(ex.Record.Start) + f.report.TotalTime
 	}
 	return ex.Record.Start.Add(ex.LuaUntil[stage])
 }
@@ -470,7 +473,7 @@ func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 // late tells whether the phase has taken longer than it may.
 func (f *Filter) late(ex *exchange.Exchange, stage exchange.Stage) bool {
 	until := ex.LuaUntil[stage]
-	return until > 0 && time.Since(ex.Record.Start) >= until
+	return until > 0 && ex.Since(ex.Record.Start) >= until
 }
 
 // ErrorIDHeader is the response field that carries the id of a failed script's

@@ -11,6 +11,9 @@ type monotonic int64
 
 func now() monotonic { return monotonic(time.Since(start)) + 1 }
 
+// monotonicOf is t, which carries a monotonic reading, as one.
+func monotonicOf(t time.Time) monotonic { return monotonic(t.Sub(start)) + 1 }
+
 func (m monotonic) add(d time.Duration) monotonic { return m + monotonic(d) }
 
 // wall gives the time that net.Conn's deadlines want.

@@ -195,10 +195,12 @@ func (e *Endpoint) giveUp() { e.inFlight.Add(-1) }
 
 // keep takes a connection back; it is closed when the pool is full or retired.
 func (e *Endpoint) keep(c *Conn) (kept bool) {
-	c.idleSince = now()
 	pool := &e.idle
-	if c.link.resident != nil {
-		pool = &e.homes[c.link.resident.home]
+	if r := c.link.resident; r != nil {
+		pool = &e.homes[r.home]
+		c.idleSince = monotonicOf(r.who.Now())
+	} else {
+		c.idleSince = now()
 	}
 	if kept = pool.put(c, e.limits.Load().Idle); kept {
 		e.registry.expectIdle()

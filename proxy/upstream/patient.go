@@ -31,6 +31,9 @@ type waits struct{ read, write chan struct{} }
 // Canceled implements Resident.
 func (w *waits) Canceled() { w.wake() }
 
+// Now implements Resident.
+func (w *waits) Now() time.Time { return time.Now() }
+
 // Close implements Resident; lanes have nothing to close.
 func (w *waits) Close() {}
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,8 @@ type Resident interface {
 	// Canceled says that the exchange on the connection was canceled: whatever
 	// waits for it is to be tried again.
 	Canceled()
+	// Now is the time as the loop has last taken it; only its thread asks.
+	Now() time.Time
 	// Close closes the descriptor. Nothing uses the connection any more.
 	Close()
 }
@@ -138,10 +141,11 @@ func (r *resident) sending() bool {
 	return r.pieces.Any()
 }
 
-// AcquireIn gives an idle connection of a home for one exchange. None, and no
+// AcquireIn gives a connection of a home that is idle at the time, for one
+// exchange. None, and no
 // error: the caller dials by DialFor, once, or says GiveUp. The error is
 // ErrBusy.
-func (e *Endpoint) AcquireIn(home int, t Timeouts, fresh bool) (*Conn, error) {
+func (e *Endpoint) AcquireIn(home int, at time.Time, t Timeouts, fresh bool) (*Conn, error) {
 	limits := e.limits.Load()
 	if !e.admit(limits) {
 		return nil, ErrBusy
@@ -149,7 +153,7 @@ func (e *Endpoint) AcquireIn(home int, t Timeouts, fresh bool) (*Conn, error) {
 	if fresh {
 		return nil, nil
 	}
-	c := e.homes[home].take(now(), limits.IdleTimeout)
+	c := e.homes[home].take(monotonicOf(at), limits.IdleTimeout)
 	if c != nil {
 		e.reused.Add(1)
 		c.begin(t, limits)
