@@ -415,9 +415,9 @@ func Release(ex *Exchange) {
 		for i := range ex.LuaRuns {
 			ex.LuaRuns[i].Reset()
 		}
-		ex.LuaUntil = [StageCount]time.Duration{}
-		ex.LongestRun = Run{}
 	}
+	ex.LuaUntil = [StageCount]time.Duration{}
+	ex.LongestRun = Run{}
 	ex.Record.Reset()
 	ex.Trace.Reset()
 	ex.spans = nil

@@ -28,8 +28,10 @@ type opSpan struct {
 // Spans are the exchange's spans; nil: it is not sampled.
 func (ex *Exchange) Spans() *Spans { return ex.spans }
 
-// RecordSpans begins the spans of a sampled exchange.
+// RecordSpans begins the spans of a sampled exchange, which from now on reads the
+// system's clock.
 func (ex *Exchange) RecordSpans() {
+	ex.Clock = nil
 	ex.spans = &Spans{Trace: trace.Collect(&ex.Trace, ex.Record.Start), own: ex.Trace.SpanID}
 }
 

@@ -138,13 +138,14 @@ func (s *Server) gather(from int) {
 // giveAway has the next n connections whose exchange ends move to target.
 func (l *Loop) giveAway(target *Loop, n int) { l.target, l.giving = target, n }
 
-// isGiving tells whether the loop has connections to give away. A loop that is
-// not active always has.
+// isGiving tells whether the loop has connections to give away: none to a loop
+// that is no longer active, but all of them if it is not active itself.
 func (l *Loop) isGiving() bool {
-	if l.giving > 0 {
+	active := int(l.server.active.Load())
+	if l.giving > 0 && l.target.index < active {
 		return true
 	}
-	active := int(l.server.active.Load())
+	l.giving = 0
 	if l.index < active {
 		return false
 	}
