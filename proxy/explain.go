@@ -148,18 +148,30 @@ func (q Question) exchange() (*exchange.Exchange, error) {
 	return ex, nil
 }
 
+// explainLimits writes a route's limits of auth failures, or the others.
+func explainLimits(b *strings.Builder, r *config.Route, guards bool) {
+	what := ""
+	if guards {
+		what = " of credentials that auth refuses"
+	}
+	for i := range r.Limit {
+		if r.Limit[i].Guards() == guards {
+			fmt.Fprintf(b, "  limit: %s, %s%s\n", r.Limit.Name(i, r.Name), r.Limit[i].Numbers(), what)
+		}
+	}
+}
+
 func explainRoute(b *strings.Builder, file *config.File, r *config.Route) {
 	fmt.Fprintf(b, "route: %s\n", r.Name)
 	explainRewrite(b, r)
-	if r.Auth != nil {
-		fmt.Fprintf(b, "  access: auth, %s\n", r.Auth)
-	}
-	for i := range r.Limit {
-		fmt.Fprintf(b, "  limit: %s, %s\n", r.Limit.Name(i, r.Name), r.Limit[i].Numbers())
-	}
 	if n := len(r.IP); n > 0 {
 		fmt.Fprintf(b, "  access: %d rules on the client's address\n", n)
 	}
+	explainLimits(b, r, true)
+	if r.Auth != nil {
+		fmt.Fprintf(b, "  access: auth, %s\n", r.Auth)
+	}
+	explainLimits(b, r, false)
 	if r.Lua != nil {
 		for key, s := range r.Lua.Sources() {
 			fmt.Fprintf(b, "  %s: lua %s\n", key, strings.TrimLeft(s.ChunkName(key+"_by_lua"), "=@"))

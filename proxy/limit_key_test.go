@@ -76,7 +76,7 @@ func TestLimitKeyFromLua(t *testing.T) {
 func TestLimitKeyFromLuaIsChecked(t *testing.T) {
 	g := keyed(t, "loop", `{key: [ip], rate: 1/h}`)
 	err := g.Reload(`
-listeners: [{address: "127.0.0.1:0"}]
+listeners: [{address: "127.0.0.1:0", driver: loop}]
 admin: {address: "off"}
 routes:
   - name: api

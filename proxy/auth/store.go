@@ -146,6 +146,9 @@ func (l *lookup) Run(*exchange.Exchange, *luavm.Op) {
 	l.answer = s.old(&l.sum)
 }
 
+// SpanName implements exchange.Traced.
+func (*lookup) SpanName() string { return "redis" }
+
 var errStore = errors.New("no connection could be made, and none is tried again within a second")
 
 // connect gives the client, made when it is first wanted: a configuration is

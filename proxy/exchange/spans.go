@@ -150,6 +150,7 @@ var scriptOpNames = map[luavm.OpKind]string{
 	luavm.OpReqRead: "request read", luavm.OpReqReadRaw: "request read", luavm.OpReqWrite: "request write",
 	luavm.OpPipeSpawn: "pipe spawn", luavm.OpPipeRead: "pipe read", luavm.OpPipeWrite: "pipe write",
 	luavm.OpPipeWait: "pipe wait", luavm.OpWorkerThread: "worker thread",
+	luavm.OpLimit: "redis",
 }
 
 // beginScriptOp begins the span of an op that a stage's script waits for.
