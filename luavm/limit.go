@@ -19,6 +19,13 @@ const OpLimit OpKind = 52
 // never, Remaining below 0: nobody knows.
 type LimitAnswer = shim.LimitAnswer
 
+// LimitCounts counts what scripts were told by one limit, in all VMs that have
+// it. It outlives them.
+type LimitCounts = shim.LimitCounts
+
+// NewLimitCounts makes counters; nil: there is no memory.
+func NewLimitCounts() *LimitCounts { return shim.NewLimitCounts() }
+
 // Limit is a limit that scripts ask with perigee.limit.
 type Limit struct {
 	Name string
@@ -26,6 +33,8 @@ type Limit struct {
 	Words shim.LimitWords
 	// Keep holds on to what owns the memory that Words names.
 	Keep any
+	// Counts counts the decisions by Words; nil: nobody does.
+	Counts *LimitCounts
 	// Store decides, in the place of Words, where others count, too; nil: Words.
 	Store LimitStore
 }
@@ -42,8 +51,8 @@ type LimitStore interface {
 // limitInStore is PG_LIMIT_STORE.
 const limitInStore = 3
 
-// packedLimits are limits as lualib/ngx/limit.lua reads them: a pg_limit, which
-// ends with the length of the name, then the name.
+// packedLimits are limits as lualib/ngx/limit.lua reads them: a pg_limit, in
+// which is the length of the name, then the name.
 func packedLimits(limits []Limit) string {
 	var text strings.Builder
 	for i, l := range limits {
@@ -52,7 +61,7 @@ func packedLimits(limits []Limit) string {
 			words = shim.LimitWords{len(words) - 2: limitInStore | uint64(i)<<32}
 		}
 		words[len(words)-1] |= uint64(len(l.Name)) << 32
-		for _, w := range words {
+		for _, w := range append(words[:], l.Counts.Address()) {
 			var b [unsafe.Sizeof(w)]byte
 			binary.NativeEndian.PutUint64(b[:], w)
 			text.Write(b[:])

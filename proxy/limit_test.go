@@ -253,12 +253,13 @@ func TestLimitErrorPage(t *testing.T) {
 
 // A script and a route count together under one name.
 func TestLimitOfScripts(t *testing.T) {
-	g := proxytest.Start(t, strings.Replace(configText("127.0.0.1:1", `
+	text := strings.Replace(configText("127.0.0.1:1", `
   - name: lua
     match: {paths: ["= /lua"]}
     lua: {content: 'ngx.say(perigee.limit("n", ngx.var.http_x))'}
   - {name: native, match: {paths: ["= /native"]}, limit: [{name: n, key: ["header:X"], rate: 3/h}], respond: {}}
-`), "routes:", "rate_limits: {n: {rate: 3/h}}\nroutes:", 1))
+`), "routes:", "rate_limits: {n: {rate: 3/h}}\nroutes:", 1)
+	g := proxytest.Start(t, text)
 	for i, want := range []string{"true20\n", "", "true00\n", "false01200", "429"} {
 		path := map[bool]string{true: "/native", false: "/lua"}[want == "" || want == "429"]
 		status, _, body := get(t, g, path, "X=a")
@@ -267,6 +268,20 @@ func TestLimitOfScripts(t *testing.T) {
 			want != "429" && want != "" && want != "false01200" && body != want,
 			want == "false01200" && !strings.HasPrefix(body, "false0"):
 			t.Fatalf("request %d: %d %q, want %q", i, status, body, want)
+		}
+	}
+	for range 2 { // a reload goes on counting
+		var metrics bytes.Buffer
+		if err := g.WriteMetrics(&metrics); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`route="",limit="n",outcome="allowed"} 2`, `route="",limit="n",outcome="denied"} 1`, `route="native",limit="n",outcome="allowed"} 1`} {
+			if !strings.Contains(metrics.String(), want) {
+				t.Errorf("metrics without %s", want)
+			}
+		}
+		if err := g.Reload(strings.Replace(text, "routes:", "limits: {inflight: 1000}\nroutes:", 1)); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

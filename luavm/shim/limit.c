@@ -253,6 +253,9 @@ static int32_t take(const pg_limit *l, const char *k, uint32_t kn, double cost,
   sweep_if_due(l, a.now);
   allowed = decide(&a, hash(k, kn, l->seed), &after);
   pg_limit_quota(&a, after, allowed, out);
+  if (l->counts)
+    __atomic_fetch_add(&l->counts[!allowed ? 2 : out->wait > 0], 1,
+                       __ATOMIC_RELAXED);
   return allowed;
 }
 

@@ -24,6 +24,9 @@ func Version() string { return "" }
 // RegexJIT is false: this build has no PCRE2.
 func RegexJIT() bool { return false }
 
+// NewLimitCounts makes counters that nobody counts in.
+func NewLimitCounts() *LimitCounts { return &LimitCounts{memory: new([limitOutcomes]uint64)} }
+
 // Metrics are none: this build has no scripts.
 func Metrics() []Metric { return nil }
 

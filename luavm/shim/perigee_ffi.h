@@ -419,10 +419,10 @@ typedef struct pg_limit {    /* a limit, compiled: ratelimit/layout.go */
   uint64_t max, never;       /* most per window; a cost that never passes */
   uint64_t burst;            /* GCRA: what "limit" says */
   int64_t period;            /* window, ns */
-  uint32_t kind;             /* PG_LIMIT_* */
-  uint32_t cls;              /* of words, in fingerprints */
+  uint32_t kind, cls;        /* PG_LIMIT_*; of words, in fingerprints */
   uint32_t months;           /* 1: windows are calendar months */
   uint32_t name_len;         /* of the name behind this */
+  uint64_t *counts;          /* decisions: allowed, delayed, denied; or NULL */
 } pg_limit;
 
 enum { PG_LIMIT_BUCKET = 0, PG_LIMIT_SLIDING = 1, PG_LIMIT_FIXED = 2,

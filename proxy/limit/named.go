@@ -81,7 +81,7 @@ func ForScripts(named map[string]*Named, b Build) (limits []luavm.Limit, askers 
 			continue
 		}
 		words, _ := b.Table.Layout(&l)
-		limits = append(limits, luavm.Limit{Name: name, Words: words, Keep: b.Table})
+		limits = append(limits, luavm.Limit{Name: name, Words: words, Keep: b.Table, Counts: b.Store.counted(name, b.Metrics.Limit(b.Route, name))})
 	}
 	return limits, askers, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"perigee/luavm"
 	"perigee/proxy/observe"
 	"perigee/ratelimit"
 )
@@ -15,6 +16,8 @@ type Store struct {
 	size  int64
 	table *ratelimit.Table
 	tops  map[string]*top
+	// scripted count what scripts were told, by the names of limits.
+	scripted map[string]*luavm.LimitCounts
 
 	fleets  []*openFleet
 	closing sync.WaitGroup
@@ -24,7 +27,7 @@ type Store struct {
 
 // NewStore makes a store; its memory is mapped when the first limit is built.
 func NewStore() *Store {
-	return &Store{tops: map[string]*top{}}
+	return &Store{tops: map[string]*top{}, scripted: map[string]*luavm.LimitCounts{}}
 }
 
 // Prepare returns memory of that size for the counters of a configuration: what
@@ -56,6 +59,34 @@ func (s *Store) Commit(table *ratelimit.Table, size int64, names map[string]bool
 			delete(s.tops, name)
 		}
 	}
+}
+
+// counted finds the counters of what scripts were told by a limit, which its
+// metrics show. They are kept as long as the process lives, so that no series
+// goes back.
+func (s *Store) counted(name string, metrics *observe.LimitMetrics) *luavm.LimitCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.scripted[name]
+	if c == nil {
+		if c = luavm.NewLimitCounts(); c == nil {
+			return nil
+		}
+		s.scripted[name] = c
+	}
+	metrics.Beside(func(outcome uint8) int64 {
+		allowed, delayed, denied := c.Counts()
+		switch outcome {
+		case observe.LimitAllowed:
+			return int64(allowed)
+		case observe.LimitDelayed:
+			return int64(delayed)
+		case observe.LimitDenied:
+			return int64(denied)
+		}
+		return 0
+	})
+	return c
 }
 
 // top finds the heaviest keys of a limit, by its name.

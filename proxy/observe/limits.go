@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sync/atomic"
 )
 
 // Outcomes of a limit's decision about an exchange.
@@ -30,7 +31,10 @@ func LimitOutcome(outcome uint8) string {
 }
 
 // LimitMetrics are the series of one limit on one route.
-type LimitMetrics struct{ outcomes [limitOutcomes]*Counts }
+type LimitMetrics struct {
+	outcomes [limitOutcomes]*Counts
+	others   atomic.Pointer[func(outcome uint8) int64]
+}
 
 type limitKey struct{ route, limit string }
 
@@ -48,8 +52,17 @@ func (m *Metrics) Limit(route, limit string) *LimitMetrics {
 // Count counts a decision.
 func (l *LimitMetrics) Count(shard uint32, outcome uint8) { l.outcomes[outcome].Add(shard, 1) }
 
+// Beside says how many decisions others count, who do not call Count.
+func (l *LimitMetrics) Beside(others func(outcome uint8) int64) { l.others.Store(&others) }
+
 // Total is how many decisions had an outcome.
-func (l *LimitMetrics) Total(outcome uint8) int64 { return l.outcomes[outcome].Value() }
+func (l *LimitMetrics) Total(outcome uint8) int64 {
+	n := l.outcomes[outcome].Value()
+	if others := l.others.Load(); others != nil {
+		n += (*others)(outcome)
+	}
+	return n
+}
 
 func (m *Metrics) writeLimits(e *exposition) {
 	e.family("perigee_limit_decisions_total", "counter", "Decisions of limits by route, limit and outcome.")
