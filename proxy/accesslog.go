@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 	"perigee/proxy/exchange"
 	"perigee/proxy/mapping"
 	"perigee/proxy/observe"
+	"perigee/proxy/trace"
 	"perigee/proxy/unit"
 	"perigee/proxy/wire"
 )
@@ -16,7 +19,7 @@ import (
 // that name the same file share its writer.
 type accessLog struct {
 	out      *observe.AccessLog // nil: lines go nowhere
-	file     string
+	config   *config.AccessLog
 	format   observe.AccessFormat
 	template unit.Template // if not empty, instead of format
 	escape   exchange.Escape
@@ -30,7 +33,7 @@ func newAccessLog(c *config.AccessLog) *accessLog {
 	if c.Format == config.AccessLogOff {
 		return nil
 	}
-	a := &accessLog{file: c.File, template: c.Template, when: c.If, escape: c.Escape.Escape()}
+	a := &accessLog{config: c, template: c.Template, when: c.If, escape: c.Escape.Escape()}
 	if c.Format == config.AccessLogText {
 		a.format = observe.AccessText
 	}
@@ -49,6 +52,20 @@ func (a *accessLog) write(ex *exchange.Exchange) {
 	a.out.Append(func(line []byte) []byte {
 		return append(ex.AppendEscapedTemplate(line, a.template, a.escape), '\n')
 	})
+}
+
+// newSecrets are what logs and traces do not show; nil: they show all.
+func newSecrets(file *config.File) exchange.Secrets {
+	if !file.Redact.Credentials {
+		return nil
+	}
+	names := slices.Clone(file.Redact.Names)
+	for i := range file.Routes {
+		if a := file.Routes[i].Auth; a != nil {
+			names = append(names, a.Credentials()...)
+		}
+	}
+	return exchange.NewSecrets(names)
 }
 
 // writeRefused writes the line of a request that never became an exchange.
@@ -75,14 +92,43 @@ type logFile struct {
 	users int
 }
 
-// open gives the writer of a file; close must follow.
-func (l *logFiles) open(path string, o observe.AccessOptions) (*observe.AccessLog, error) {
+// logKey names where the lines of a block go: those that name the same share a
+// writer.
+func logKey(c *config.AccessLog) string {
+	switch {
+	case c.Syslog != nil:
+		return fmt.Sprintf("syslog:%+v", *c.Syslog)
+	case c.OTLP != nil:
+		return "otlp:" + c.OTLP.Digest()
+	}
+	return c.File
+}
+
+// openLog opens where the lines of a block go.
+func openLog(c *config.AccessLog, o observe.AccessOptions) (*observe.AccessLog, error) {
+	var err error
+	switch {
+	case c.Syslog != nil:
+		o.Out, err = observe.NewSyslog(c.Syslog.Options())
+	case c.OTLP != nil:
+		o.Out, err = trace.NewLogWriter(c.OTLP)
+	default:
+		o.File = c.File
+	}
+	if err != nil {
+		return nil, fmt.Errorf("access_log: %w", err)
+	}
+	return observe.OpenAccessLog(o)
+}
+
+// open gives the writer of a block; close must follow, with its logKey.
+func (l *logFiles) open(c *config.AccessLog, o observe.AccessOptions) (*observe.AccessLog, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	path := logKey(c)
 	f := l.all[path]
 	if f == nil {
-		o.File = path
-		out, err := observe.OpenAccessLog(o)
+		out, err := openLog(c, o)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +181,7 @@ func (s *Snapshot) openLogs() error {
 		if a == nil || a.out != nil {
 			continue
 		}
-		out, err := s.state.logs.open(a.file, observe.AccessOptions{
+		out, err := s.state.logs.open(a.config, observe.AccessOptions{
 			Dropped: &s.state.Metrics.AccessDropped,
 			Report:  func(err error) { s.state.problem("access log: " + err.Error()) },
 		})
@@ -143,7 +189,7 @@ func (s *Snapshot) openLogs() error {
 			return err
 		}
 		a.out = out
-		s.logFiles = append(s.logFiles, a.file)
+		s.logFiles = append(s.logFiles, logKey(a.config))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 		}
 	}
 	ex.Record.Path, ex.Record.Query = raw, ex.Query
+	ex.HideSecrets(ex.Snapshot.(*Snapshot).secrets)
 	ex.Host = exchange.AppendHost(ex.Host[:0], ex.Head.Host.Of(ex.Raw))
 	if ex.Head.Form == wire.FormAsterisk {
 		ex.Path = append(ex.Path[:0], '*')

@@ -41,7 +41,8 @@ type Snapshot struct {
 	open          []*upstream.Group // of routes with a target
 	access        *accessLog        // of routes that have none of their own
 	routeLogs     []*accessLog
-	logFiles      []string // that are open
+	logFiles      []string         // that are open
+	secrets       exchange.Secrets // what logs and traces do not show
 	balancers     map[string]exchange.Filter
 	handshakes    map[string]*script.Handshake // by listener address
 	pool          *luavm.Pool
@@ -149,6 +150,7 @@ func build(file *config.File, state *State) (_ *Snapshot, err error) {
 		inflightLimit: int64(file.Limits.Inflight),
 		variables:     variables(file),
 		maps:          newMaps(file),
+		secrets:       newSecrets(file),
 		access:        newAccessLog(&file.AccessLog),
 		unmatched:     state.Metrics.Route(""),
 	}

@@ -32,6 +32,8 @@ type File struct {
 	// AccessLog writes one line per finished exchange. nginx: access_log and
 	// log_format.
 	AccessLog AccessLog `yaml:"access_log"`
+	// Redact says what logs and traces do not show.
+	Redact Redact `yaml:"redact"`
 	// Tracing sends spans of requests to an OpenTelemetry collector and trace context
 	// to endpoints. Without it traceparent, tracestate and baggage pass as they are.
 	Tracing *trace.Config `yaml:"tracing,omitempty"`

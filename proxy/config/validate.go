@@ -61,6 +61,7 @@ func (c *checker) check() {
 	c.listeners()
 	c.admin()
 	c.problems("lua", c.Lua.Check())
+	c.accessLog("access_log", &c.AccessLog)
 	if c.Tracing != nil {
 		c.problems("tracing", c.Tracing.Check())
 	}

@@ -30,6 +30,7 @@ func (c *checker) routes() {
 		}
 		c.match(path+".match", r.Match)
 		c.errorPages(path+".error_pages", r.ErrorPages)
+		c.accessLog(path+".access_log", r.AccessLog)
 		if c.purpose(path, r); r.Before {
 			c.early(path, r)
 		}

@@ -11,13 +11,16 @@ const masked = "***"
 // access log and the process log. name is compared decoded.
 func (ex *Exchange) HideArgument(name string) {
 	start := len(ex.hidden) // behind what the record's query may be in
-	ex.hidden = ex.editArguments(ex.hidden, ex.Record.Query, name, masked)
+	ex.hidden = ex.editArguments(ex.hidden, ex.Record.Query, func(key []byte) bool { return string(key) == name }, masked)
 	ex.Record.Query = ex.hidden[start:]
 }
 
 // appendMasked is AppendVariable for log lines: variables that have the query in
 // them have it as the record does.
 func (ex *Exchange) appendMasked(dst []byte, name string) []byte {
+	if dst, secret := ex.appendSecret(dst, name); secret {
+		return dst
+	}
 	if len(ex.hidden) == 0 {
 		return ex.AppendVariable(dst, name)
 	}
@@ -42,7 +45,7 @@ func (ex *Exchange) appendMasked(dst []byte, name string) []byte {
 // stay as they are written.
 func (ex *Exchange) RemoveArgument(name string) {
 	start := len(ex.Scratch)
-	ex.Scratch = ex.editArguments(ex.Scratch, ex.Query, name, "")
+	ex.Scratch = ex.editArguments(ex.Scratch, ex.Query, func(key []byte) bool { return string(key) == name }, "")
 	if left := ex.Scratch[start:]; len(left) != len(ex.Query) {
 		ex.SetQuery(left)
 		ex.Stale = true
@@ -50,9 +53,9 @@ func (ex *Exchange) RemoveArgument(name string) {
 	ex.Scratch = ex.Scratch[:start]
 }
 
-// editArguments appends query to dst, with the values of an argument replaced,
-// or without the argument for an empty value.
-func (ex *Exchange) editArguments(dst, query []byte, name, value string) []byte {
+// editArguments appends query to dst, with the values of the arguments that are
+// meant, by their decoded names, replaced, or without them for an empty value.
+func (ex *Exchange) editArguments(dst, query []byte, meant func(key []byte) bool, value string) []byte {
 	first := true
 	for more := true; more; {
 		var pair []byte
@@ -61,7 +64,7 @@ func (ex *Exchange) editArguments(dst, query []byte, name, value string) []byte 
 		}
 		key, _ := cut(pair, '=')
 		var decoded [64]byte
-		same := string(AppendUnescaped(decoded[:0], key)) == name
+		same := meant(AppendUnescaped(decoded[:0], key))
 		if same && value == "" {
 			continue
 		}

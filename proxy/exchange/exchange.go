@@ -211,9 +211,10 @@ type Exchange struct {
 
 	former *Identity // until scripts' copy of it is gone
 
-	added  [][]byte // names of request fields that filters have added
-	query  []byte   // memory of a query that was set
-	hidden []byte   // memory of the record's query, where it has a secret
+	added   [][]byte // names of request fields that filters have added
+	query   []byte   // memory of a query that was set
+	secrets Secrets  // what logs do not show
+	hidden  []byte   // memory of the record's query, where it has a secret
 
 	ops           [maxOps]*luavm.Op // made when first posted, kept in the pool
 	posted, fresh uint16
@@ -382,7 +383,7 @@ func Release(ex *Exchange) {
 	ex.Identity, ex.former = nil, nil
 	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)
 	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
-	ex.hidden = trim(ex.hidden)
+	ex.hidden, ex.secrets = trim(ex.hidden), nil
 	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
 	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
 	ex.FirstAttempt = time.Time{}

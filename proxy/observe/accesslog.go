@@ -28,6 +28,9 @@ const accessLines = 8192
 type AccessOptions struct {
 	// File is appended to, and made when missing; "-" is standard output.
 	File string
+	// Out, if not nil, is written to in the place of File, and closed. It is given
+	// whole lines and says how many bytes of them it has taken.
+	Out io.WriteCloser
 	// Dropped counts lines that were lost; Metrics.AccessDropped.
 	Dropped *Counter
 	// Report is told once when writing begins to fail; nil tells nobody.
@@ -42,6 +45,9 @@ type AccessLog struct {
 
 // OpenAccessLog opens the file and starts the writer.
 func OpenAccessLog(o AccessOptions) (*AccessLog, error) {
+	if o.Out != nil {
+		return newAccessLog(o.Out, "", o), nil
+	}
 	if o.File == "" {
 		return nil, errors.New(`access_log.file is empty: give a path, or "-" for standard output`)
 	}
