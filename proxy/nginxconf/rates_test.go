@@ -26,7 +26,7 @@ http {
   access_log off; client_body_temp_path b; proxy_temp_path p;
   fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
   limit_req_zone $http_x_key zone=slow:1m rate=1r/m;
-  limit_req_zone $http_x_key zone=steps:1m rate=12r/m;
+  limit_req_zone $http_x_key zone=steps:1m rate=6r/m;
   limit_req_zone $http_x_key zone=other:1m rate=1r/m;
   limit_req_zone $http_x_key zone=dry:1m rate=1r/m;
   limit_conn_zone $http_x_key zone=conns:1m;
@@ -122,7 +122,7 @@ func gate(t *testing.T) (addr string, open func()) {
 // What is imported refuses as many of the same requests as nginx does.
 func TestLimitsAreThoseOfNginx(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for turns of five seconds")
+		t.Skip("waits for turns of ten seconds")
 	}
 	dir, user := t.TempDir(), ""
 	if os.Geteuid() == 0 {
@@ -163,11 +163,15 @@ func TestLimitsAreThoseOfNginx(t *testing.T) {
 		{"/return", "g", 4, map[int]int{200: 4}},
 	} {
 		t.Run(c.path+" "+c.key, func(t *testing.T) {
+			var all sync.WaitGroup
 			for server, at := range map[string]string{"nginx": addr, "perigee": g.Addr} {
-				if got := volley(t, "http://"+at+c.path, c.key, c.requests, func(int) {}); !maps.Equal(got, c.want) {
-					t.Errorf("%s: %v, want %v\n%s", server, got, c.want, imported.YAML)
-				}
+				all.Go(func() {
+					if got := volley(t, "http://"+at+c.path, c.key, c.requests, func(int) {}); !maps.Equal(got, c.want) {
+						t.Errorf("%s: %v, want %v\n%s", server, got, c.want, imported.YAML)
+					}
+				})
 			}
+			all.Wait()
 		})
 	}
 	t.Run("/conn", func(t *testing.T) {
