@@ -24,8 +24,8 @@ const closeLimit = 2 * time.Second
 
 // Server is a gateway with its listeners: what a process runs.
 //
-// A configuration is applied whole or not at all: listeners are opened and VMs
-// built aside; only when nothing can fail any more does the new snapshot
+// A configuration is applied whole or not at all: VMs are built aside, then
+// listeners opened; only when nothing can fail any more does the new snapshot
 // replace the old one. Connections never notice.
 type Server struct {
 	gateway *Gateway
@@ -81,23 +81,23 @@ func (s *Server) Apply(file *config.File) error {
 	if err := s.makeLoops(file); err != nil {
 		return err
 	}
-	opened, tlsConfigs, err := s.openListeners(file)
+	tlsConfigs, err := s.readTLS(file)
 	if err != nil {
 		return err
 	}
-	closeAll := func() {
-		for _, l := range opened {
-			_ = l.Close()
-		}
-	}
 	snap, err := build(file, s.state)
 	if err != nil {
-		closeAll()
 		return err
 	}
 	if err := snap.openLogs(); err != nil {
 		snap.close()
-		closeAll()
+		return err
+	}
+	// The last that can fail: nobody connects to a process that then does not
+	// start, where a balancer could have taken another.
+	opened, err := s.openListeners(file)
+	if err != nil {
+		snap.close()
 		return err
 	}
 	s.commit(snap, opened, tlsConfigs)
@@ -144,22 +144,15 @@ func limits(c *config.Limits) exchange.ClientLimits {
 	}
 }
 
-// openListeners opens the addresses that are new and reads all certificates.
-func (s *Server) openListeners(file *config.File) (opened map[string]*listener, tlsConfigs map[string]*tls.Config, err error) {
-	opened, tlsConfigs = map[string]*listener{}, map[string]*tls.Config{}
-	defer func() {
-		if err != nil {
-			for _, l := range opened {
-				_ = l.Close()
-			}
-		}
-	}()
+// readTLS reads the certificates of all listeners; nil is for cleartext.
+func (s *Server) readTLS(file *config.File) (map[string]*tls.Config, error) {
+	tlsConfigs := map[string]*tls.Config{}
 	for i := range file.Listeners {
 		c := &file.Listeners[i]
 		path := fmt.Sprintf("listeners[%d]", i)
 		t, err := serverTLS(c.TLS)
 		if err != nil {
-			return nil, nil, file.NewError(path+".tls", err.Error(), "give readable PEM files that belong together")
+			return nil, file.NewError(path+".tls", err.Error(), "give readable PEM files that belong together")
 		}
 		if c.TLS != nil && c.TLS.Lua != nil {
 			t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -167,22 +160,35 @@ func (s *Server) openListeners(file *config.File) (opened map[string]*listener, 
 			}
 		}
 		tlsConfigs[c.Address] = t
-		if l, open := s.listeners[c.Address]; open {
-			if (l.tls.Load() != nil) != (t != nil) {
-				return nil, nil, file.NewError(path+".tls", "a listener cannot change between cleartext and TLS while it runs", "restart, or use another address")
-			}
-			if l.driver != s.driverOf(c) {
-				return nil, nil, file.NewError(path+".driver", "a listener cannot change its driver while it runs", "restart, or use another address")
-			}
+		l, open := s.listeners[c.Address]
+		if open && (l.tls.Load() != nil) != (t != nil) {
+			return nil, file.NewError(path+".tls", "a listener cannot change between cleartext and TLS while it runs", "restart, or use another address")
+		}
+		if open && l.driver != s.driverOf(c) {
+			return nil, file.NewError(path+".driver", "a listener cannot change its driver while it runs", "restart, or use another address")
+		}
+	}
+	return tlsConfigs, nil
+}
+
+// openListeners opens the addresses that are new: all of them or none.
+func (s *Server) openListeners(file *config.File) (map[string]*listener, error) {
+	opened := map[string]*listener{}
+	for i := range file.Listeners {
+		c := &file.Listeners[i]
+		if _, open := s.listeners[c.Address]; open {
 			continue
 		}
 		ln, err := s.state.bind(c.Address)
 		if err != nil {
-			return nil, nil, file.NewError(path+".address", err.Error(), "use an address of this machine that nobody listens on")
+			for _, l := range opened {
+				_ = l.Close()
+			}
+			return nil, file.NewError(fmt.Sprintf("listeners[%d].address", i), err.Error(), "use an address of this machine that nobody listens on")
 		}
 		opened[c.Address] = &listener{Listener: ln, address: c.Address, driver: s.driverOf(c)}
 	}
-	return opened, tlsConfigs, nil
+	return opened, nil
 }
 
 // serve accepts connections of a listener until it is closed.

@@ -303,7 +303,7 @@ routes: [{name: r, match: {paths: ["/"]}, lua: {content: {file: a.lua}}}]
 	} {
 		damage()
 		r := launch(t, addr, args...)
-		// The listener is open for a moment while the broken one is tried.
+		// It is counted once the listener is open.
 		eventually(t, name+": the last good configuration does not serve", func() bool {
 			res, err := http.Get("http://" + adminAddr + "/metrics")
 			if err != nil {
