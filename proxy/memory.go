@@ -2,33 +2,20 @@ package proxy
 
 import (
 	"fmt"
-	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
+	"sync"
 
 	"perigee/proxy/config"
+	"perigee/proxy/observe"
 )
 
 // cgroupMemory is the memory limit of the process's cgroup in bytes, 0 without
 // one.
-func cgroupMemory() int64 {
-	for _, path := range []string{
-		"/sys/fs/cgroup/memory.max",                   // version 2
-		"/sys/fs/cgroup/memory/memory.limit_in_bytes", // version 1
-	} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-		// Version 1 says "no limit" by a number near the largest.
-		if err == nil && n > 0 && n < 1<<60 {
-			return n
-		}
-	}
-	return 0
-}
+func cgroupMemory() int64 { return observe.CgroupMemory("/") }
+
+// givenLimit is what GOMEMLIMIT says, once it has been asked for: later this
+// process's own plan is in its place.
+var givenLimit = sync.OnceValue(func() int64 { return debug.SetMemoryLimit(-1) })
 
 // generations is how many sets of VMs the memory plan counts: the running one
 // and the one it replaces, which lives until its exchanges end.
@@ -37,23 +24,31 @@ const generations = 2
 // leastHeap is the memory that Go itself must be left with.
 const leastHeap = 64 << 20
 
-// planMemory sets Go's memory limit to what the cgroup leaves beside memory that
-// Go's collector cannot see: Lua heaps and shared dictionaries. Without a cgroup
-// limit there is nothing to plan.
+// planMemory sets Go's memory limit, as memoryPlan has it.
 func planMemory(file *config.File) error {
-	cgroup := cgroupMemory()
+	given := givenLimit()
+	limit, err := memoryPlan(file, cgroupMemory(), given)
+	if err == nil {
+		debug.SetMemoryLimit(limit)
+	}
+	return err
+}
+
+// memoryPlan is what the cgroup leaves to Go beside memory that Go's collector
+// cannot see: Lua heaps and shared dictionaries; never more than given, which is
+// GOMEMLIMIT. Without a cgroup's limit, 0, there is nothing to plan.
+func memoryPlan(file *config.File, cgroup, given int64) (limit int64, err error) {
 	if cgroup == 0 {
-		return nil
+		return given, nil
 	}
 	left := heapLeft(file, cgroup)
 	if left < leastHeap {
-		return file.NewError("lua", fmt.Sprintf(
+		return 0, file.NewError("lua", fmt.Sprintf(
 			"dictionaries and %d VMs of %d MiB in %d generations leave %d MiB of the cgroup's %d MiB, at least %d MiB are needed",
 			workers(file), memoryLimit(file)>>20, generations, left>>20, cgroup>>20, leastHeap>>20),
 			"lower lua.memory_limit, lua.shared_dicts or workers")
 	}
-	debug.SetMemoryLimit(left)
-	return nil
+	return min(left, given), nil
 }
 
 // heapLeft is what remains for Go of a cgroup's memory.

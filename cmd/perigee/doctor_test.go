@@ -67,6 +67,10 @@ func TestDoctor(t *testing.T) {
 			m.put(t, "sys/fs/cgroup/system.slice/perigee.service/cpu.max", "20000 100000\n")
 		}},
 		{"little memory", "memory", func(m *machine) { m.put(t, "sys/fs/cgroup/memory.max", "67108864\n") }},
+		{"a systemd unit's memory", "memory", func(m *machine) {
+			m.put(t, "proc/self/cgroup", "0::/system.slice/perigee.service\n")
+			m.put(t, "sys/fs/cgroup/system.slice/perigee.service/memory.max", "67108864\n")
+		}},
 		{"slow clock", "clock", func(m *machine) {
 			m.put(t, "sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
 		}},

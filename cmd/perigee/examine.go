@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"perigee/proxy/observe"
 )
 
 // filesPerConnection is how many descriptors a client connection may need: its
@@ -145,11 +147,8 @@ const leastMemory = 128 << 20
 
 func (m *machine) memoryLimit() finding {
 	f := finding{subject: "memory", found: "no limit of a cgroup"}
-	n, ok := number(m.cgroup("", "memory.max"))
-	if !ok {
-		n, ok = number(m.cgroup("memory", "memory.limit_in_bytes"))
-	}
-	if !ok || n >= 1<<60 {
+	n := observe.CgroupMemory(m.root)
+	if n == 0 {
 		return f
 	}
 	f.found = fmt.Sprintf("the cgroup's limit is %d MiB", n>>20)

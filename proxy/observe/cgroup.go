@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,6 +67,49 @@ func cpuStatPaths(root string, memberships []byte) []string {
 	return append(paths,
 		filepath.Join(root, "cpu.stat"),
 		filepath.Join(root, "cpu", "cpu.stat"))
+}
+
+// noLimit is where version 1 of cgroups begins to mean "no limit".
+const noLimit = 1 << 60
+
+// CgroupMemory returns the memory limit of this process's cgroup in bytes, 0
+// without one: the lowest of the cgroup's own (systemd's MemoryMax= of the unit)
+// and those of the cgroups around it (of its slice). root is where /proc and
+// /sys are, "/".
+func CgroupMemory(root string) int64 {
+	var lowest int64
+	for _, path := range memoryPaths(readFile(filepath.Join(root, "proc/self/cgroup"))) {
+		text := strings.TrimSpace(string(readFile(filepath.Join(root, "sys/fs/cgroup", path))))
+		n, err := strconv.ParseInt(text, 10, 64) // version 2 says "max" for none
+		if err == nil && n > 0 && n < noLimit && (lowest == 0 || n < lowest) {
+			lowest = n
+		}
+	}
+	return lowest
+}
+
+// memoryPaths lists the files, under /sys/fs/cgroup, of the limits that hold for
+// this process; those of cgroups that are not visible are not there.
+func memoryPaths(memberships []byte) []string {
+	const first, second = "memory.limit_in_bytes", "memory.max" // by version
+	paths := []string{second, filepath.Join("memory", first)}
+	for line := range strings.Lines(string(memberships)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		mount, file := "", second
+		if parts[1] != "" {
+			mount, file = "memory", first
+			if !slices.Contains(strings.Split(parts[1], ","), mount) {
+				continue
+			}
+		}
+		for dir := filepath.Clean("/" + parts[2]); dir != "/"; dir = filepath.Dir(dir) {
+			paths = append(paths, filepath.Join(mount, dir, file))
+		}
+	}
+	return paths
 }
 
 // throttle reads one cpu.stat.
