@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
 	"reflect"
+	"slices"
 
 	"perigee/proxy/script"
 	"perigee/proxy/unit"
@@ -16,9 +18,11 @@ import (
 
 // Digest identifies the configuration: equal digests mean equal settings, after
 // expansion and defaults, and equal scripts, the content of script files
-// included. It depends neither on comments and layout nor on the folder that
-// the configuration is in. Lua modules that scripts require and certificates
-// are not part of it. Lower-case hexadecimal SHA-256.
+// and of the Lua modules that they require from lua.path included. It depends
+// neither on comments and layout nor on the folder that the configuration is in.
+// A module counts as it is when the file is loaded, also where a script requires
+// it later. Modules whose names only running scripts know, those of LuaJIT's default path
+// and certificates are not part of it. Lower-case hexadecimal SHA-256.
 func (f *File) Digest() string { return f.digest }
 
 func (f *File) computeDigest() string {
@@ -34,6 +38,10 @@ func (f *File) computeDigest() string {
 			hashPair(sum, p.path, p.text())
 		}
 	})
+	modules := f.requiredModules()
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		hashPair(sum, "require "+name, modules[name])
+	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
 

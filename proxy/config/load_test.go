@@ -174,6 +174,71 @@ func TestDigestChangesWithWhatMattersOnly(t *testing.T) {
 	}
 }
 
+func TestDigestHasModules(t *testing.T) {
+	const text = "prefix: root\nlua: {path: 'lua/?.lua;lua/?/init.lua;;'}\nlisteners: [{address: ':8080'}]\nroutes: [{name: a, lua: {content: {file: a.lua}}}]\n"
+	base := map[string]string{
+		"a.lua": `local p = require "my.policy" -- require "commented"
+			local ok, q = pcall(require, 'by-pcall')
+			for _, name in ipairs({[[in_table]], "missing"}) do require(name) end
+			require("plugins." .. kind .. ".handler")
+			require("whole") ("x")
+			require("\100ot") ngx.say("quo\"ted") --[[ require "commented" ]]`,
+		"lua/my/policy.lua": `return require "deep"`, "lua/deep/init.lua": `return require("my.policy")`,
+		"lua/by-pcall.lua": "", "lua/in_table.lua": "", "lua/whole.lua": "", "lua/plugins/x/handler.lua": "",
+		"lua/unused.lua": "", "lua/commented.lua": "", "lua/plugins/..2026/x.lua": "", "lua/whole/init.lua": "",
+	}
+	digest := func(path, added string) string {
+		t.Helper()
+		dir := t.TempDir()
+		for name, content := range base {
+			if name == path {
+				content += added
+			}
+			name = filepath.Join("root", name)
+			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, name, content)
+		}
+		write(t, dir, "perigee.yaml", text)
+		f, err := Load(filepath.Join(dir, "perigee.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Digest()
+	}
+	first := digest("", "")
+	for path, part := range map[string]bool{
+		"lua/my/policy.lua": true, "lua/deep/init.lua": true, "lua/by-pcall.lua": true, "lua/in_table.lua": true,
+		"lua/whole.lua": true, "lua/plugins/x/handler.lua": true,
+		"lua/unused.lua": false, "lua/commented.lua": false, "lua/plugins/..2026/x.lua": false,
+		"lua/whole/init.lua": false, // behind whole.lua in lua.path
+	} {
+		if changed := digest(path, "-- edited") != first; changed != part {
+			t.Errorf("%s: the digest changes: %v, want %v", path, changed, part)
+		}
+	}
+	if digest("", "") != first {
+		t.Error("the digest depends on the folder")
+	}
+}
+
+func FuzzLuaStrings(f *testing.F) {
+	for _, seed := range []string{`require "a" .. b`, "--[==[ x ]==] '\\' [[\n]]", "[=[", "'", `"\`, "--[[", "--[=", "[=[]=]", "["} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		rest := text
+		for literal := range luaStrings(text) {
+			i := strings.Index(rest, literal)
+			if i < 0 {
+				t.Fatalf("%q is not in the rest %q of %q", literal, rest, text)
+			}
+			rest = rest[i+len(literal):]
+		}
+	})
+}
+
 func TestMaskedShowsNothingThatWasExpanded(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "secret", "hunter2\n")
