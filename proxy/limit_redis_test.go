@@ -145,7 +145,7 @@ func TestReloadsKeepConnections(t *testing.T) {
 	}
 	// One store has a few connections, opened as they are needed.
 	const most = 8
-	reloads := 60
+	reloads := 1000
 	if testing.Short() {
 		reloads = 2 * most
 	}
@@ -156,6 +156,12 @@ func TestReloadsKeepConnections(t *testing.T) {
 		}
 		if status, _, _ := get(t, g, "/"); status != 200 {
 			t.Fatalf("reload %d: %d", i, status)
+		}
+		if i%100 != 99 {
+			continue
+		}
+		if n := clients(); n > most {
+			t.Fatalf("%d connections after %d reloads", n, i+1)
 		}
 	}
 	until(t, "the connections of one store", func() bool { return clients() <= most })

@@ -11,35 +11,72 @@ func (t *Table) Take(l *Limit, key []byte, cost, now int64) Result {
 func (l *Limit) Hash(key []byte) uint64 { return Hash(key, l.seed) }
 
 // TakeHashed is Take for a key that was hashed before. This much of it is what
-// nearly every decision is: the key is in its home bucket.
+// nearly every decision of a Bucket is: the key is in its home bucket.
 func (t *Table) TakeHashed(l *Limit, h uint64, cost, now int64) Result {
-	c, fp := uint64(max(cost, 0)), fingerprint(h, l.class)
-	b := t.homeOf(h)
-	for s := range b {
-		p := &b[s]
-		if p.fp.Load() != fp {
-			continue
+	if l.kind != Bucket || uint64(cost-1) >= l.never {
+		return t.takeHome(l, h, uint64(max(cost, 0)), now)
+	}
+	fp := fingerprint(h, 0)
+	p := t.homeOf(h).holder(fp)
+	word := p.word.Load()
+	if p.fp.Load() != fp || !live(word) || now-t.swept() > sweepEvery {
+		return t.takeAnywhere(l, h, uint64(cost), now)
+	}
+	// As gcra, without a call.
+	at := instant(now)
+	tat := word
+	if int64(word-at) < 0 {
+		tat = at
+	}
+	next := tat + l.interval*uint64(cost)
+	if ahead := next - at; ahead > l.tau {
+		if ahead > l.tau+l.slack {
+			return Result{false, 0, word, now}
 		}
-		word := p.word.Load()
-		if !live(word) || p.fp.Load() != fp || now-t.swept() > sweepEvery {
-			break
+	} else if p.word.CompareAndSwap(word, next) {
+		return Result{true, 0, next, now}
+	} else {
+		standBack(0)
+	}
+	return t.takeAnywhere(l, h, uint64(cost), now)
+}
+
+// holder is the slot of a bucket that has a fingerprint; the last one if none
+// has.
+func (b *bucket) holder(fp uint64) *slot {
+	p := &b[0]
+	if p.fp.Load() != fp {
+		if p = &b[1]; p.fp.Load() != fp {
+			if p = &b[2]; p.fp.Load() != fp {
+				p = &b[3]
+			}
 		}
-		var (
-			next    uint64
-			delay   int64
-			allowed bool
-		)
-		if l.kind == Bucket { // as decide, without a call
-			next, delay, allowed = gcra(word, instant(now), l.charge(c), l)
-		} else {
-			next, allowed = l.decideCount(word, min(c, l.never), now)
-		}
-		if next == word || c == 0 || p.word.CompareAndSwap(word, next) {
+	}
+	return p
+}
+
+// takeHome is TakeHashed for all algorithms and costs.
+func (t *Table) takeHome(l *Limit, h, cost uint64, now int64) Result {
+	fp := fingerprint(h, l.class)
+	p := t.homeOf(h).holder(fp)
+	word := p.word.Load()
+	if p.fp.Load() == fp && live(word) && now-t.swept() <= sweepEvery {
+		next, delay, allowed := l.decide(word, cost, now)
+		if next == word || cost == 0 || p.word.CompareAndSwap(word, next) {
 			return Result{allowed, delay, next, now}
 		}
-		break
+		standBack(0)
 	}
-	return t.takeAnywhere(l, h, c, now)
+	return t.takeAnywhere(l, h, cost, now)
+}
+
+// standBack is called after a swap was lost, for the lost-th time. Cores that
+// fight for one line are slower together than one of them alone: the loser
+// leaves the line to the winner for the time of some thirty decisions (about
+// 0.3 us), then longer.
+func standBack(lost int) {
+	for range 1000 << min(lost, 2) {
+	}
 }
 
 // takeAnywhere is TakeHashed in all its cases.
@@ -48,7 +85,7 @@ func (t *Table) takeAnywhere(l *Limit, h, cost uint64, now int64) Result {
 		t.Sweep(now)
 	}
 	fp := fingerprint(h, l.class)
-	for {
+	for lost := 1; ; {
 		p := t.find(h, fp)
 		if p == nil {
 			next, delay, allowed := l.decide(0, cost, now)
@@ -67,6 +104,8 @@ func (t *Table) takeAnywhere(l *Limit, h, cost uint64, now int64) Result {
 			if next == word || cost == 0 || p.word.CompareAndSwap(word, next) {
 				return Result{allowed, delay, next, now}
 			}
+			standBack(lost)
+			lost++
 		case tentative(word):
 			// Whoever is making this slot was interrupted: do it for them.
 			next, delay, allowed := l.decide(0, cost, now)
