@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e e2e-otel soak k6 image image-test \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e drills e2e-otel soak k6 image image-test \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
 
 help: ## print this list
@@ -61,8 +61,17 @@ conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags
 	@$(MAKE) build
 	PERIGEE=$(abspath bin/perigee) "$(CONFORMANCE)/run.sh" $(abspath bin/perigee) $(ARGS)
 
-e2e: deps-test ## run the tests that start the real binary
+e2e: deps-test ## run the tests that start the real binary, and the drills with real Redis servers
 	$(GO) test $(TAGS) -count=1 -v ./cmd/...
+	$(GO) test $(TAGS) -count=1 -v ./ratelimit/fleet
+	RELOADS=1000 $(GO) test $(TAGS) -count=1 -v -run TestReloadsKeepConnections ./proxy
+
+# Ahead of what else the machine does, where that is allowed: the plots are to
+# show the store's delays.
+drills: deps-test ## run the Redis drills and draw ratelimit/fleet/drills/*.svg
+	mkdir -p ratelimit/fleet/drills
+	DRILL_PLOTS=drills $(GO) test $(TAGS) -count=1 -v -run TestDrill \
+		-exec "$$(chrt -r 1 true 2>/dev/null && echo chrt -r 1)" ./ratelimit/fleet
 
 e2e-otel: deps ## send traces and logs to a real OpenTelemetry Collector, built on first use
 	@.ci/e2e-otel.sh $(ARGS)

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -124,7 +125,8 @@ func TestStoreFailurePolicies(t *testing.T) {
 	}
 }
 
-// Clients of Redis belong to the process: reloads do not open connections.
+// Clients of Redis belong to the process: reloads do not open connections. RELOADS
+// is how many (make e2e: 1,000).
 func TestReloadsKeepConnections(t *testing.T) {
 	redis := startRedis(t)
 	text := sharedText(redis, `- {name: r, rate: 10/s, burst: 5000, redis: main, budget: 1s}`)
@@ -145,9 +147,12 @@ func TestReloadsKeepConnections(t *testing.T) {
 	}
 	// One store has a few connections, opened as they are needed.
 	const most = 8
-	reloads := 1000
+	reloads := 100
 	if testing.Short() {
 		reloads = 2 * most
+	}
+	if n, err := strconv.Atoi(os.Getenv("RELOADS")); err == nil {
+		reloads = n
 	}
 	for i := range reloads {
 		// Another listener option each time, so that each is a configuration of its own.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -151,7 +151,7 @@ func drill(t *testing.T, p *plan) []second {
 		most = max(most, ph.instances)
 	}
 	for i := range most {
-		cmd := exec.Command(os.Args[0], "-test.run=^$")
+		cmd := promptly(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %v", instanceEnv, i, p))
 		cmd.Stderr = os.Stderr
 		pipe, err := cmd.StdoutPipe()
@@ -185,11 +185,13 @@ func drill(t *testing.T, p *plan) []second {
 // TestBound holds leases to their bound: 98 to 102 % of the limit in every
 // aligned second once warm, 90 to 110 % in a second in which instances come or
 // go, and at most one command per 100 decisions. A second counts if every
-// instance ran all through it; on a machine that is too busy for that only the
-// sum is judged, which holds whatever happens.
+// instance ran all through it and the one before; instances and Redis run ahead
+// of what else the machine does, where that is allowed. A drill is repeated until
+// each of its seconds has counted. Where the machine never lets that happen the
+// test is skipped, and says so; sums and commands are judged each time.
 func TestBound(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 20 s")
+		t.Skip("takes 25 s")
 	}
 	for _, c := range []struct {
 		name string
@@ -202,13 +204,25 @@ func TestBound(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := c.plan
 			p.addr = startRedis(t).addr
-			judge(t, &p, drill(t, &p))
+			held := make([]bool, p.seconds)
+			held[0] = true // everybody begins with the burst
+			for range boundTries {
+				judge(t, &p, drill(t, &p), held)
+				if !slices.Contains(held, false) || t.Failed() {
+					return
+				}
+			}
+			t.Skipf("the machine was too busy: in %d runs not every second had all instances run through it (held: %v); sums were in bounds", boundTries, held)
 		})
 	}
 }
 
-func judge(t *testing.T, p *plan, seconds []second) {
-	var admitted, asked, judged, commands int64
+const boundTries = 6
+
+func judge(t *testing.T, p *plan, seconds []second, held []bool) {
+	t.Helper()
+	var admitted, asked, commands int64
+	quiet := true
 	for i, s := range seconds {
 		admitted += s.admitted
 		asked += s.asked
@@ -218,12 +232,13 @@ func judge(t *testing.T, p *plan, seconds []second) {
 		if i > 0 && p.at(i) != p.at(i-1) {
 			least, most = 0.9, 1.1
 		}
-		quiet := s.gap < 30*time.Millisecond && float64(s.asked) > float64(p.rate)*p.offered*0.99
+		before := quiet
+		quiet = s.gap < 30*time.Millisecond && float64(s.asked) > float64(p.rate)*p.offered*0.99
 		t.Logf("second %2d: %d instances, %5.1f %% of the limit, asked %5.1f %%, longest pause %v", i, p.at(i), 100*ratio, 100*float64(s.asked)/float64(p.rate), s.gap)
-		if i < 1 || !quiet {
+		if i < 1 || !quiet || !before {
 			continue
 		}
-		judged++
+		held[i] = true
 		if ratio < least || ratio > most {
 			t.Errorf("second %d: %.1f %% of the limit", i, 100*ratio)
 		}
@@ -233,8 +248,8 @@ func judge(t *testing.T, p *plan, seconds []second) {
 	if most := p.rate*int64(p.seconds+1) + p.rate/5; admitted > most {
 		t.Errorf("%d admitted in %d s, at most %d can have been charged", admitted, p.seconds, most)
 	}
-	t.Logf("%d of %d seconds judged; %d decisions", judged, p.seconds, asked)
 	if asked > 0 && commands*100 > asked {
 		t.Errorf("%d commands for %d decisions", commands, asked)
 	}
+	t.Logf("%d commands for %d decisions", commands, asked)
 }

@@ -44,6 +44,9 @@
 // failures in a row the store is taken as down: decisions fail at once, with
 // ErrDown, and whoever asked decides by a policy of its own; a probe every
 // 200 ms notices when it is back. For a while after that, keys that Redis does
-// not know start with an empty bucket instead of a full one: neither a restart
-// nor a failover gives anybody a second burst.
+// not know start with an empty bucket instead of a full one, and windows of up to
+// a minute as if they had been used evenly until then: neither a restart nor a
+// failover gives a second burst of a bucket or a sliding window, and a fixed window
+// gives what is left of it in time. Longer windows are quotas; they last as what
+// Redis writes to its disk does (appendonly yes).
 package fleet

@@ -53,7 +53,10 @@ func (f *Fleet) bucketArgs(l *ratelimit.Limit, cost int64, grant string) []strin
 
 func (f *Fleet) windowArgs(l *ratelimit.Limit, cost int64, grant string) []string {
 	s := l.Spec()
-	slides, number, left := "0", uint64(0), int64(0)
+	slides, number, left, cold := "0", uint64(0), int64(0), f.cold()
+	if s.Algorithm == ratelimit.Month || s.Per > coldFor {
+		cold = "0" // who is new would pay for all of the window
+	}
 	switch s.Algorithm {
 	case ratelimit.Sliding:
 		slides = "1"
@@ -66,7 +69,7 @@ func (f *Fleet) windowArgs(l *ratelimit.Limit, cost int64, grant string) []strin
 	}
 	return []string{
 		strconv.FormatInt(max(s.Per, time.Second).Microseconds(), 10), strconv.FormatInt(s.Rate, 10),
-		strconv.FormatInt(cost, 10), slides, strconv.FormatUint(number, 10), strconv.FormatInt(left, 10), grant,
+		strconv.FormatInt(cost, 10), slides, strconv.FormatUint(number, 10), strconv.FormatInt(left, 10), grant, cold,
 	}
 }
 

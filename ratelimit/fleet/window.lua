@@ -3,7 +3,7 @@
 -- count b of the window before.
 --   ARGV: window (us), most, cost (below 0: given back), 1: sliding,
 --         number of the window and ms to its end, both 0: by the clock,
---         2: grant all
+--         2: grant all, 1: an unknown key has used its share of the time so far
 -- Returns whether it is granted, c, b, and the time.
 local t = redis.call("TIME")
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
@@ -22,6 +22,8 @@ if at == n then
   c, b = tonumber(known[2]), tonumber(known[3])
 elseif at == n - 1 then
   b = tonumber(known[2])
+elseif ARGV[8] == "1" then
+  c, b = math.ceil(most * elapsed / window), most
 end
 local used = c
 if slides then

@@ -64,7 +64,7 @@ func (f *Fleet) beat() time.Duration {
 	if err == nil {
 		var n int64
 		if n, err = r.AsInt64(); err == nil {
-			f.live.Store(max(n, 1))
+			f.counted(n)
 		}
 	}
 	f.outcome(err)
@@ -76,6 +76,15 @@ func (f *Fleet) beat() time.Duration {
 	}
 	f.forgetIdle()
 	return liveEvery
+}
+
+// counted notes how many instances the store knows. A store that failed a moment
+// ago may have forgotten those that have not told it since.
+func (f *Fleet) counted(n int64) {
+	if at := f.lastFail.Load(); at != 0 && f.clock.Now()-at < int64(liveFor) {
+		n = max(n, f.live.Load())
+	}
+	f.live.Store(max(n, 1))
 }
 
 // forgetIdle drops leases that nobody has used for a while, and that hold
