@@ -130,7 +130,7 @@ func BenchmarkTenMillion(b *testing.B) {
 		b.Skip("512 MiB")
 	}
 	for b.Loop() {
-		table, err := NewTable(16 << 20)
+		table, err := NewTable(512 << 20)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -66,6 +66,7 @@
 //	table.go    finding a key's slot
 //	claim.go    making one, when many try at once
 //	evict.go    idle keys, sweeping, statistics
+//	pages.go    where the memory comes from
 //	hash.go, clock.go
 //	layout.go   a Limit for code in C, which decides on the same table
 package ratelimit

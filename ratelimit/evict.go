@@ -13,17 +13,26 @@ import (
 // then.
 const sweepEvery = 13 * day
 
-// Sweep looks at every slot and frees those of idle keys. It takes about 100 ms
+// Sweep looks at every slot and frees those of idle keys, and asks for large pages
+// where the table is in use all over (pages.go). It takes about 100 ms
 // per GiB, beside decisions, and tells how many it freed and how many slots are
 // of active keys.
 func (t *Table) Sweep(now int64) (freed, active int) {
 	atomic.StoreUint64(t.head(headSwept), uint64(now))
+	used := 0
 	for i := uint64(0); i < t.buckets; i++ {
+		if page := bucketsAt/bucketSize + i; page%largeBuckets == 0 {
+			t.enlarge(page/largeBuckets-1, used)
+			used = 0
+		}
 		b := (*bucket)(unsafe.Add(t.base, bucketsAt+i*bucketSize))
 		for s := range b {
 			slot := &b[s]
 			word := slot.word.Load()
-			if word == 0 || dead(word) {
+			if word == 0 {
+				continue
+			}
+			if used++; dead(word) {
 				continue
 			}
 			fp := slot.fp.Load()

@@ -70,12 +70,12 @@ func (t *Table) takeHome(l *Limit, h, cost uint64, now int64) Result {
 	return t.takeAnywhere(l, h, cost, now)
 }
 
-// standBack is called after a swap was lost, for the lost-th time. Cores that
-// fight for one line are slower together than one of them alone: the loser
-// leaves the line to the winner for the time of some thirty decisions (about
-// 0.3 us), then longer.
+// standBack is called after a swap was lost, for the lost-th time. Two cores that
+// fight for one line are slower together than one of them alone: the loser leaves
+// the line to the winner for the time of some hundred decisions, about a
+// microsecond, then for longer. Shorter pauses cost more than they save.
 func standBack(lost int) {
-	for range 1000 << min(lost, 2) {
+	for range 4000 << min(lost, 2) {
 	}
 }
 

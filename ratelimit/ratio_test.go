@@ -99,10 +99,12 @@ func hotKey(table *Table, limit *Limit, clock *Monotonic) contender {
 
 func manyKeys(table *Table, limit *Limit, clock *Monotonic) contender {
 	var key [8]byte
+	begin := clock.Now()
 	for n := range uint64(benchKeys) {
 		binary.LittleEndian.PutUint64(key[:], n)
-		table.Take(limit, key[:], 1, clock.Now())
+		table.Take(limit, key[:], 1, begin)
 	}
+	table.Sweep(begin)
 	return contender{"table", func(x uint64) {
 		var key [8]byte
 		now := clock.Now()

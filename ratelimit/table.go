@@ -19,7 +19,9 @@ import (
 // nothing. What is known is lost when the process ends.
 type Table struct {
 	base    unsafe.Pointer
-	mem     []byte
+	mem     []byte // header, counters, buckets
+	whole   []byte // the mapping that mem is a part of
+	large   pages
 	seed    uint64
 	shift   uint   // home bucket = hash >> shift
 	mask    uint64 // buckets per shard - 1
@@ -49,11 +51,12 @@ func NewTable(size int64) (*Table, error) {
 	}
 	n := uint64(1) << (bits.Len64(uint64(size)/bucketSize) - 1)
 	length := int(bucketsAt + n*bucketSize)
-	mem, err := unix.Mmap(-1, 0, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
+	mem, whole, err := mapTable(length)
 	if err != nil {
-		return nil, fmt.Errorf("limit table: cannot map %d bytes: %w", length, err)
+		return nil, err
 	}
 	t := newTable(mem, n)
+	t.whole, t.large = whole, make(pages, length/largePage)
 	runtime.SetFinalizer(t, (*Table).Close)
 	return t, nil
 }
@@ -82,7 +85,7 @@ func newTable(mem []byte, n uint64) *Table {
 func (t *Table) Close() {
 	t.close.Do(func() {
 		runtime.SetFinalizer(t, nil)
-		_ = unix.Munmap(t.mem)
+		_ = unix.Munmap(t.whole)
 	})
 }
 

@@ -285,6 +285,47 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
+// TestLargePages: a table that is in use all over gets large pages, one with few
+// keys none, and neither forgets anything.
+func TestLargePages(t *testing.T) {
+	for name, c := range map[string]struct {
+		keys  int
+		large bool
+	}{"in use": {100_000, true}, "few keys": {500, false}} {
+		t.Run(name, func(t *testing.T) {
+			table, err := NewTable(8 << 20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer table.Close()
+			limit := mustLimit(t, table, "l", Spec{Rate: 1, Per: time.Hour, Burst: 2})
+			now := table.swept()
+			take := func() (admitted int) {
+				var key [8]byte
+				for i := range c.keys {
+					binary.LittleEndian.PutUint64(key[:], uint64(i))
+					if table.Take(limit, key[:], 1, now).Allowed {
+						admitted++
+					}
+				}
+				return admitted
+			}
+			first := take()
+			if freed, active := table.Sweep(now); freed != 0 || active != c.keys {
+				t.Errorf("freed %d, left %d of %d", freed, active, c.keys)
+			}
+			if second, third := take(), take(); first != c.keys || second != c.keys || third != 0 {
+				t.Errorf("%d, %d and %d of %d keys admitted, each has two", first, second, third, c.keys)
+			}
+			for i := range table.large {
+				if got := table.large[i].Load(); got != c.large {
+					t.Errorf("large page %d asked for: %v", i, got)
+				}
+			}
+		})
+	}
+}
+
 func TestTableSizes(t *testing.T) {
 	for _, size := range []int64{0, MinTable - 1, MaxTable + 1} {
 		if _, err := NewTable(size); err == nil {
