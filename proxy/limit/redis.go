@@ -190,4 +190,11 @@ func (s *Store) release(lent map[string]*fleet.Fleet) {
 
 // Close waits until stores that nobody uses any more have got back what was
 // leased: a second or two where they do not answer.
-func (s *Store) Close() { s.closing.Wait() }
+func (s *Store) Close() {
+	s.mu.Lock()
+	if s.closed = true; s.sweep != nil {
+		s.sweep.Stop()
+	}
+	s.mu.Unlock()
+	s.closing.Wait()
+}

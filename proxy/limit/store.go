@@ -3,6 +3,7 @@ package limit
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"perigee/luavm"
 	"perigee/proxy/observe"
@@ -18,9 +19,11 @@ type Store struct {
 	tops  map[string]*top
 	// scripted count what scripts were told, by the names of limits.
 	scripted map[string]*luavm.LimitCounts
+	sweep    *time.Timer // nil until there is a table
 
 	fleets  []*openFleet
 	closing sync.WaitGroup
+	closed  bool
 	// Report is told when a store goes down and when it is back. Set before use.
 	Report func(message string)
 }
@@ -53,6 +56,9 @@ func (s *Store) Commit(table *ratelimit.Table, size int64, names map[string]bool
 	defer s.mu.Unlock()
 	if table != nil {
 		s.table, s.size = table, size
+		if s.sweep == nil {
+			s.sweep = time.AfterFunc(sweepEvery, s.sweepNow)
+		}
 	}
 	for name := range s.tops {
 		if !names[name] {
@@ -101,13 +107,19 @@ func (s *Store) top(name string) *top {
 	return t
 }
 
-// Sweep frees the slots of idle keys; call it now and then.
-func (s *Store) Sweep() {
+// sweepEvery is how often slots of idle keys are freed, so that no request has to:
+// a table of 64 MiB takes some milliseconds.
+const sweepEvery = time.Minute
+
+func (s *Store) sweepNow() {
 	s.mu.Lock()
 	table := s.table
 	s.mu.Unlock()
-	if table != nil {
-		table.Sweep(table.Clock().Now())
+	table.Sweep(table.Clock().Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.sweep.Reset(sweepEvery)
 	}
 }
 

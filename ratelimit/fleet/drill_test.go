@@ -81,14 +81,14 @@ func newMember(t *testing.T, f *Fleet) *member {
 var drillKey = []byte("k")
 
 // decide asks the store and, when it has no answer in time, decides alone.
-func (m *member) decide(kind int) (admitted, alone bool) {
+func (m *member) decide(kind int) sample {
 	l := &m.limit[kind]
 	h := l.Hash(drillKey)
 	if kind == 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), drillBudget)
 		defer cancel()
 		if r, err := m.Strict(ctx, l, drillKey, 1); err == nil {
-			return r.Allowed, false
+			return sample{admitted: r.Allowed}
 		}
 	} else {
 		leases := m.Leases(l)
@@ -99,11 +99,12 @@ func (m *member) decide(kind int) (admitted, alone bool) {
 			cancel()
 		}
 		if outcome == Decided {
-			return r.Allowed, false
+			return sample{admitted: r.Allowed}
 		}
 	}
 	// What all may admit is divided among those that were there last.
-	return m.table.TakeHashed(l, h, min(m.Live(), l.Spec().Burst), m.clock.Now()).Allowed, true
+	r := m.table.TakeHashed(l, h, min(m.Live(), l.Spec().Burst), m.clock.Now())
+	return sample{admitted: r.Allowed, alone: true}
 }
 
 // load asks at an even rate, and catches up when it could not.
@@ -118,9 +119,10 @@ func (c *course) load(m *member, kind int, rate float64) {
 		}
 		for since := time.Since(c.begin); float64(asked) < rate*since.Seconds(); asked++ {
 			from := time.Now()
-			admitted, alone := m.decide(kind)
+			s := m.decide(kind)
 			now := time.Now()
-			mine = append(mine, sample{now.Sub(c.begin), now.Sub(from), admitted, alone})
+			s.at, s.wait = now.Sub(c.begin), now.Sub(from)
+			mine = append(mine, s)
 		}
 		time.Sleep(time.Millisecond / 2)
 	}
