@@ -143,8 +143,12 @@ func (t *task) connect(op *luavm.Op) bool {
 	if ex.Endpoint.Shares(op.Int == exchange.ConnectShared) {
 		return t.board(op)
 	}
-	timeouts := ex.Timeouts()
-	c, err := ex.Endpoint.AcquireIn(t.loop.index, t.loop.clock.Now(), timeouts, op.Int == exchange.ConnectFresh)
+	timeouts, e := ex.Timeouts(), ex.Endpoint
+	if e.Patient() {
+		t.connectBeside(op, func(d *dialed) { d.conn, _, d.err = e.Acquire(timeouts) })
+		return false
+	}
+	c, err := e.AcquireIn(t.loop.index, t.loop.clock.Now(), timeouts, op.Int == exchange.ConnectFresh)
 	if c != nil || err != nil {
 		ex.SetUp(c)
 		op.Err = err
@@ -153,16 +157,22 @@ func (t *task) connect(op *luavm.Op) bool {
 	if p := t.dialHere(op, timeouts); p != declined {
 		return p == performed
 	}
-	e := ex.Endpoint
-	t.loop.stats.besides.Add(1)
-	go func() {
-		d := &dialed{task: t, op: op}
+	t.connectBeside(op, func(d *dialed) {
 		if d.conn, d.err = e.DialFor(timeouts); d.err == nil {
 			d.fd, d.settled, d.err = d.conn.Settle(t.loop.index)
 		}
+	})
+	return false
+}
+
+// connectBeside has a goroutine get the connection that op wants.
+func (t *task) connectBeside(op *luavm.Op, get func(d *dialed)) {
+	t.loop.stats.besides.Add(1)
+	go func() {
+		d := &dialed{task: t, op: op}
+		get(d)
 		t.loop.post(d)
 	}()
-	return false
 }
 
 // dialed is a new connection on its way to the loop.

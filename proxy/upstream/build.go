@@ -63,14 +63,18 @@ func (c *Config) borrow(r *Registry, name string, ec EndpointConfig, sni string,
 	if err != nil {
 		return nil, err
 	}
-	id := identity{upstream: name, address: hostport, h2: c.Protocol == ProtocolH2C}
+	id := identity{upstream: name, address: hostport, h2: c.Protocol.HTTP2()}
 	if secure {
 		id.tls = m.digest + " " + sni
 	}
 	return r.borrow(id, c.limits(), func() *Endpoint {
 		e := &Endpoint{}
 		if secure {
-			e.dialer = newDialer(hostport, m.client(hostport, sni))
+			config := m.client(hostport, sni)
+			if id.h2 {
+				config.NextProtos = []string{"h2"}
+			}
+			e.dialer = newDialer(hostport, config)
 		} else {
 			e.dialer = newDialer(hostport, nil)
 		}

@@ -33,8 +33,9 @@ type Config struct {
 	Keepalive KeepaliveConfig `yaml:"keepalive"`
 	// Protocol is what endpoints speak. Default http1. h2c: HTTP/2 without TLS,
 	// by prior knowledge; the requests of an event loop share a few connections,
-	// those that come together leave in one write. nginx: none for proxy_pass,
-	// as grpc_pass.
+	// those that come together leave in one write. h2: HTTP/2 over TLS, agreed
+	// upon by ALPN; an endpoint that does not agree is a failed attempt. nginx:
+	// none for proxy_pass, as grpc_pass with grpc:// and grpcs://.
 	Protocol Protocol `yaml:"protocol,omitempty"`
 	// Pipeline is how many requests may be under way on one connection of an
 	// event loop, sent one behind the other and answered in that order. Default
@@ -107,10 +108,16 @@ type Protocol string
 const (
 	ProtocolHTTP1 Protocol = "http1"
 	ProtocolH2C   Protocol = "h2c"
+	ProtocolH2    Protocol = "h2"
 )
 
 // Values are the words that are accepted.
-func (Protocol) Values() []string { return []string{string(ProtocolHTTP1), string(ProtocolH2C)} }
+func (Protocol) Values() []string {
+	return []string{string(ProtocolHTTP1), string(ProtocolH2C), string(ProtocolH2)}
+}
+
+// HTTP2 tells whether it is HTTP/2.
+func (p Protocol) HTTP2() bool { return p == ProtocolH2C || p == ProtocolH2 }
 
 // Balance names a way to choose an endpoint.
 type Balance string
@@ -386,10 +393,13 @@ func (c *Config) checkRest() []unit.Problem {
 	for i, e := range c.Endpoints {
 		_, secure, err := e.Dial(c.TLS != nil)
 		if err == nil && secure && (c.Pipeline > 1 || c.Protocol == ProtocolH2C) {
-			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks TLS; pipeline and h2c are for plain ones", e.Address), "remove them or use http://")
+			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks TLS; pipeline and h2c are for plain ones", e.Address), "remove them, write protocol: h2, or use http://")
+		}
+		if err == nil && !secure && c.Protocol == ProtocolH2 {
+			report(fmt.Sprintf("endpoints[%d].address", i), fmt.Sprintf("endpoint %q speaks no TLS, by which h2 is agreed upon", e.Address), "write protocol: h2c, or use https://")
 		}
 	}
-	if c.Pipeline > 1 && c.Protocol == ProtocolH2C {
+	if c.Pipeline > 1 && c.Protocol.HTTP2() {
 		report("pipeline", "requests of HTTP/2 do not wait for each other anyway", "remove pipeline")
 	}
 	if c.Lua != nil && c.Lua.Balancer == nil {

@@ -271,8 +271,17 @@ func (e *Endpoint) dialPatient(home int, t Timeouts) error {
 		e.giveUp()
 		return err
 	}
+	nc := c.link.Conn
+	if c.tls != nil {
+		if agreed := c.tls.ConnectionState().NegotiatedProtocol; agreed != "h2" {
+			_ = nc.Close()
+			e.giveUp()
+			return e.dialer.failure(noHTTP2(agreed), ConnectTLS)
+		}
+		nc = c.tls
+	}
 	e.dialed.Add(1)
-	p := &patient{Trunk: &Trunk{endpoint: e, home: home, fd: -1, nc: c.link.Conn}, nc: c.link.Conn, dirty: make(chan struct{}, 1)}
+	p := &patient{Trunk: &Trunk{endpoint: e, home: home, fd: -1, nc: c.link.Conn}, nc: nc, dirty: make(chan struct{}, 1)}
 	p.proto = newStreams(p.Trunk)
 	p.mu.Lock()
 	p.start()
@@ -280,6 +289,16 @@ func (e *Endpoint) dialPatient(home int, t Timeouts) error {
 	p.attend()
 	p.mu.Unlock()
 	return nil
+}
+
+// noHTTP2 is the protocol that an endpoint agreed to instead; empty: to none.
+type noHTTP2 string
+
+func (p noHTTP2) Error() string {
+	if p == "" {
+		return "endpoint does not offer HTTP/2 (ALPN \"h2\"); write protocol: http1 for it"
+	}
+	return "endpoint chose " + string(p) + " instead of HTTP/2"
 }
 
 // place looks for a trunk with room. mine: there is none, and the caller is to

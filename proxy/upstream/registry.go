@@ -42,7 +42,7 @@ type identity struct {
 	upstream string
 	address  string
 	tls      string // digest of all TLS settings; "" for plain
-	h2       bool   // HTTP/2 without TLS
+	h2       bool   // HTTP/2
 }
 
 // NewRegistry makes an empty registry. It runs no goroutine: sweeps of idle

@@ -66,8 +66,13 @@ func (e *Endpoint) sharedConns() (n int) {
 // safe says that its request may stand behind others: it has no body, and can be
 // sent again (RFC 9112 §9.3.2); with HTTP/2 any may.
 func (e *Endpoint) Shares(safe bool) bool {
-	return e.id.h2 || safe && e.limits.Load().Pipeline > 1 && e.dialer.tls == nil
+	return e.dialer.tls == nil && (e.id.h2 || safe && e.limits.Load().Pipeline > 1)
 }
+
+// Patient tells whether exchanges share connections that only goroutines can
+// move, because they speak TLS: also those of an event loop come to them by
+// Acquire.
+func (e *Endpoint) Patient() bool { return e.id.h2 && e.dialer.tls != nil }
 
 // Share gives a place on a shared connection of a home for one exchange; nil:
 // there is none. The first one with room is taken, so that as many exchanges as
