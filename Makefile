@@ -92,7 +92,7 @@ kustomize-check: build ## render every overlay, check schemas, policies, configu
 kustomize-update: build ## kustomize-check, with new golden files
 	@.ci/kustomize.sh -update
 
-control-plane: ## build etcd's companions for kustomize-check and e2e-k8s, once, into the user's cache
+control-plane: ## build kube-apiserver and what goes with it, once, into ~/.cache/perigee (P=2: two packages at a time)
 	@CONTROL_PLANE_P=$(or $(P),1) .ci/controlplane.sh
 
 e2e-k8s: build ## scale, roll out and break the fleet on a real control plane, as root (ARGS=-test.short, RUN=TestFleet/cpu)

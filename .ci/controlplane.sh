@@ -1,7 +1,7 @@
 #!/bin/sh
-# controlplane.sh [look]: prints the directory that holds etcd's companions,
+# controlplane.sh [look]: prints the directory that holds a control plane without etcd,
 # kube-apiserver, kube-controller-manager, kube-scheduler and kubectl, and builds
-# those that are missing from kustomize/e2e/go.mod: about 12 minutes of CPU and
+# those that are missing from kustomize/e2e/go.mod: six to twelve minutes and
 # 2.5 GB of memory, once. They are kept outside the repository, under the user's
 # cache (XDG_CACHE_HOME), by the version of Kubernetes. "look" never builds: exit
 # code 1 when one is missing.

@@ -61,6 +61,7 @@ func startAgent(t *testing.T, c *cluster, images map[string]string) *agent {
 		t.Fatal(err)
 	}
 	factory.Start(ctx.Done())
+	go a.catchUp()
 	t.Cleanup(func() {
 		cancel()
 		a.mu.Lock()
@@ -175,6 +176,31 @@ func (a *agent) gateways() (found []*pod) {
 			if p.number == number && p.object.Labels["app.kubernetes.io/name"] == "perigee" {
 				found = append(found, p)
 			}
+		}
+	}
+	return found
+}
+
+// catchUp writes again what the API server has not taken, until the test ends.
+func (a *agent) catchUp() {
+	for a.ctx.Err() == nil {
+		time.Sleep(time.Second)
+		for _, p := range a.unreported() {
+			p.report()
+		}
+	}
+}
+
+// unreported are the pods whose status the API server has not taken.
+func (a *agent) unreported() (found []*pod) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.pods {
+		p.mu.Lock()
+		begun := !p.begin.IsZero()
+		p.mu.Unlock()
+		if begun && !p.reported.Load() {
+			found = append(found, p)
 		}
 	}
 	return found

@@ -30,7 +30,7 @@ func (f *fleet) losesAKilledPod(t *testing.T) {
 		text += control.line(fmt.Sprintf("wait, **the dead pod stays an endpoint for %v, connections are not retried**: %d began after", deafness, after))
 		f.settle(t, 3)
 	}
-	f.report.section("A killed pod", text)
+	f.report(t, section{name: "kill", title: "A killed pod", text: text})
 }
 
 // killed is a run under which a pod was killed.
@@ -105,7 +105,7 @@ func (f *fleet) losesAHungPod(t *testing.T) {
 	}
 	text += control.line(fmt.Sprintf("wait, **readiness is not looked at**: %d began later than that", late))
 	f.settle(t, 3)
-	f.report.section("A hung pod", text)
+	f.report(t, section{name: "hang", title: "A hung pod", text: text})
 }
 
 // hung is a run under which a pod was stopped.

@@ -18,7 +18,6 @@ type fleet struct {
 	splitter *splitter
 	service  *service
 	target   string // the Service's address
-	report   *report
 }
 
 const namespace = "perigee-loadtest"
@@ -27,7 +26,6 @@ const namespace = "perigee-loadtest"
 // share the cluster and follow each other.
 func TestFleet(t *testing.T) {
 	f := startFleet(t)
-	defer f.report.write(t, f.cluster)
 	t.Run("cpu", func(t *testing.T) { f.scalesOnCPU(t) })
 	if !testing.Short() {
 		t.Run("saturation", func(t *testing.T) { f.scalesOnSaturation(t) })
@@ -54,7 +52,7 @@ func startFleet(t *testing.T) *fleet {
 	if err := startNetwork(); err != nil {
 		t.Fatal("the network wants root and a namespace of its own (make e2e-k8s): ", err)
 	}
-	f := &fleet{cluster: startAPI(t), report: &report{plots: map[string]string{}}}
+	f := &fleet{cluster: startAPI(t)}
 	f.startControllers(t)
 	f.agent = startAgent(t, f.cluster, map[string]string{
 		"registry.example.com/perigee": gateway, "docker.io/library/redis": redis,

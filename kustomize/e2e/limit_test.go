@@ -50,7 +50,10 @@ func (f *fleet) keepsLimits(t *testing.T) {
 		t.Errorf("three pods without Redis let %d requests through in %.1f s, no more than with it (%d): this test cannot fail", control.passed, control.seconds, bound)
 	}
 	text += fmt.Sprintf("| **never seen Redis**, three pods | %d | %d | %d |\n", control.requests, control.passed, bound)
-	f.report.section("A limit of the fleet", text, f.report.plot("limit.svg", line.svg("A limit while the fleet changes", 0)))
+	f.report(t, section{
+		name: "limit", title: "A limit of the fleet", text: text,
+		svg: line.svg("A limit while the fleet changes", 0),
+	})
 }
 
 // limitErrors is how often Redis did not answer in time, at the pods of now.

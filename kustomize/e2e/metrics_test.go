@@ -139,7 +139,7 @@ func processUsage(pid int) (cpu float64, rss int64, err error) {
 
 // sample looks at all gateways until the test ends.
 func (a *agent) sample() {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {

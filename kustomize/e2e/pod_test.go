@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -28,6 +28,9 @@ type pod struct {
 	sandbox *sandbox
 	samples samples
 	deaf    atomic.Bool // what happens to the container is not noticed: for negative controls
+
+	reporting sync.Mutex  // one status after the other
+	reported  atomic.Bool // the API server has the status
 
 	mu       sync.Mutex
 	cmd      *exec.Cmd
@@ -188,8 +191,11 @@ func (p *pod) isReady() bool {
 	return p.ready && !p.deleting
 }
 
-// report writes the pod's status.
+// report writes the pod's status. One that the API server did not take, because it
+// is busy, is written again (agent.catchUp).
 func (p *pod) report() {
+	p.reporting.Lock()
+	defer p.reporting.Unlock()
 	p.mu.Lock()
 	truth := func(v bool) corev1.ConditionStatus {
 		if v {
@@ -222,11 +228,11 @@ func (p *pod) report() {
 	}
 	p.mu.Unlock()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": p.object.UID}, "status": status})
-	if err == nil {
-		_, err = p.agent.client.CoreV1().Pods(p.object.Namespace).Patch(p.agent.ctx, p.object.Name,
-			types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil {
+		p.agent.t.Errorf("status of pod %s: %v", p.name(), err)
+		return
 	}
-	if err != nil && p.agent.ctx.Err() == nil && !strings.Contains(err.Error(), "not found") {
-		p.agent.t.Logf("status of pod %s: %v", p.name(), err)
-	}
+	_, err = p.agent.client.CoreV1().Pods(p.object.Namespace).Patch(p.agent.ctx, p.object.Name,
+		types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	p.reported.Store(err == nil || errors.IsNotFound(err) || errors.IsConflict(err))
 }

@@ -40,10 +40,11 @@ func (f *fleet) rollsOut(t *testing.T) {
 		results[i].lostNothing(t)
 		text += results[i].line(name)
 	}
-	if !testing.Short() || !t.Failed() {
-		text += f.carelessRollout(t)
-	}
-	f.report.section("Rolling update and rollback", text, f.report.plot("rollout.svg", line.svg("Three pods are replaced, and replaced again", 0)))
+	text += f.carelessRollout(t)
+	f.report(t, section{
+		name: "rollout", title: "Rolling update and rollback", text: text,
+		svg: line.svg("Three pods are replaced, and replaced again", 0),
+	})
 }
 
 // careless is what base/deployment.yaml must not become.
