@@ -14,9 +14,9 @@ import (
 // and back, while requests cost CPU.
 func (f *fleet) scalesOnCPU(t *testing.T) {
 	f.apply(t, "cpu")
-	stages := "10:5,250:25,250:30,8:3,8:75"
+	stages := "10:5,400:25,400:30,8:3,8:75"
 	if !testing.Short() {
-		stages = "10:5,250:25,250:25,140:3,140:45,8:3,8:75"
+		stages = "10:5,400:25,400:25,220:3,220:45,8:3,8:75"
 	}
 	r := f.scales(t, shape{kind: "heavy", stages: stages})
 	held := r.holds(t)
