@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench conformance e2e drills e2e-otel soak k6 image image-test \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench instructions conformance e2e drills e2e-otel soak k6 image image-test \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
 
 help: ## print this list
@@ -34,6 +34,10 @@ test: deps-test ## run all tests with the race detector (PKG=./...)
 	$(GO) test $(TAGS) -race -shuffle=on $(PKG)
 	PERIGEE_DRIVER=goroutine $(GO) test $(TAGS) -race -shuffle=on ./proxy
 	$(GO) test $(TAGS) -run '$(EXACT)' ./bench ./luavm ./proxy
+	$(GO) test $(TAGS) -v ./bench/instructions
+
+instructions: deps-test ## count the Lua bridge's instructions and compare (ARGS=-update)
+	$(GO) test $(TAGS) -count=1 -v ./bench/instructions $(ARGS)
 
 lint: deps-test ## gofmt, vet, staticcheck, luacheck, sizes, unfinished words
 	@.ci/lint.sh

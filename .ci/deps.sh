@@ -82,7 +82,7 @@ install_packages() {
 
 packages="gcc libc6-dev make patch xz-utils $dev lua-cjson-dev libpcre2-dev"
 if [ "$want" = test ]; then
-	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server wrk curl openssl"
+	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server wrk curl openssl valgrind"
 	# libraries that the tests run unmodified
 	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
 	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"

@@ -1,0 +1,4 @@
+ngx.ctx.user = "u1"
+if ngx.ctx.user ~= "u1" then
+  error("not what was set")
+end

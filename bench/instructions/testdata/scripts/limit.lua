@@ -1,0 +1,3 @@
+if not perigee.limit("keys", "key-0123456789") then
+  error("the limit was met")
+end

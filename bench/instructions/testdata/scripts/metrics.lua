@@ -1,0 +1,2 @@
+local c = perigee.metrics.counter("orders_total", "Orders.", {"plan"})
+c:inc(1, {"gold"})
