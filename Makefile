@@ -12,7 +12,7 @@ export GO
 export CGO_ENABLED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench instructions conformance e2e drills e2e-otel soak k6 image image-test \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench flame instructions conformance e2e drills e2e-otel soak k6 image image-test \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
 
 help: ## print this list
@@ -56,6 +56,9 @@ fuzz: deps ## run each fuzz target for T (T=15s, PKG=./...)
 
 bench: deps-test ## time and allocations of the whole path in memory (BENCH=regexp)
 	$(GO) test $(TAGS) -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...
+
+flame: build ## profile bin/perigee under wrk for T=5 seconds each, draw bench/flame/*.svg
+	@T=$(T) .ci/flame.sh
 
 conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags)
 	@if [ -z "$(CONFORMANCE)" ]; then \
