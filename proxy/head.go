@@ -17,7 +17,9 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 		}
 	}
 	ex.Record.Path, ex.Record.Query = raw, ex.Query
-	ex.HideSecrets(ex.Snapshot.(*Snapshot).secrets)
+	if snap, ok := ex.Snapshot.(*Snapshot); ok { // explain has none
+		ex.HideSecrets(snap.secrets)
+	}
 	ex.Host = exchange.AppendHost(ex.Host[:0], ex.Head.Host.Of(ex.Raw))
 	if ex.Head.Form == wire.FormAsterisk {
 		ex.Path = append(ex.Path[:0], '*')
