@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh [build|test]: Debian packages, LuaJIT and lua-cjson, everything that
+# deps.sh [build|test|arm64]: Debian packages, LuaJIT and lua-cjson, everything that
 # Go's module cache does not carry. Idempotent: a second run only looks.
 #
 # build (default): compiler, libraries, and under .deps/ (ignored by git)
@@ -9,9 +9,12 @@
 #   cjson/build.txt              "quick VERSION" or "stock VERSION"
 #   lib/liblua5.1-cjson.a lib/libpcre2-8.a
 # test: also what the tests talk to (nginx with Lua, Redis, wrk, ...).
+# arm64: as build, but by a cross compiler and under .deps/arm64/, beside what is
+# there for this machine; and qemu, in whose user mode the outcome runs.
 #
 # DEPS_LUAJIT=stock    take the distribution's archive, do not build
 # DEPS_CJSON=stock     likewise
+# DEPS_QEMU=no         arm64 without qemu
 # DEPS_MIRROR=URL      mirror for the source packages
 set -eu
 cd "$(dirname "$0")/.."
@@ -22,7 +25,15 @@ say() { printf 'deps: %s\n' "$*"; }
 warn() { printf 'deps: warning: %s\n' "$*" >&2; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
-case $want in build | test) ;; *) die "unknown set \"$want\": build or test" ;; esac
+cross=
+case $want in
+build | test) ;;
+arm64) cross=aarch64-linux-gnu- deps=$deps/arm64 ;;
+*) die "unknown set \"$want\": build, test or arm64" ;;
+esac
+# The target's: this machine's, or a cross compiler.
+gcc() { command "${cross}gcc" "$@"; }
+ar() { command "${cross}ar" "$@"; }
 command -v dpkg-query >/dev/null ||
 	die "this script knows Debian and Ubuntu only; see .ci/deps.sh for what to put into .deps/ elsewhere"
 
@@ -87,6 +98,13 @@ if [ "$want" = test ]; then
 	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
 	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"
 fi
+if [ -n "$cross" ]; then
+	[ "$(dpkg --print-architecture)" != arm64 ] || die "this machine is arm64 itself: use build"
+	packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+	[ "${DEPS_QEMU:-}" = no ] || packages="$packages qemu-user-static"
+	# LuaJIT's makefile: what it compiles for itself to run must run here.
+	export MAKEFLAGS="CC=${cross}gcc TARGET_AR=${cross}ar\ rcus TARGET_STRIP=${cross}strip HOST_CC=gcc"
+fi
 # shellcheck disable=SC2086
 install_packages $packages
 
@@ -104,23 +122,38 @@ recipe=$({
 	cat .ci/luajit/*.patch
 } | sha256sum | cut -d' ' -f1)
 
-# fetch_source DIR: the pinned tarball, by apt and its mirrors and proxies but
-# with lists of our own, so that the machine's sources stay as they are.
-fetch_source() {
+# own_apt DIR KIND COMMAND...: apt-get with its mirrors and proxies but with lists
+# of our own under DIR, of sources (deb-src) or of arm64's packages (deb), so that
+# the machine's stay as they are.
+own_apt() {
 	mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
 	case $ID in
 	debian) mirror=http://deb.debian.org/debian keyring=debian-archive-keyring.gpg component=main ;;
 	ubuntu) mirror=http://archive.ubuntu.com/ubuntu keyring=ubuntu-archive-keyring.gpg component=universe ;;
 	esac
-	echo "deb-src [signed-by=/usr/share/keyrings/$keyring] ${DEPS_MIRROR:-$mirror} $VERSION_CODENAME $component" >"$1/sources.list"
-	set -- "$1" -qq -o "Dir::Etc::SourceList=$1/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-		-o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache" -o Acquire::Languages=none \
-		-o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=2
+	options=
+	if [ "$2" = deb ]; then
+		options="arch=arm64 " component=main
+		[ "$ID" != ubuntu ] || mirror=http://ports.ubuntu.com/ubuntu-ports
+	fi
+	echo "$2 [${options}signed-by=/usr/share/keyrings/$keyring] ${DEPS_MIRROR:-$mirror} $VERSION_CODENAME $component" >"$1/sources.list"
 	dir=$1
-	shift
-	apt-get "$@" update >"$dir/apt.log" 2>&1 &&
-		(cd "$dir" && apt-get "$@" source --download-only --tar-only "$source=$version" >>apt.log 2>&1) ||
-		{ sed 's/^/    /' "$dir/apt.log" >&2; return 1; }
+	shift 2
+	set -- -qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+		-o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o Acquire::Languages=none \
+		-o APT::Architectures::=arm64 -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=2 "$@"
+	(cd "$dir" && apt-get "$@" >>apt.log 2>&1) || { sed 's/^/    /' "$dir/apt.log" >&2; return 1; }
+}
+
+# fetch_source DIR: the pinned tarball.
+fetch_source() {
+	own_apt "$1" deb-src update && own_apt "$1" deb-src source --download-only --tar-only "$source=$version"
+}
+
+# fetch_library DIR PACKAGE FILE: a package's static library, for arm64.
+fetch_library() {
+	own_apt "$1" deb update && own_apt "$1" deb download "$2:arm64" &&
+		dpkg-deb -x "$1/$2"_*.deb "$1/root" && cp "$1/root/usr/lib/aarch64-linux-gnu/$3" "$1/"
 }
 
 # unpack NAME DIR: the pinned source with the patches of .ci/NAME in DIR/src. A
@@ -165,6 +198,8 @@ copy_stock() {
 	echo "stock $(dpkg-query -W -f '${Version}' "$dev")" >"$1/build.txt"
 }
 
+no_stock() { die "for arm64 there is what is built from source alone"; }
+
 # prepare NAME TITLE BUILT STOCK: fills .deps/NAME by the function BUILT from
 # the pinned source, or by STOCK; $mode is "stock" where that is wanted, $loss
 # says what is lost by it.
@@ -182,6 +217,8 @@ prepare() {
 	trap 'rm -rf "$work"' EXIT
 	new=$work/out
 	mkdir "$new"
+	# The distribution's libraries are for this machine.
+	[ -z "$cross" ] || set -- "$1" "$2" "$3" no_stock
 	if [ "$mode" = stock ]; then
 		$4 "$new"
 	elif [ -z "$source" ]; then
@@ -246,6 +283,14 @@ put() {
 }
 
 put "$deps/cjson/liblua5.1-cjson.a"
+if [ -n "$cross" ]; then
+	[ ! -e "$deps/lib/libpcre2-8.a" ] || exit 0
+	work=$(mktemp -d "$deps/pcre2.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+	fetch_library "$work" libpcre2-dev libpcre2-8.a || die "no libpcre2-dev for arm64"
+	put "$work/libpcre2-8.a"
+	exit 0
+fi
 pcre2=$(dpkg-query -L libpcre2-dev | grep '/libpcre2-8\.a$' | head -n 1)
 [ -n "$pcre2" ] || die "libpcre2-dev carries no libpcre2-8.a"
 put "$pcre2"

@@ -4,7 +4,7 @@ package shim
 
 /*
 #cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include -O2 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
-#cgo LDFLAGS: ${SRCDIR}/../../.deps/lib/libpcre2-8.a -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl -rdynamic
+#cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:libpcre2-8.a -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl -rdynamic
 #cgo noescape pg_resume
 #cgo nocallback pg_resume
 #cgo noescape pg_nothing
