@@ -90,10 +90,10 @@ func color(name string) string {
 	switch {
 	case name == "all":
 		return "#ddd"
-	case strings.HasPrefix(name, "pg_"), strings.HasPrefix(name, "lj_"), strings.HasPrefix(name, "lua"),
-		name == compiled, strings.HasPrefix(name, "json_"), strings.HasPrefix(name, "strbuf_"):
+	case strings.HasPrefix(name, "pg_"), strings.HasPrefix(name, "_cgo_"), strings.HasPrefix(name, "lj_"), strings.HasPrefix(name, "lua"),
+		name == compiled, name == lost, strings.HasPrefix(name, "json_"), strings.HasPrefix(name, "strbuf_"):
 		return fmt.Sprintf("rgb(%d,%d,245)", 110+shade, 165+shade)
-	case strings.Contains(name, "."), strings.HasPrefix(name, "runtime"):
+	case strings.Contains(name, "."):
 		return fmt.Sprintf("rgb(%d,215,%d)", 120+shade, 110+shade)
 	}
 	return fmt.Sprintf("rgb(250,%d,%d)", 170+shade, 80+shade)

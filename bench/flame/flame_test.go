@@ -8,7 +8,7 @@ import (
 )
 
 const perfText = `perigee  12 100.1:     250000 cpu-clock:
-	ffffffff8100 tcp_sendmsg+0x10 ([kernel.kallsyms])
+	ffffffff8100 tcp_sendmsg.isra.0.cold+0x10 ([kernel.kallsyms])
 	    4a0000 perigee/proxy/loop.(*Loop).write+0x20 (/bin/perigee)
 	    4b0000 perigee/proxy/loop.(*Loop).run+0x30 (/bin/perigee)
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,6 +97,9 @@ func followed(stack []string) []string {
 	return stack
 }
 
+// parts is what GCC adds to the name of a part or variant of a function.
+var parts = regexp.MustCompile(`(\.(part|isra|constprop|cold)(\.\d+)?)+$`)
+
 // perfName is a function as it is shown.
 func perfName(fields []string) string {
 	if len(fields) < 2 {
@@ -107,7 +111,7 @@ func perfName(fields []string) string {
 	}
 	file := strings.Trim(fields[len(fields)-1], "()")
 	if name != "[unknown]" {
-		return name
+		return parts.ReplaceAllString(name, "")
 	}
 	switch {
 	case file == "[unknown]":
