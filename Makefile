@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run test lint race asan fuzz bench flame instructions conformance e2e drills e2e-otel soak k6 image image-test \
-	kustomize-check kustomize-update control-plane e2e-k8s capacity clean
+	kustomize-check kustomize-update control-plane e2e-k8s capacity saturation clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -102,6 +102,9 @@ k6: build ## load bin/perigee with SCENARIO=smoke, steady, ramp, spike, limit, .
 capacity: build ## measure what one gateway carries (loadtest/results/capacity.md)
 	$(GO) build -o bin/origin ./loadtest/origin
 	$(GO) run ./loadtest/capacity $(ARGS)
+
+saturation: build ## plot saturation and p99 against offered load (loadtest/results/saturation.md)
+	$(GO) run ./loadtest/capacity -seconds $(or $(SECONDS),10) -saturation loadtest/results/saturation.md
 
 kustomize-check: build ## render every overlay, check schemas, policies, configurations, alerts
 	@.ci/kustomize.sh

@@ -68,7 +68,7 @@ without_services() {
 	$sudo rm -f $policy
 	trap - EXIT
 	if [ -d /run/systemd/system ]; then
-		for s in nginx redis-server; do
+		for s in nginx redis-server prometheus; do
 			case " $need " in *" $s "*) $sudo systemctl disable -q --now $s || true ;; esac
 		done
 	fi
@@ -93,7 +93,7 @@ install_packages() {
 
 packages="gcc libc6-dev make patch xz-utils $dev lua-cjson-dev libpcre2-dev"
 if [ "$want" = test ]; then
-	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server wrk curl openssl valgrind"
+	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server prometheus wrk curl openssl valgrind"
 	# libraries that the tests run unmodified
 	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
 	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"

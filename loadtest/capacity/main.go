@@ -24,8 +24,17 @@ func main() {
 	seconds := flag.Int("seconds", 5, "of each measurement")
 	idle := flag.Int("idle", 10000, "idle connections to hold")
 	slo := flag.String("slo", "", "`PATH` of k6, to look for the rate within the SLO")
+	saturation := flag.String("saturation", "", "`PATH` of a report on saturation and latency, and nothing else")
 	flag.Parse()
 	b := &bed{seconds: *seconds, k6: *slo}
+	if *saturation != "" {
+		if err := b.saturation(*saturation); err != nil {
+			fmt.Fprintln(os.Stderr, "capacity:", err)
+			os.Exit(1)
+		}
+		fmt.Println(*saturation)
+		return
+	}
 	r, err := b.measure(*idle)
 	if err == nil {
 		err = r.write(*out)

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/VictoriaMetrics/metrics"
 )
 
 // ContentType is the media type of WritePrometheus's output: the text format
@@ -33,11 +31,7 @@ func (m *Metrics) WritePrometheus(w io.Writer) error {
 	if _, err := w.Write(e.buf); err != nil {
 		return err
 	}
-	// The library keeps one switch per process for TYPE lines.
-	metrics.ExposeMetadata(true)
-	tail := errorWriter{w: w}
-	metrics.WriteProcessMetrics(&tail)
-	return tail.err
+	return writeRuntime(w)
 }
 
 func (m *Metrics) writeRequests(e *exposition) {
@@ -286,18 +280,3 @@ func (e *exposition) histogram(label, value string, t Totals) {
 }
 
 func seconds(d time.Duration) float64 { return float64(d) / float64(time.Second) }
-
-// errorWriter keeps the first error of writes whose results nobody looks at.
-type errorWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (e *errorWriter) Write(p []byte) (int, error) {
-	if e.err != nil {
-		return 0, e.err
-	}
-	n, err := e.w.Write(p)
-	e.err = err
-	return n, err
-}

@@ -293,7 +293,7 @@ func (b *brokenWriter) Write(p []byte) (int, error) {
 }
 
 func TestScrapeReportsTheWritersError(t *testing.T) {
-	for after := range 3 {
+	for after := range 2 { // our own metrics, and the runtime's
 		if err := used().WritePrometheus(&brokenWriter{after: after}); err == nil {
 			t.Errorf("no error after %d writes", after)
 		}
