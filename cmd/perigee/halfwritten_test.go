@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -63,6 +64,7 @@ routes: [{name: r, match: {paths: ["/"]}, respond: {body: %s}}]
 	swap("..4", whole)
 	eventually(t, "the whole configuration was not taken", metric("perigee_config_stale 0"))
 	serves("second")
+	r.end(syscall.SIGTERM) // all of its log is there then
 	if n := strings.Count(r.stderr.String(), "perigee.yaml:"); n == 0 {
 		t.Errorf("the log does not say where the configuration ends: %s", r.stderr)
 	}
