@@ -34,12 +34,18 @@ module() { (cd / && "$go" mod download -json "$1") | sed -n 's/^\t"Dir": "\(.*\)
 
 kustomize=$(.ci/tool.sh sigs.k8s.io/kustomize/kustomize/v5@v5.8.1)
 mkdir -p "$work/rendered" $golden
-for o in $overlays; do
-	"$kustomize" build kustomize/overlays/$o >"$work/rendered/$o.yaml"
+for o in $overlays scripts-stable scripts-canary; do
+	from=kustomize/overlays/$o
+	case $o in scripts-*) # as in a repository of its own, which has ours checked out
+		[ -d "$work/scripts" ] || { cp -R kustomize/scripts "$work/scripts" && ln -s "$PWD" "$work/scripts/gateway"; }
+		from=$work/scripts/deploy/${o#scripts-}
+		;;
+	esac
+	"$kustomize" build "$from" >"$work/rendered/$o.yaml"
 	[ "${1:-}" = -update ] && cp "$work/rendered/$o.yaml" $golden/
 	diff -u $golden/$o.yaml "$work/rendered/$o.yaml" || bad "golden file of $o (make kustomize-update, and look at the difference)"
 done
-[ $status != 0 ] || say "$(echo $overlays | wc -w) overlays are as their golden files"
+[ $status != 0 ] || say "$(echo $overlays | wc -w) overlays, and the tracks of kustomize/scripts, are as their golden files"
 
 "$go" build -o "$work/manifests" ./.ci/manifests
 "$work/manifests" schemas "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \

@@ -27,7 +27,7 @@ lua() {
 	[ -z "$files" ] || luacheck --quiet $files
 }
 shells() {
-	for f in .ci/*.sh .ci/run; do sh -n "$f" || return 1; done
+	for f in .ci/*.sh .ci/run kustomize/scripts/ci/*.sh; do sh -n "$f" || return 1; done
 }
 
 check gofmt formatted
