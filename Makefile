@@ -12,7 +12,13 @@ export GO
 export CGO_ENABLED := 1
 # ARCH=arm64: what make builds is for arm64, by a cross compiler, as NAME-arm64.
 # Its libraries are found before this machine's, whose format the linker passes over.
-ifeq ($(ARCH),arm64)
+# ARCH of the machine itself is as none.
+MACHINE := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+CROSS := $(filter-out $(MACHINE),$(ARCH))
+ifneq ($(filter-out arm64,$(CROSS)),)
+$(error ARCH=$(ARCH) on $(MACHINE): across architectures there is arm64 on amd64 alone; build $(ARCH) on such a machine)
+endif
+ifeq ($(CROSS),arm64)
 CROSS_DEPS := $(CURDIR)/.deps/arm64
 SUFFIX := -arm64
 export GOARCH := arm64
@@ -22,14 +28,14 @@ export CGO_LDFLAGS := -L$(CROSS_DEPS)/luajit/lib -L$(CROSS_DEPS)/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench flame instructions conformance e2e drills e2e-otel soak k6 image image-test \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench flame instructions conformance e2e drills e2e-otel soak k6 image image-test image-bases \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity saturation clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 deps: ## prepare Debian packages and LuaJIT for building (.deps/; ARCH=arm64)
-	@.ci/deps.sh $(or $(ARCH),build)
+	@.ci/deps.sh $(or $(CROSS),build)
 
 deps-test: ## deps, and what the tests talk to: nginx, Redis, wrk, ...
 	@.ci/deps.sh test
@@ -126,11 +132,14 @@ test-arm64: ## build for arm64 and run it, and tests of the Lua runtime, under q
 arm64: # test-arm64's second half: the variables of ARCH reach what it compiles
 	@.ci/arm64.sh
 
-image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION)
-	@VERSION=$(VERSION) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION))
+image: ## build the container image with docker, podman or buildah (IMAGE=perigee:VERSION, ARCH=arm64)
+	@VERSION=$(VERSION) ARCH=$(ARCH) .ci/image.sh $(or $(IMAGE),perigee:$(VERSION)$(SUFFIX))
 
 image-test: ## run the image as a cluster does: does it serve, drain and end? size, cold start
-	@.ci/imagetest.sh $(or $(IMAGE),perigee:$(VERSION))
+	@.ci/imagetest.sh $(or $(IMAGE),perigee:$(VERSION)$(SUFFIX))
+
+image-bases: ## without a registry: make stand-ins for the image's bases, for make image BASES=standin
+	@.ci/imagebases.sh $(or $(ARCH),$(MACHINE))
 
 clean: ## remove bin/; .deps/ stays
 	rm -rf bin

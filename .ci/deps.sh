@@ -39,6 +39,7 @@ command -v dpkg-query >/dev/null ||
 
 # shellcheck disable=SC1091
 . /etc/os-release
+. .ci/apt.sh
 release=$ID-${VERSION_CODENAME:-unknown}
 # pinned NAME: reads this release's row of .ci/NAME/releases.
 pinned() {
@@ -122,29 +123,6 @@ recipe=$({
 	cat .ci/luajit/*.patch
 } | sha256sum | cut -d' ' -f1)
 
-# own_apt DIR KIND COMMAND...: apt-get with its mirrors and proxies but with lists
-# of our own under DIR, of sources (deb-src) or of arm64's packages (deb), so that
-# the machine's stay as they are.
-own_apt() {
-	mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
-	case $ID in
-	debian) mirror=http://deb.debian.org/debian keyring=debian-archive-keyring.gpg component=main ;;
-	ubuntu) mirror=http://archive.ubuntu.com/ubuntu keyring=ubuntu-archive-keyring.gpg component=universe ;;
-	esac
-	options=
-	if [ "$2" = deb ]; then
-		options="arch=arm64 " component=main
-		[ "$ID" != ubuntu ] || mirror=http://ports.ubuntu.com/ubuntu-ports
-	fi
-	echo "$2 [${options}signed-by=/usr/share/keyrings/$keyring] ${DEPS_MIRROR:-$mirror} $VERSION_CODENAME $component" >"$1/sources.list"
-	dir=$1
-	shift 2
-	set -- -qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-		-o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o Acquire::Languages=none \
-		-o APT::Architectures::=arm64 -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=2 "$@"
-	(cd "$dir" && apt-get "$@" >>apt.log 2>&1) || { sed 's/^/    /' "$dir/apt.log" >&2; return 1; }
-}
-
 # fetch_source DIR: the pinned tarball.
 fetch_source() {
 	own_apt "$1" deb-src update && own_apt "$1" deb-src source --download-only --tar-only "$source=$version"
@@ -152,7 +130,7 @@ fetch_source() {
 
 # fetch_library DIR PACKAGE FILE: a package's static library, for arm64.
 fetch_library() {
-	own_apt "$1" deb update && own_apt "$1" deb download "$2:arm64" &&
+	own_apt "$1" arm64 update && own_apt "$1" arm64 download "$2:arm64" &&
 		dpkg-deb -x "$1/$2"_*.deb "$1/root" && cp "$1/root/usr/lib/aarch64-linux-gnu/$3" "$1/"
 }
 

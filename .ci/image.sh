@@ -1,14 +1,27 @@
 #!/bin/sh
-# image.sh NAME:TAG: builds the Dockerfile with whatever builder is here.
-# IMAGE_FLAGS are given to it: --platform linux/arm64, --pull=never, ...
+# image.sh NAME:TAG: builds the Dockerfile with whatever builder is here, for ARCH
+# (amd64, arm64; unset: this machine's). BASES=standin takes what imagebases.sh has
+# made. IMAGE_FLAGS are given to the builder: --isolation chroot, --network host, ...
 set -eu
 cd "$(dirname "$0")/.."
+machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 for builder in docker podman buildah; do
 	# Docker's command without its daemon is no builder.
 	$builder info >/dev/null 2>&1 || continue
 	set -- -t "$1" --build-arg "VERSION=${VERSION:-unknown}" \
 		--build-arg "REVISION=$(git rev-parse HEAD)" \
 		--build-arg "CREATED=$(git log -1 --format=%cI)" ${IMAGE_FLAGS:-} .
+	# Podman and buildah do not fill in the builder's own platform.
+	set -- --platform "linux/${ARCH:-$machine}" --build-arg "BUILDPLATFORM=linux/$machine" "$@"
+	case ${BASES:-} in
+	'') ;;
+	standin)
+		[ $builder = docker ] || set -- --pull=never "$@"
+		set -- --build-arg "BUILD_BASE=localhost/perigee-build-base:$machine" \
+			--build-arg "BASE=localhost/perigee-base:${ARCH:-$machine}" "$@"
+		;;
+	*) echo "image: BASES=$BASES: standin, or nothing for the registry's" >&2; exit 2 ;;
+	esac
 	# HEALTHCHECK is a word of Docker's format alone.
 	[ $builder = docker ] || set -- --format docker "$@"
 	exec $builder build "$@"
