@@ -40,8 +40,11 @@ deps: ## prepare Debian packages and LuaJIT for building (.deps/; ARCH=arm64)
 deps-test: ## deps, and what the tests talk to: nginx, Redis, wrk, ...
 	@.ci/deps.sh test
 
+# The copy: what a linker has written by mmap lies in the page cache in large
+# pieces, which the kernel maps whole, 14 MiB more than of an installed program.
 build: deps ## build bin/perigee (ARCH=arm64: bin/perigee-arm64)
 	$(GO) build $(TAGS) -trimpath -ldflags '$(LDFLAGS)' -o bin/perigee$(SUFFIX) ./cmd/perigee
+	@cp bin/perigee$(SUFFIX) bin/.perigee && mv bin/.perigee bin/perigee$(SUFFIX)
 
 run: build ## serve the demo on :8080 (admin :9901)
 	bin/perigee demo -c cmd/perigee/demo/demo.yaml
