@@ -109,7 +109,7 @@ type KeySetMetrics struct {
 	Fetches Reasons
 	// Keys is how many usable keys the set has.
 	Keys    Gauge
-	fetched atomic.Int64 // Unix nanoseconds of the last good fetch
+	fetched atomic.Pointer[time.Time] // the last good fetch, with its monotonic reading
 }
 
 // KeySet returns the series of the key set at that address.
@@ -118,7 +118,7 @@ func (m *Metrics) KeySet(url string) *KeySetMetrics {
 }
 
 // SetFetched notes when the set was fetched well for the last time.
-func (k *KeySetMetrics) SetFetched(at time.Time) { k.fetched.Store(at.UnixNano()) }
+func (k *KeySetMetrics) SetFetched(at time.Time) { k.fetched.Store(&at) }
 
 // AuthFileMetrics are the series of one file with keys or consumers.
 type AuthFileMetrics struct {
@@ -147,9 +147,9 @@ func (m *Metrics) writeAuth(e *exposition) {
 	})
 	e.family("perigee_jwks_age_seconds", "gauge", "Time since an issuer's key set was fetched well; no series before the first time.")
 	m.keySets.each(cmp.Compare[string], func(url string, k *KeySetMetrics) {
-		if at := k.fetched.Load(); at != 0 {
+		if at := k.fetched.Load(); at != nil {
 			e.labels("url", url)
-			e.float(time.Since(time.Unix(0, at)).Seconds())
+			e.float(time.Since(*at).Seconds())
 		}
 	})
 	e.family("perigee_jwks_keys", "gauge", "Usable keys of an issuer's key set.")

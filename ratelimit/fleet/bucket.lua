@@ -20,7 +20,9 @@ if not tat then
 elseif tat < now then
   tat = now
 elseif tat > now + 2 * most + 1000000 then
-  tat = now + most -- Redis's clock was set back
+  -- Redis's clock was set back. Told to the key, or it would be empty at every
+  -- request until the clock has caught up.
+  tat, changed = now + most, true
 end
 local room = math.floor((now + most - tat) / interval + 1e-6)
 local granted = cost
