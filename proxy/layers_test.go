@@ -28,7 +28,7 @@ type layer struct {
 // first; the lowest row that can see all it needs is the right one.
 var layers = []layer{
 	{
-		packages: []string{"luavm/lualib", "luavm/shim", "luavm/socket", "proxy/disk", "proxy/sockets", "proxy/unit", "proxy/wire", "ratelimit"},
+		packages: []string{"luavm/lualib", "luavm/shim", "luavm/socket", "proxy/disk", "proxy/sockets", "proxy/unit", "proxy/wire", "ratelimit", "ratelimit/clocktest"},
 		private:  "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
 	},
 	{
