@@ -30,15 +30,7 @@ func newTLSOrigin(t *testing.T, h2 bool, serve http.HandlerFunc) (address string
 
 func tlsH2Gateway(t *testing.T, origin string) *proxytest.Gateway {
 	t.Helper()
-	return proxytest.Start(t, `
-listeners: [{address: "127.0.0.1:0"}]
-workers: 1
-access_log: {format: "off"}
-limits: {body_bytes: 64MiB}
-upstreams:
-  origin: {endpoints: ["https://`+origin+`"], protocol: h2, tls: {verify: false}, retry: {attempts: 1}}
-routes: [{name: all, match: {paths: [/]}, upstream: origin}]
-`)
+	return oneUpstream(t, `endpoints: ["https://`+origin+`"], protocol: h2, tls: {verify: false}`)
 }
 
 func TestH2OverTLS(t *testing.T) {

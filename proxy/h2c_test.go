@@ -45,13 +45,19 @@ func newH2Origin(t *testing.T, streams int, serve http.HandlerFunc) *h2Origin {
 
 func h2Gateway(t *testing.T, origin string) *proxytest.Gateway {
 	t.Helper()
+	return oneUpstream(t, `endpoints: ["`+origin+`"], protocol: h2c`)
+}
+
+// oneUpstream is a gateway on one event loop with an upstream of these settings.
+func oneUpstream(t *testing.T, settings string) *proxytest.Gateway {
+	t.Helper()
 	return proxytest.Start(t, `
 listeners: [{address: "127.0.0.1:0"}]
 workers: 1
 access_log: {format: "off"}
 limits: {body_bytes: 64MiB}
 upstreams:
-  origin: {endpoints: ["`+origin+`"], protocol: h2c, retry: {attempts: 1}}
+  origin: {`+settings+`, retry: {attempts: 1}}
 routes: [{name: all, match: {paths: [/]}, upstream: origin}]
 `)
 }
