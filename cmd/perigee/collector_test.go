@@ -8,32 +8,13 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// said is what a process has written so far.
-type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // startCollector starts the real OpenTelemetry Collector that OTELCOL names, with
 // OTLP over HTTP and gRPC in and its debug exporter out.
-func startCollector(t *testing.T, http, grpc string) (*said, *exec.Cmd) {
+func startCollector(t *testing.T, http, grpc string) (*safeBuffer, *exec.Cmd) {
 	t.Helper()
 	config := fmt.Sprintf(`receivers: {otlp: {protocols: {http: {endpoint: %q}, grpc: {endpoint: %q}}}}
 exporters: {debug: {verbosity: detailed}}
@@ -43,7 +24,7 @@ service:
     traces: {receivers: [otlp], exporters: [debug]}
     logs: {receivers: [otlp], exporters: [debug]}
 `, http, grpc)
-	out := &said{}
+	out := &safeBuffer{}
 	cmd := exec.Command(os.Getenv("OTELCOL"), "--config", "yaml:"+config)
 	cmd.Stderr, cmd.Stdout = out, out
 	if err := cmd.Start(); err != nil {
@@ -59,7 +40,7 @@ service:
 }
 
 // await waits until what was written has text.
-func (s *said) await(t *testing.T, text string) {
+func (s *safeBuffer) await(t *testing.T, text string) {
 	t.Helper()
 	for end := time.Now().Add(60 * time.Second); !strings.Contains(s.String(), text); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 type running struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *safeBuffer
 	exited chan error
 	config string
 }
@@ -62,7 +62,7 @@ func runGateway(t *testing.T, text, addr string, more ...string) *running {
 
 func launch(t *testing.T, addr string, args ...string) *running {
 	t.Helper()
-	r := &running{t: t, cmd: exec.Command(binary, args...), stderr: &bytes.Buffer{}, exited: make(chan error, 1)}
+	r := &running{t: t, cmd: exec.Command(binary, args...), stderr: &safeBuffer{}, exited: make(chan error, 1)}
 	r.cmd.Stderr = r.stderr
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)

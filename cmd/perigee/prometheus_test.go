@@ -42,7 +42,7 @@ scrape_configs:
   - job_name: perigee
     static_configs: [{targets: [%q]}]
 `, target))
-	out := &said{}
+	out := &safeBuffer{}
 	cmd := exec.Command(tool(t, "prometheus"), "--config.file", filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", p.addr)
 	cmd.Stdout, cmd.Stderr = out, out

@@ -43,7 +43,7 @@ static size_t soft(size_t limit, size_t whole) {
 static int beyond(pg_state *v, size_t after, size_t limit, size_t whole) {
   if (!limit) return 0;
   if (after > limit) return 1;
-  if (after > limit - strip(whole)) pg_watch_memory(v);
+  if (after > soft(limit, whole)) pg_watch_memory(v);
   return 0;
 }
 

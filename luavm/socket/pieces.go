@@ -86,25 +86,16 @@ func (p *Pieces) took(n int) {
 
 // ReadOnce is read(2) on a non-blocking descriptor. The end of the stream is 0
 // bytes and no error; the error is syscall.EAGAIN or another bare number.
-func ReadOnce(fd uintptr, p []byte) (int, error) {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch errno {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-			continue
-		}
-		return 0, errno
-	}
-}
+func ReadOnce(fd uintptr, p []byte) (int, error) { return transfer(syscall.SYS_READ, fd, p) }
 
 // WriteOnce is write(2) on a non-blocking descriptor. The error is syscall.EAGAIN
 // or another bare number.
-func WriteOnce(fd uintptr, p []byte) (int, error) {
+func WriteOnce(fd uintptr, p []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, p) }
+
+// transfer is read(2) or write(2), again where a signal came first.
+func transfer(trap, fd uintptr, p []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd,
+		n, _, errno := syscall.RawSyscall(trap, fd,
 			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 		switch errno {
 		case 0:
