@@ -134,6 +134,7 @@ func (p *process) began() {
 	for _, address := range p.inherited.Rest() {
 		p.log.Print(observe.LevelWarn, nil, "an inherited socket at "+address+" is no listener's address and is closed")
 	}
+	forgetStart()
 	p.warn(p.inherited.Announce())
 	p.warn(sockets.Notify("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid())))
 }
@@ -159,6 +160,7 @@ func (p *process) Reload(context.Context) error {
 	}
 	p.Reloaded("applied")
 	p.keep(file)
+	forgetStart()
 	p.log.Print(observe.LevelNotice, nil, "configuration "+file.Digest()+" applied")
 	return nil
 }
