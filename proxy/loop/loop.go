@@ -177,6 +177,7 @@ func (l *Loop) turn() (ended bool) {
 		l.current = nil
 		if s := &l.slots[e.Fd]; s.source != nil && s.turn == uint32(e.Pad) {
 			s.source.ready(e.Events)
+			l.runTasks()
 		}
 	}
 	l.expireTimers()
@@ -215,20 +216,26 @@ func (l *Loop) settle() (more bool) {
 			}
 			continue
 		}
-		for l.head < len(l.runnable) {
-			t := l.runnable[l.head]
-			l.head++
-			t.queued = false
-			if t.ex != nil {
-				t.run()
-			}
-		}
-		clear(l.runnable)
-		l.runnable, l.head = l.runnable[:0], 0
+		l.runTasks()
 		l.readAgain()
 	}
 	l.attend()
 	return true
+}
+
+// runTasks runs what may have got further. Each event's is run at once, while
+// its memory is near: of thousands that wait, the next one's is not.
+func (l *Loop) runTasks() {
+	for l.head < len(l.runnable) {
+		t := l.runnable[l.head]
+		l.head++
+		t.queued = false
+		if t.ex != nil {
+			t.run()
+		}
+	}
+	clear(l.runnable)
+	l.runnable, l.head = l.runnable[:0], 0
 }
 
 // readAgain lets each client that has more in its buffer begin one request.

@@ -102,8 +102,13 @@ func dial(t *testing.T, addr string) *talker {
 	return &talker{nc, bufio.NewReader(nc)}
 }
 
+func (c *talker) send(path string) error {
+	_, err := io.WriteString(c.nc, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+	return err
+}
+
 func (c *talker) ask(path string) (string, error) {
-	if _, err := io.WriteString(c.nc, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+	if err := c.send(path); err != nil {
 		return "", err
 	}
 	return c.answer()
@@ -401,12 +406,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 // Out of descriptors, a loop looks away and takes the queue up again later.
 func TestOutOfDescriptors(t *testing.T) {
 	s, _, addr := serve(t, 1, Limits{})
-	held, release := make(chan struct{}), make(chan struct{})
-	s.loops[0].post(function(func() {
-		close(held)
-		<-release
-	}))
-	<-held
+	release := hold(t, s.loops[0])
 	queued := make([]*talker, 10)
 	for i := range queued {
 		queued[i] = dial(t, addr)
@@ -422,7 +422,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(len(open) - 1), Max: was.Max}); err != nil {
 		t.Fatal(err)
 	}
-	close(release)
+	release()
 	time.Sleep(50 * time.Millisecond)
 	polls := s.loops[0].stats.polls.Load()
 	time.Sleep(50 * time.Millisecond)
