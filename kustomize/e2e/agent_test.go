@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/retry"
 )
 
 // agent is the kubelet of all nodes.
@@ -80,7 +81,7 @@ func (a *agent) register(name, arch string) error {
 		"kubernetes.io/arch": arch, "kubernetes.io/os": "linux", "kubernetes.io/hostname": name,
 		"topology.kubernetes.io/zone": "zone-" + name, "topology.kubernetes.io/region": "e2e",
 	}}}
-	node, err := a.client.CoreV1().Nodes().Create(a.ctx, node, metav1.CreateOptions{})
+	_, err := a.client.CoreV1().Nodes().Create(a.ctx, node, metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}
@@ -89,12 +90,21 @@ func (a *agent) register(name, arch string) error {
 		"ephemeral-storage": resource.MustParse("64Gi"), "pods": resource.MustParse("50"),
 	}
 	now := metav1.Now()
-	node.Status = corev1.NodeStatus{
+	status := corev1.NodeStatus{
 		Capacity: room, Allocatable: room,
 		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "E2E", LastHeartbeatTime: now, LastTransitionTime: now}},
 		Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: bridgeAddress}},
 	}
-	if _, err := a.client.CoreV1().Nodes().UpdateStatus(a.ctx, node, metav1.UpdateOptions{}); err != nil {
+	// Controllers write taints and addresses of new nodes at the same time.
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		node, err := a.client.CoreV1().Nodes().Get(a.ctx, name, metav1.GetOptions{})
+		if err == nil {
+			node.Status = status
+			_, err = a.client.CoreV1().Nodes().UpdateStatus(a.ctx, node, metav1.UpdateOptions{})
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	go a.renew(name)

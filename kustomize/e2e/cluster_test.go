@@ -60,7 +60,7 @@ func startAPI(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 2*time.Minute, "API server", func() string {
+	eventually(t, 5*time.Minute, "API server", func() string {
 		if !etcd.running() || !server.running() {
 			t.Fatal("the control plane has ended\n", etcd.tail(), "\n", server.tail())
 		}
@@ -130,7 +130,7 @@ func (c *cluster) startControllers(t *testing.T) {
 		"--horizontal-pod-autoscaler-initial-readiness-delay=1s")
 	scheduler := start(t, c.dir, filepath.Join(*binaries, "kube-scheduler"),
 		"--kubeconfig="+c.kubeconfig, "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port="+port(freeAddress(t)))
-	eventually(t, 2*time.Minute, "controllers", func() string {
+	eventually(t, 5*time.Minute, "controllers", func() string {
 		if !manager.running() || !scheduler.running() {
 			t.Fatal("the control plane has ended\n", manager.tail(), "\n", scheduler.tail())
 		}
@@ -153,7 +153,7 @@ func (c *cluster) kubectl(t *testing.T, stdin io.Reader, args ...string) string 
 }
 
 func (c *cluster) try(stdin io.Reader, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(*binaries, "kubectl"), args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig, "HOME="+c.dir)
@@ -175,7 +175,7 @@ func (c *cluster) installCRDs(t *testing.T) {
 	for _, name := range []string{"servicemonitors", "prometheusrules"} {
 		c.kubectl(t, nil, "create", "-f", filepath.Join(*crds, "monitoring.coreos.com_"+name+".yaml"))
 	}
-	c.kubectl(t, nil, "wait", "--for=condition=Established", "--timeout=60s", "crd/servicemonitors.monitoring.coreos.com", "crd/prometheusrules.monitoring.coreos.com")
+	c.kubectl(t, nil, "wait", "--for=condition=Established", "--timeout=300s", "crd/servicemonitors.monitoring.coreos.com", "crd/prometheusrules.monitoring.coreos.com")
 }
 
 // createNamespace makes one from its manifest, where Pod Security is asked for.
@@ -183,7 +183,7 @@ func (c *cluster) createNamespace(t *testing.T, path string) string {
 	t.Helper()
 	c.kubectl(t, nil, "apply", "--server-side", "-f", path)
 	name := c.kubectl(t, nil, "get", "-f", path, "-o", "jsonpath={.metadata.name}")
-	eventually(t, time.Minute, "namespace "+name, func() string {
+	eventually(t, 5*time.Minute, "namespace "+name, func() string {
 		ns, err := c.client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			return err.Error()

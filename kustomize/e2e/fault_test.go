@@ -46,7 +46,7 @@ func (f *fleet) kill(t *testing.T, deaf bool) (r killed) {
 	f.splitter.redispatch.Store(!deaf)
 	f.splitter.refused.Store(0)
 	defer f.splitter.redispatch.Store(false)
-	l := startLoad(t, f.target, shape{kind: "wait", stages: "40:20"})
+	l := startLoad(t, f.target, "wait", 40)
 	p := f.agent.gateways()[1]
 	b := f.carrying(t, l, p)
 	p.deaf.Store(deaf)
@@ -55,12 +55,16 @@ func (f *fleet) kill(t *testing.T, deaf bool) (r killed) {
 	r.at = time.Now()
 	p.signal("KILL")
 	for b.open() > 0 {
+		if time.Since(r.at) > time.Minute {
+			t.Fatalf("%d connections to the killed %s are left", b.open(), p.name())
+		}
 		time.Sleep(time.Millisecond)
 	}
 	r.gone = time.Now()
 	// What was on its way to the pod in these milliseconds was in flight, too.
 	r.inflight = int(b.requests.Load() - done)
-	r.result = l.wait()
+	f.flows(t, 200)
+	r.result = l.stop()
 	p.deaf.Store(false)
 	return r
 }
@@ -68,38 +72,40 @@ func (f *fleet) kill(t *testing.T, deaf bool) (r killed) {
 // carrying waits until requests are in flight on a pod.
 func (f *fleet) carrying(t *testing.T, l *load, p *pod) (b *backend) {
 	t.Helper()
-	eventually(t, 30*time.Second, "requests on "+p.name(), func() string {
+	f.flows(t, 100)
+	eventually(t, 3*time.Minute, "requests on "+p.name(), func() string {
+		l.check()
 		var err error
 		if b, err = f.service.of(p.address + ":8080"); err != nil {
 			return err.Error()
-		}
-		if !l.process.running() {
-			t.Fatalf("k6 has ended while %s had %d of its %d requests\n%s", p.name(), b.busy.Load(), b.requests.Load(), l.process.tail())
 		}
 		if b.busy.Load() < 3 {
 			return fmt.Sprintf("%d of %d", b.busy.Load(), b.requests.Load())
 		}
 		return ""
 	})
-	time.Sleep(3 * time.Second)
 	return b
 }
 
 // losesAHungPod: a process that hangs loses what was sent to it before its
 // readiness probe had failed often enough, and nothing after.
 func (f *fleet) losesAHungPod(t *testing.T) {
+	f.splitter.healthChecks.Store(true)
+	defer f.splitter.healthChecks.Store(false)
 	f.scale(t, 3)
-	r, sent, down := f.hang(t, false)
-	text := fmt.Sprintf("The stopped pod was out of service after %.1f s (readiness: every 2 s, twice); %d POSTs had been\nsent to it by then, %d failed.\n\n%s", down.Sub(r.hung).Seconds(), sent, len(r.failures), resultHead) + r.line("wait")
-	if len(r.failures) == 0 || len(r.failures) > sent {
-		t.Errorf("%d POSTs failed, %d were sent to the stopped pod before it was out of service", len(r.failures), sent)
+	r := f.hang(t, 0)
+	text := fmt.Sprintf("The stopped pod was out of service after %.1f s (readiness: every 2 s, twice); %d POSTs had been\nsent to it by then, %d failed.\n\n%s", r.down.Sub(r.hung).Seconds(), r.sent, len(r.failures), resultHead) + r.line("wait")
+	if len(r.failures) == 0 || len(r.failures) > r.sent {
+		t.Errorf("%d POSTs failed, %d were sent to the stopped pod before it was out of service", len(r.failures), r.sent)
 	}
-	if after := r.after(down); after > 0 {
+	if after := r.after(r.down); after > 0 {
 		t.Errorf("%d POSTs failed that began after the stopped pod was out of service", after)
 	}
 	f.settle(t, 3)
-	control, _, _ := f.hang(t, true)
-	late := control.after(control.hung.Add(down.Sub(r.hung)))
+	// k6 waits for an answer for 20 s.
+	deaf := r.down.Sub(r.hung) + 25*time.Second
+	control := f.hang(t, deaf)
+	late := control.after(control.hung.Add(r.down.Sub(r.hung)))
 	if late == 0 {
 		t.Error("readiness was not looked at and no POST failed after its threshold: this test cannot fail")
 	}
@@ -108,44 +114,39 @@ func (f *fleet) losesAHungPod(t *testing.T) {
 	f.report(t, section{name: "hang", title: "A hung pod", text: text})
 }
 
-// hung is a run under which a pod was stopped.
+// hung is a load under which a pod was stopped.
 type hung struct {
 	*result
-	hung time.Time
+	hung, down time.Time // stopped, out of service
+	sent       int       // to it from its stop until it was out of service
 }
 
-// hang stops a pod under load and lets it go on at the end.
-func (f *fleet) hang(t *testing.T, deaf bool) (r hung, sent int, down time.Time) {
-	l := startLoad(t, f.target, shape{kind: "wait", stages: "40:25"})
+// hang stops a pod under load and lets it go on at the end. deaf is for how long
+// its readiness is not looked at; 0: it is.
+func (f *fleet) hang(t *testing.T, deaf time.Duration) (r hung) {
+	l := startLoad(t, f.target, "wait", 40)
 	p := f.agent.gateways()[1]
 	b := f.carrying(t, l, p)
-	p.deaf.Store(deaf)
+	p.deaf.Store(deaf > 0)
+	defer p.deaf.Store(false)
 	b.cuts.Store(0) // it may have been killed before
-	before := b.requests.Load() - b.busy.Load()
-	r.hung = time.Now()
 	p.signal("STOP")
 	defer p.signal("CONT")
-	if !deaf {
-		eventually(t, time.Minute, "out of service", func() string {
+	before := b.requests.Load() - b.busy.Load()
+	r.hung = time.Now()
+	if deaf > 0 {
+		time.Sleep(deaf)
+	} else {
+		eventually(t, 2*time.Minute, "out of service", func() string {
 			if b.cuts.Load() == 0 {
 				return "still an endpoint"
 			}
 			return ""
 		})
-		down = time.UnixMilli(b.cuts.Load())
+		r.down = time.UnixMilli(b.cuts.Load())
 	}
-	sent = int(b.requests.Load() - before)
-	r.result = l.wait()
-	p.deaf.Store(false)
-	return r, sent, down
-}
-
-// after counts the failures that began after a moment.
-func (r *result) after(at time.Time) (n int) {
-	for _, f := range r.failures {
-		if f.at().After(at) {
-			n++
-		}
-	}
-	return n
+	r.sent = int(b.requests.Load() - before)
+	f.flows(t, 100)
+	r.result = l.stop()
+	return r
 }

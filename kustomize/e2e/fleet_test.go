@@ -68,7 +68,7 @@ func startFleet(t *testing.T) *fleet {
 	f.createNamespace(t, "../overlays/loadtest/namespace.yaml")
 	f.apply(t, "overlay")
 	f.settle(t, 1)
-	f.kubectl(t, nil, "-n", namespace, "wait", "--for=condition=Available", "deployment", "--all", "--timeout=120s")
+	f.kubectl(t, nil, "-n", namespace, "wait", "--for=condition=Available", "deployment", "--all", "--timeout=300s")
 	s, err := f.client.CoreV1().Services(namespace).Get(t.Context(), "perigee", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -83,18 +83,19 @@ func (f *fleet) apply(t *testing.T, dir string) {
 	f.kubectl(t, nil, "apply", "--server-side", "--force-conflicts", "-k", dir)
 }
 
-func (f *fleet) wanted(t *testing.T) int {
-	d, err := f.client.AppsV1().Deployments(namespace).Get(t.Context(), "perigee", metav1.GetOptions{})
-	if err != nil || d.Spec.Replicas == nil {
-		return 0
+// wanted is how many pods the Deployment asks for.
+func (f *fleet) wanted(t *testing.T) (int, error) {
+	s, err := f.client.AppsV1().Deployments(namespace).GetScale(t.Context(), "perigee", metav1.GetOptions{})
+	if err != nil {
+		return 0, err
 	}
-	return int(*d.Spec.Replicas)
+	return int(s.Spec.Replicas), nil
 }
 
 // settle waits until the fleet is of n pods, all ready, and nothing ends.
 func (f *fleet) settle(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, 4*time.Minute, strconv.Itoa(n)+" pods", func() string {
+	eventually(t, 8*time.Minute, strconv.Itoa(n)+" pods", func() string {
 		pods := f.agent.gateways()
 		ready := 0
 		for _, p := range pods {
@@ -123,6 +124,6 @@ func (f *fleet) scale(t *testing.T, n int) {
 // rolled waits until a rollout is over and its old pods have gone.
 func (f *fleet) rolled(t *testing.T, n int) {
 	t.Helper()
-	f.kubectl(t, nil, "-n", namespace, "rollout", "status", "deployment/perigee", "--timeout=150s")
+	f.kubectl(t, nil, "-n", namespace, "rollout", "status", "deployment/perigee", "--timeout=480s")
 	f.settle(t, n)
 }

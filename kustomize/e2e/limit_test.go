@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // What overlay/perigee.yaml lets through, all pods together.
@@ -18,33 +17,33 @@ const (
 func (f *fleet) keepsLimits(t *testing.T) {
 	f.scale(t, 2)
 	line := f.record(t)
-	l := startLoad(t, f.target, shape{kind: "limited", stages: "150:60"})
-	time.Sleep(5 * time.Second)
+	l := startLoad(t, f.target, "limited", 150)
+	f.flows(t, 300)
 	for _, n := range []int{4, 1} {
 		line.mark("%d pods wanted", n)
 		f.scale(t, n)
 	}
-	changed := time.Since(l.begin)
-	r := l.wait()
+	f.flows(t, 300)
+	r := l.stop()
 	late := f.limitErrors(t)
 	line.end()
-	if changed.Seconds() > r.seconds {
-		t.Errorf("the fleet changed for %v, the load lasted %.0f s: too short", changed, r.seconds)
-	}
 	r.lostNothing(t)
-	// k6 is at work for a little less than its process.
+	// k6 is at work for less than that: its processes start, and requests of one stall
+	// together now and then on shared cores, while no more than a burst is saved up.
 	bound := limitBurst + int(limitRate*r.seconds)
 	if r.passed > bound {
 		t.Errorf("%d requests passed in %.1f s: more than %d", r.passed, r.seconds, bound)
 	}
-	if least := limitRate * 60 * 95 / 100; r.passed < least {
-		t.Errorf("%d requests passed: fewer than %d, 95 %% of what is allowed", r.passed, least)
+	if least := int(limitRate * r.sending * 0.8); r.passed < least {
+		t.Errorf("%d requests passed: fewer than %d, 80 %% of what is allowed", r.passed, least)
 	}
 	text := fmt.Sprintf("50/s and a burst of 10 for one key, offered 150/s while there are 2, 4 and 1 pods.\nOf Redis's answers to the pod that was left %.0f were late or lost.\n\n| | sent | passed | bound |\n|---|---|---|---|\n| counted in Redis | %d | %d | %d |\n", late, r.requests, r.passed, bound)
 	f.kubectl(t, nil, "-n", namespace, "scale", "deployment/perigee-redis", "--replicas=0")
-	f.kubectl(t, nil, "-n", namespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=perigee-redis", "--timeout=90s")
+	f.kubectl(t, nil, "-n", namespace, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=perigee-redis", "--timeout=300s")
 	f.scale(t, 3)
-	control := startLoad(t, f.target, shape{kind: "limited", stages: "150:20"}).wait()
+	l = startLoad(t, f.target, "limited", 150)
+	f.flows(t, 2000)
+	control := l.stop()
 	bound = limitBurst + int(limitRate*control.seconds)
 	if control.passed <= bound {
 		t.Errorf("three pods without Redis let %d requests through in %.1f s, no more than with it (%d): this test cannot fail", control.passed, control.seconds, bound)

@@ -183,7 +183,7 @@ func startMetrics(t *testing.T, c *cluster, a *agent) {
 	go func() { _ = server.ListenAndServeTLS(c.keys.path("metrics.crt"), c.keys.path("metrics.key")) }()
 	t.Cleanup(func() { _ = server.Close() })
 	c.kubectl(t, strings.NewReader(fmt.Sprintf(metricsAPIs, port(address))), "apply", "--server-side", "-f", "-")
-	c.kubectl(t, nil, "wait", "--for=condition=Available", "--timeout=90s", "apiservice/v1beta1.metrics.k8s.io", "apiservice/v1beta2.custom.metrics.k8s.io")
+	c.kubectl(t, nil, "wait", "--for=condition=Available", "--timeout=300s", "apiservice/v1beta1.metrics.k8s.io", "apiservice/v1beta2.custom.metrics.k8s.io")
 }
 
 // gauges are the names of Prometheus Adapter's rules that are served.

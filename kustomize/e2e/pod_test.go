@@ -41,7 +41,7 @@ type pod struct {
 	since    time.Time // of ready
 	begin    time.Time
 	restarts int32
-	killed   bool // by the end of the grace period
+	killing  bool // the process has been sent SIGKILL
 	deleting bool
 	finished sync.Once
 }
@@ -111,7 +111,10 @@ func (p *pod) once(spec string) bool {
 	_ = cmd.Wait()
 	cancel()
 	p.mu.Lock()
-	p.alive, p.started = false, false
+	if !p.deleting && !p.killing && p.agent.ctx.Err() == nil {
+		p.agent.t.Errorf("the container of %s has ended (%v), and nobody here ended it: see its log; does something else on this machine signal programs by their name?", p.name(), cmd.ProcessState)
+	}
+	p.alive, p.started, p.killing = false, false, false
 	p.restarts++
 	p.mu.Unlock()
 	close(ended)
@@ -148,9 +151,6 @@ func (p *pod) terminate(grace time.Duration) {
 				select {
 				case <-ended:
 				case <-end:
-					p.mu.Lock()
-					p.killed = true
-					p.mu.Unlock()
 					p.signal("KILL")
 					<-ended
 				}
@@ -169,6 +169,7 @@ func (p *pod) signal(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.alive {
+		p.killing = p.killing || name == "KILL"
 		_ = p.cmd.Process.Signal(signals[name])
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/informers"
@@ -20,9 +21,8 @@ import (
 // splitter is the cluster's kube-proxy: it listens on the address of each Service
 // and gives every connection to the next ready endpoint.
 //
-// A pod that ends keeps its connections. One that turns unready without ending
-// loses them, as a load balancer with health checks does (HAProxy: on-marked-down
-// shutdown-sessions); what was under way there would not be answered either.
+// A pod that ends keeps its connections, and so does one that turns unready, unless
+// healthChecks is set.
 type splitter struct {
 	t      *testing.T
 	ctx    context.Context
@@ -30,7 +30,11 @@ type splitter struct {
 	// redispatch makes it go to another endpoint when one refuses a connection
 	// (HAProxy: option redispatch). kube-proxy does not.
 	redispatch atomic.Bool
-	refused    atomic.Int64 // connections that an endpoint did not take
+	// healthChecks takes the connections of a pod that turns unready without ending,
+	// as a load balancer's health checks do (HAProxy: on-marked-down
+	// shutdown-sessions): what is under way there would not be answered either.
+	healthChecks atomic.Bool
+	refused      atomic.Int64 // connections that an endpoint did not take
 
 	mu       sync.Mutex
 	services map[string]*service // by namespace/name
@@ -52,6 +56,7 @@ type backend struct {
 	cuts     atomic.Int64 // when it was last out of service, in milliseconds
 	mu       sync.Mutex
 	sessions map[*session]bool
+	dialing  int
 }
 
 // session is a connection of a client and one of an endpoint.
@@ -130,7 +135,7 @@ func (s *splitter) update(slice *discoveryv1.EndpointSlice) {
 			switch {
 			case *e.Conditions.Ready:
 				ready = append(ready, address)
-			case !*e.Conditions.Terminating && v.backends[address] != nil:
+			case s.healthChecks.Load() && !*e.Conditions.Terminating && v.backends[address] != nil:
 				down = append(down, v.backends[address])
 			}
 		}
@@ -169,14 +174,18 @@ func (s *splitter) connect(v *service, port string, client *net.TCPConn) {
 			reset(client)
 			return
 		}
+		cuts := b.cuts.Load()
+		b.dial(1)
 		server, err := s.dialer.DialContext(s.ctx, "tcp", b.address)
-		if err == nil {
-			b.carry(&session{client: client, server: server.(*net.TCPConn), backend: b})
+		if err == nil && b.carry(&session{client: client, server: server.(*net.TCPConn), backend: b}, cuts) {
 			return
 		}
-		s.refused.Add(1)
+		if err != nil {
+			b.dial(-1)
+			s.refused.Add(1)
+		}
 		tried = append(tried, b.address)
-		if !s.redispatch.Load() {
+		if err != nil && !s.redispatch.Load() {
 			reset(client)
 			return
 		}
@@ -189,8 +198,23 @@ func reset(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-func (b *backend) carry(x *session) {
+// dial counts the connections that are being made.
+func (b *backend) dial(n int) {
 	b.mu.Lock()
+	b.dialing += n
+	b.mu.Unlock()
+}
+
+// carry moves the bytes of a session that was dialed until it ends; false: the
+// backend has gone out of service meanwhile.
+func (b *backend) carry(x *session, cuts int64) bool {
+	b.mu.Lock()
+	b.dialing--
+	if b.cuts.Load() != cuts {
+		b.mu.Unlock()
+		_ = x.server.Close()
+		return false
+	}
 	b.sessions[x] = true
 	b.mu.Unlock()
 	var both sync.WaitGroup
@@ -203,6 +227,7 @@ func (b *backend) carry(x *session) {
 	b.mu.Lock()
 	delete(b.sessions, x)
 	b.mu.Unlock()
+	return true
 }
 
 // copy moves bytes one way. An end is passed on as an end, a loss as a loss.
@@ -213,7 +238,7 @@ func (x *session) copy(to, from *net.TCPConn, seen func()) {
 		if n > 0 {
 			seen()
 			if _, err := to.Write(buffer[:n]); err != nil {
-				reset(from)
+				x.lose(from)
 				return
 			}
 		}
@@ -221,11 +246,24 @@ func (x *session) copy(to, from *net.TCPConn, seen func()) {
 			if err.Error() == "EOF" {
 				_ = to.CloseWrite()
 			} else {
-				reset(to)
+				x.lose(to)
 			}
 			return
 		}
 	}
+}
+
+// lose resets a connection of the session. What the client has sent but copy has not
+// read yet is a request, too, and lost.
+func (x *session) lose(c *net.TCPConn) {
+	if raw, err := x.client.SyscallConn(); err == nil && c == x.client {
+		_ = raw.Control(func(fd uintptr) {
+			if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil && n > 0 {
+				x.asked()
+			}
+		})
+	}
+	reset(c)
 }
 
 // asked and answered follow HTTP/1.1 without pipelining: bytes of the client are
@@ -247,7 +285,7 @@ func (x *session) answered() {
 func (b *backend) open() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.sessions)
+	return len(b.sessions) + b.dialing
 }
 
 func (b *backend) cut() {
@@ -255,8 +293,8 @@ func (b *backend) cut() {
 	defer b.mu.Unlock()
 	b.cuts.Store(time.Now().UnixMilli())
 	for x := range b.sessions {
-		reset(x.client)
-		reset(x.server)
+		x.lose(x.client)
+		x.lose(x.server)
 	}
 }
 

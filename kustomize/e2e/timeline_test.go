@@ -46,7 +46,10 @@ func (f *fleet) record(t *testing.T) *timeline {
 				return
 			case <-tick.C:
 			}
-			m := f.moment(t)
+			m, err := f.moment(t)
+			if err != nil { // a busy API server: the next second is looked at
+				continue
+			}
 			n := f.service.requests()
 			m.perSecond = float64(n-before) / m.at.Sub(last).Seconds()
 			before, last = n, m.at
@@ -59,9 +62,11 @@ func (f *fleet) record(t *testing.T) *timeline {
 	return l
 }
 
-func (f *fleet) moment(t *testing.T) (m moment) {
+func (f *fleet) moment(t *testing.T) (m moment, err error) {
 	m.at = time.Now()
-	m.wanted = f.wanted(t)
+	if m.wanted, err = f.wanted(t); err != nil {
+		return m, err
+	}
 	used := 0
 	for _, p := range f.agent.gateways() {
 		if !p.isReady() {
@@ -78,7 +83,7 @@ func (f *fleet) moment(t *testing.T) (m moment) {
 		m.cpu /= float64(used)
 		m.saturation /= float64(used)
 	}
-	return m
+	return m, nil
 }
 
 func (l *timeline) mark(format string, args ...any) {
@@ -94,6 +99,16 @@ func (l *timeline) end() {
 		close(l.stop)
 	}
 	l.done.Wait()
+}
+
+// last is the latest moment.
+func (l *timeline) last() (m moment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.all); n > 0 {
+		m = l.all[n-1]
+	}
+	return m
 }
 
 // most is the largest of a value.
