@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -30,8 +31,8 @@ func freeAddr() string {
 
 // bed starts, loads and ends gateways.
 type bed struct {
-	seconds int
-	k6      string
+	seconds, rounds int
+	k6              string
 }
 
 // row is one measurement.
@@ -54,7 +55,8 @@ type load struct {
 	env         []string // of the gateway
 }
 
-func (b *bed) measure(idle int) (*report, error) {
+// measure measures the sections whose titles match only, and the rest if it is nil.
+func (b *bed) measure(idle int, only *regexp.Regexp) (*report, error) {
 	origin := exec.Command("bin/origin", "-listen", originAddr)
 	if err := origin.Start(); err != nil {
 		return nil, fmt.Errorf("%w: make build, and go build -o bin/origin ./loadtest/origin", err)
@@ -67,10 +69,45 @@ func (b *bed) measure(idle int) (*report, error) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	r := &report{}
-	all := []struct {
-		title, setting string
-		loads          []load
-	}{
+	wanted := func(title string) bool { return only == nil || only.MatchString(title) }
+	for _, s := range sections() {
+		if !wanted(s.title) {
+			continue
+		}
+		var rows []row
+		for _, l := range s.loads {
+			measured, err := b.run(l)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", s.title, l.setting, err)
+			}
+			rows = append(rows, measured)
+		}
+		r.section(s.title, s.setting, rows)
+	}
+	for _, g := range growths() {
+		if !wanted(g.title) {
+			continue
+		}
+		if err := b.grow(r, g); err != nil {
+			return nil, err
+		}
+	}
+	if wanted("Idle connections") {
+		if err := b.idle(r, idle); err != nil {
+			return nil, err
+		}
+	}
+	return r, b.withinSLO(r)
+}
+
+// section is a table of the report: the same gateway in several settings.
+type section struct {
+	title, setting string
+	loads          []load
+}
+
+func sections() []section {
+	return []section{
 		{"Kinds of routes", "route", []load{
 			{setting: "proxied", connections: 32, path: "/"},
 			{setting: "proxied, Lua in the path", connections: 32, path: "/policy/", script: "headers.lua"},
@@ -83,6 +120,9 @@ func (b *bed) measure(idle int) (*report, error) {
 		{"Bodies", "bytes", sweep([]int{0, 1 << 10, 16 << 10, 256 << 10, 1 << 20}, func(n int) load {
 			return load{connections: 16, path: "/bytes/" + strconv.Itoa(n)}
 		})},
+		{"Scripts", "scripts", sweep([]int{0, 1, 2, 3, 4, 5}, func(n int) load {
+			return load{connections: 32, path: "/", config: withScripts(n)}
+		})},
 		{"Routes", "routes", sweep([]int{10, 100, 1000}, func(n int) load {
 			return load{connections: 32, path: fmt.Sprintf("/r%d/", n-1), config: manyRoutes(n)}
 		})},
@@ -90,21 +130,6 @@ func (b *bed) measure(idle int) (*report, error) {
 			return load{connections: 32, path: "/", env: []string{"GOMAXPROCS=" + strconv.Itoa(n)}}
 		})},
 	}
-	for _, part := range all {
-		var rows []row
-		for _, l := range part.loads {
-			measured, err := b.run(l)
-			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", part.title, l.setting, err)
-			}
-			rows = append(rows, measured)
-		}
-		r.section(part.title, part.setting, rows)
-	}
-	if err := b.idle(r, idle); err != nil {
-		return nil, err
-	}
-	return r, b.withinSLO(r)
 }
 
 func sweep(values []int, of func(int) load) (loads []load) {
@@ -122,16 +147,6 @@ func cores() (counts []int) {
 		counts = append(counts, n)
 	}
 	return counts
-}
-
-// manyRoutes is a configuration with n routes; the last one is asked for.
-func manyRoutes(n int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "access_log: {format: \"off\"}\nlisteners: [{address: %q}]\nadmin: {address: %q}\nupstreams: {origin: {endpoints: [%q]}}\nroutes:\n", gatewayAddr, adminAddr, originAddr)
-	for i := range n {
-		fmt.Fprintf(&b, "  - {name: r%d, match: {paths: [\"/r%d/\"]}, proxy: {path: /}, upstream: origin}\n", i, i)
-	}
-	return b.String()
 }
 
 // start starts a gateway and waits until it serves.
@@ -195,17 +210,9 @@ func (b *bed) run(l load) (row, error) {
 		return row{}, err
 	}
 	used, passed := cpuTime(gateway.Process.Pid)-before, time.Since(begin)
-	var result struct {
-		Requests  int     `json:"requests"`
-		PerSecond float64 `json:"per_second"`
-		P50       int     `json:"p50_us"`
-		P99       int     `json:"p99_us"`
-		Broken    int     `json:"broken"`
-		Status    int     `json:"not_2xx_3xx"`
-	}
-	line := text[bytes.LastIndex(bytes.TrimSpace(text), []byte("\n"))+1:]
-	if err := json.Unmarshal(line, &result); err != nil || result.Requests == 0 {
-		return row{}, fmt.Errorf("wrk says %q: %v", text, err)
+	result, err := wrkSaid(text)
+	if err != nil {
+		return row{}, err
 	}
 	if result.Broken > 0 || result.Status > 0 && l.path != "/limited" {
 		return row{}, fmt.Errorf("%d connections broke, %d answers are no success", result.Broken, result.Status)
@@ -216,6 +223,24 @@ func (b *bed) run(l load) (row, error) {
 		cpuMicros: float64(used.Microseconds()) / float64(result.Requests),
 		cores:     used.Seconds() / passed.Seconds(), rss: residentBytes(gateway.Process.Pid),
 	}, nil
+}
+
+// wrkResult is the line that wrk/report.lua writes.
+type wrkResult struct {
+	Requests  int     `json:"requests"`
+	PerSecond float64 `json:"per_second"`
+	P50       int     `json:"p50_us"`
+	P99       int     `json:"p99_us"`
+	Broken    int     `json:"broken"`
+	Status    int     `json:"not_2xx_3xx"`
+}
+
+func wrkSaid(text []byte) (result wrkResult, err error) {
+	line := text[bytes.LastIndex(bytes.TrimSpace(text), []byte("\n"))+1:]
+	if err := json.Unmarshal(line, &result); err != nil || result.Requests == 0 {
+		return result, fmt.Errorf("wrk says %q: %v", text, err)
+	}
+	return result, nil
 }
 
 // idle holds connections that have asked once and say nothing more.

@@ -2,7 +2,7 @@
 // report: Markdown with plots. It starts bin/perigee and bin/origin itself, for
 // each measurement anew, and loads them with wrk as fast as they answer.
 //
-//	go run ./loadtest/capacity -out loadtest/results/capacity.md [-seconds 5]
+//	go run ./loadtest/capacity -out loadtest/results/capacity.md [-seconds 5] [-rounds 5] [-only EXPRESSION]
 //
 // CPU time is the gateway's own, from /proc: it compares on machines that do other
 // work too, which requests per second do not. With -slo it also looks for the rate
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -22,11 +23,13 @@ import (
 func main() {
 	out := flag.String("out", "loadtest/results/capacity.md", "the report")
 	seconds := flag.Int("seconds", 5, "of each measurement")
+	rounds := flag.Int("rounds", 5, "of what is compared in turns")
+	only := flag.String("only", "", "a regular `EXPRESSION` for the titles of sections; the others are left out")
 	idle := flag.Int("idle", 10000, "idle connections to hold")
 	slo := flag.String("slo", "", "`PATH` of k6, to look for the rate within the SLO")
 	saturation := flag.String("saturation", "", "`PATH` of a report on saturation and latency, and nothing else")
 	flag.Parse()
-	b := &bed{seconds: *seconds, k6: *slo}
+	b := &bed{seconds: *seconds, rounds: *rounds, k6: *slo}
 	if *saturation != "" {
 		if err := b.saturation(*saturation); err != nil {
 			fmt.Fprintln(os.Stderr, "capacity:", err)
@@ -35,7 +38,11 @@ func main() {
 		fmt.Println(*saturation)
 		return
 	}
-	r, err := b.measure(*idle)
+	var titles *regexp.Regexp
+	if *only != "" {
+		titles = regexp.MustCompile(*only)
+	}
+	r, err := b.measure(*idle, titles)
 	if err == nil {
 		err = r.write(*out)
 	}
@@ -64,6 +71,7 @@ func (r *report) section(title, setting string, rows []row) {
 	}
 	r.plots = append(r.plots, p)
 	fmt.Fprintf(&r.text, "\n![%s](%s)\n", title, p.file())
+	fmt.Fprintln(os.Stderr, title)
 }
 
 func (r *report) write(path string) error {
