@@ -31,7 +31,7 @@ export CGO_LDFLAGS := -L$(CROSS_DEPS)/luajit/lib -L$(CROSS_DEPS)/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test lint race asan fuzz bench flame pgo instructions conformance e2e drills e2e-otel soak k6 image image-test image-bases \
+.PHONY: help deps deps-test build run test lint race asan fuzz bench flame pgo instructions conformance shares e2e drills e2e-otel soak k6 image image-test image-bases \
 	kustomize-check kustomize-update control-plane e2e-k8s capacity saturation clean
 
 help: ## print this list
@@ -91,7 +91,14 @@ conformance: ## run the cases of CONFORMANCE=DIR against bin/perigee (ARGS=flags
 		exit 2; \
 	fi
 	@$(MAKE) build
-	PERIGEE=$(abspath bin/perigee) "$(CONFORMANCE)/run.sh" $(abspath bin/perigee) $(ARGS)
+	@PERIGEE=$(abspath bin/perigee) .ci/shares.sh conformance 95 "$(CONFORMANCE)/run.sh" $(abspath bin/perigee) $(ARGS)
+
+# The suites that both drivers run: requests and answers meant to break it, faults
+# on either side, reloads and drains.
+shares: deps-test ## run the hostile, fault and reload suites and print the share that event loops serve
+	@.ci/shares.sh hostile 95 $(GO) test $(TAGS) -count=1 -run Hostile ./proxy
+	@.ci/shares.sh faults 95 $(GO) test $(TAGS) -count=1 -run 'Failures|Down|Leav|Abort|Gone|Break|Closes|Slow|FullDisk|HeadLimits|Killed' ./proxy
+	@.ci/shares.sh reload 95 $(GO) test $(TAGS) -count=1 -run 'Reload|Drain' ./proxy ./cmd/perigee
 
 e2e: deps-test ## run the tests that start the real binary, and the drills with real Redis servers
 	$(GO) test $(TAGS) -count=1 -v ./cmd/...

@@ -244,6 +244,7 @@ func (s *Server) Ready() (bool, string) {
 // Close ends everything that is left after Drain.
 func (s *Server) Close() {
 	s.stop()
+	s.noteExchanges()
 	s.driver.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
