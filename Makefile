@@ -128,10 +128,10 @@ capacity: build ## measure what one gateway carries (loadtest/results/capacity.m
 saturation: build ## plot saturation and p99 against offered load (loadtest/results/saturation.md)
 	$(GO) run ./loadtest/capacity -seconds $(or $(SECONDS),10) -saturation loadtest/results/saturation.md
 
-kustomize-check: build ## render every overlay, check schemas, policies, configurations, alerts
+kustomize-check: deps-test build ## render every overlay, check schemas, policies, configurations, alerts
 	@.ci/kustomize.sh
 
-kustomize-update: build ## kustomize-check, with new golden files
+kustomize-update: deps-test build ## kustomize-check, with new golden files
 	@.ci/kustomize.sh -update
 
 control-plane: ## build kube-apiserver and what goes with it, once, into ~/.cache/perigee (P=2: two packages at a time)

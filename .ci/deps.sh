@@ -69,7 +69,7 @@ without_services() {
 	$sudo rm -f $policy
 	trap - EXIT
 	if [ -d /run/systemd/system ]; then
-		for s in nginx redis-server prometheus; do
+		for s in nginx redis-server prometheus etcd; do
 			case " $need " in *" $s "*) $sudo systemctl disable -q --now $s || true ;; esac
 		done
 	fi
@@ -98,6 +98,8 @@ if [ "$want" = test ]; then
 	# libraries that the tests run unmodified
 	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
 	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"
+	# what a control plane, where one has been built, wants beside it
+	if .ci/controlplane.sh look >/dev/null; then packages="$packages etcd-server iproute2 util-linux"; fi
 fi
 if [ -n "$cross" ]; then
 	[ "$(dpkg --print-architecture)" != arm64 ] || die "this machine is arm64 itself: use build"

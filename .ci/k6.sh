@@ -12,7 +12,8 @@ scenario=loadtest/scenarios/$1.js
 k6=$(.ci/tool.sh go.k6.io/k6@v1.8.1)
 ${GO:-go} build -o bin/origin ./loadtest/origin
 results=loadtest/results
-export LOAD_LISTEN=${LOAD_LISTEN:-127.0.0.1:18080} LOAD_ADMIN=${LOAD_ADMIN:-127.0.0.1:19901} LOAD_ORIGIN=${LOAD_ORIGIN:-127.0.0.1:18081}
+export LOAD_LISTEN="${LOAD_LISTEN:-127.0.0.1:$(.ci/port.sh 18080)}" LOAD_ADMIN="${LOAD_ADMIN:-127.0.0.1:$(.ci/port.sh 19901)}" \
+	LOAD_ORIGIN="${LOAD_ORIGIN:-127.0.0.1:$(.ci/port.sh 18081)}"
 mkdir -p $results
 
 pids=
@@ -35,7 +36,7 @@ tries=0
 until curl -fsS -o /dev/null http://$LOAD_ADMIN/readyz 2>/dev/null; do
 	tries=$((tries + 1))
 	kill -0 $gateway 2>/dev/null && kill -0 $origin 2>/dev/null || tries=1000
-	if [ $tries -gt 100 ]; then
+	if [ $tries -gt 600 ]; then
 		echo "k6: perigee or its origin is not ready (are LOAD_LISTEN, LOAD_ADMIN and LOAD_ORIGIN free?); the end of its log:" >&2
 		tail -n 20 $results/perigee.log >&2
 		exit 1

@@ -54,21 +54,22 @@ done
 	-schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work"/rendered/*.yaml || bad schemas
 
 # What the real binary says of itself.
+port=$(.ci/port.sh 19907)
 cat >"$work/perigee.yaml" <<Y
 listeners: [{address: "unix:$work/s"}]
-admin: {address: "127.0.0.1:${ADMIN_PORT:-19907}"}
+admin: {address: "127.0.0.1:$port"}
 access_log: {format: "off"}
 routes: [{name: r, respond: {body: ""}}]
 Y
 bin/perigee run -c "$work/perigee.yaml" 2>"$work/perigee.log" &
 gateway=$!
 tries=0
-until bin/perigee healthcheck "http://127.0.0.1:${ADMIN_PORT:-19907}/readyz" >/dev/null 2>&1; do
+until bin/perigee healthcheck "http://127.0.0.1:$port/readyz" >/dev/null 2>&1; do
 	tries=$((tries + 1))
-	[ $tries -lt 300 ] || { cat "$work/perigee.log" >&2; exit 1; }
+	[ $tries -lt 600 ] || { cat "$work/perigee.log" >&2; exit 1; }
 	sleep 0.1
 done
-curl -fsS "http://127.0.0.1:${ADMIN_PORT:-19907}/metrics" >"$work/metrics"
+curl -fsS "http://127.0.0.1:$port/metrics" >"$work/metrics"
 mkdir "$work/unpacked"
 if "$work/manifests" lint -metrics "$work/metrics" -runbook kustomize/RUNBOOK.md -out "$work/unpacked" "$work"/rendered/*.yaml; then
 	say "policies hold, and $(grep -c '^# TYPE perigee_' "$work/metrics") metrics cover what alerts, dashboard and autoscalers ask for"
@@ -100,6 +101,6 @@ if planes=$(.ci/controlplane.sh look) && command -v etcd >/dev/null; then
 		bad "the API server's dry run"
 	fi
 else
-	say "NOT checked by an API server (make control-plane builds it; apt-get install etcd-server): what only one refuses (ranges, enumerations, Pod Security) may be wrong"
+	say "NOT checked by an API server (make control-plane builds it, make deps-test then installs etcd): what only one refuses (ranges, enumerations, Pod Security) may be wrong"
 fi
 exit $status

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -81,15 +82,19 @@ func eventually(t *testing.T, bound time.Duration, what string, why func() strin
 	t.Fatalf("%s: not within %v: %s", what, bound, last)
 }
 
-// freeAddress is one on loopback that nobody listens on.
+// freeAddress is one on loopback that nobody listens on, and that no connection
+// is given before somebody does: below the range of those.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)))
+		if err == nil {
+			defer func() { _ = ln.Close() }()
+			return ln.Addr().String()
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	t.Fatal("no free port on loopback")
+	return ""
 }
 
 func port(address string) string {
