@@ -27,7 +27,7 @@ SUFFIX := -arm64
 export GOARCH := arm64
 export CC := aarch64-linux-gnu-gcc
 export CGO_CFLAGS := -O2 -g -I$(CROSS_DEPS)/luajit/include
-export CGO_LDFLAGS := -L$(CROSS_DEPS)/luajit/lib -L$(CROSS_DEPS)/lib
+export CGO_LDFLAGS := -L$(CROSS_DEPS)/lib
 endif
 
 .DEFAULT_GOAL := help

@@ -4,10 +4,13 @@
 #
 # build (default): compiler, libraries, and under .deps/ (ignored by git)
 #   luajit/include/*.h
-#   luajit/lib/libluajit-5.1.a   alone there: with no .so beside it, -L picks it
+#   luajit/lib/libluajit-5.1.a
 #   luajit/build.txt             "hardened VERSION" or "stock VERSION"
 #   cjson/build.txt              "quick VERSION" or "stock VERSION"
-#   lib/liblua5.1-cjson.a lib/libpcre2-8.a
+#   lib/liblua5.1-cjson.a
+#   lib/libluajit-5.1.a lib/libpcre2-8-text.a   their code in sections luajit_text
+#                                and pcre2_text (luavm/shim/ranges.c); with no .so
+#                                beside them, -L picks them
 # test: also what the tests talk to (nginx with Lua, Redis, wrk, ...).
 # arm64: as build, but by a cross compiler and under .deps/arm64/, beside what is
 # there for this machine; and qemu, in whose user mode the outcome runs.
@@ -34,6 +37,7 @@ esac
 # The target's: this machine's, or a cross compiler.
 gcc() { command "${cross}gcc" "$@"; }
 ar() { command "${cross}ar" "$@"; }
+objcopy() { command "${cross}objcopy" "$@"; }
 command -v dpkg-query >/dev/null ||
 	die "this script knows Debian and Ubuntu only; see .ci/deps.sh for what to put into .deps/ elsewhere"
 
@@ -259,18 +263,26 @@ prepare cjson lua-cjson build_cjson stock_cjson
 # put FILE: a static library without its .so beside it.
 put() {
 	mkdir -p "$deps/lib"
-	cmp -s "$1" "$deps/lib/$(basename "$1")" || cp "$1" "$deps/lib/"
+	to=$deps/lib/$(basename "$1")
+	cmp -s "$1" "$to" || { cp "$1" "$to.new" && mv "$to.new" "$to"; }
+}
+
+# put_text SECTION FILE NAME: likewise, with its code in a section of that name, to
+# whose ends the linker gives names of their own.
+put_text() {
+	objcopy --enable-deterministic-archives --rename-section ".text=$1" "$2" "$work/$3"
+	put "$work/$3"
 }
 
 put "$deps/cjson/liblua5.1-cjson.a"
-if [ -n "$cross" ]; then
-	[ ! -e "$deps/lib/libpcre2-8.a" ] || exit 0
-	work=$(mktemp -d "$deps/pcre2.XXXXXX")
-	trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d "$deps/lib.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+put_text luajit_text "$deps/luajit/lib/libluajit-5.1.a" libluajit-5.1.a
+if [ -z "$cross" ]; then
+	pcre2=$(dpkg-query -L libpcre2-dev | grep '/libpcre2-8\.a$' | head -n 1)
+	[ -n "$pcre2" ] || die "libpcre2-dev carries no libpcre2-8.a"
+	put_text pcre2_text "$pcre2" libpcre2-8-text.a
+elif [ ! -e "$deps/lib/libpcre2-8-text.a" ]; then
 	fetch_library "$work" libpcre2-dev libpcre2-8.a || die "no libpcre2-dev for arm64"
-	put "$work/libpcre2-8.a"
-	exit 0
+	put_text pcre2_text "$work/libpcre2-8.a" libpcre2-8-text.a
 fi
-pcre2=$(dpkg-query -L libpcre2-dev | grep '/libpcre2-8\.a$' | head -n 1)
-[ -n "$pcre2" ] || die "libpcre2-dev carries no libpcre2-8.a"
-put "$pcre2"

@@ -230,8 +230,8 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	link := append([]string{"-o", "harness", "-Wl,--wrap=syscall", "-rdynamic"}, objects...)
-	compile(t, append(link, path(".deps/lib/libpcre2-8.a"), path(".deps/lib/liblua5.1-cjson.a"),
-		path(".deps/luajit/lib/libluajit-5.1.a"), "-lm", "-ldl", "-lpthread"), dir)
+	compile(t, append(link, path(".deps/lib/libpcre2-8-text.a"), path(".deps/lib/liblua5.1-cjson.a"),
+		path(".deps/lib/libluajit-5.1.a"), "-lm", "-ldl", "-lpthread"), dir)
 	return filepath.Join(dir, "harness")
 }
 

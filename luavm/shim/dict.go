@@ -3,7 +3,7 @@
 package shim
 
 /*
-#cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:liblua5.1-cjson.a -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl
+#cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:liblua5.1-cjson.a -lluajit-5.1 -lm -ldl
 #include <stdlib.h>
 #include "shdict.h"
 #include "shim.h"

@@ -30,6 +30,9 @@ func NewLimitCounts() *LimitCounts { return &LimitCounts{memory: new([limitOutco
 // Metrics are none: this build has no scripts.
 func Metrics() []Metric { return nil }
 
+// Jumps is false: this build has no watchdog.
+func Jumps() bool { return false }
+
 // Hardened is false: this build has no LuaJIT.
 func Hardened() bool { return false }
 

@@ -1,82 +1,117 @@
 //go:build cgo && luajit
 
 /*
- * Where the watchdog must not jump out of a call; why is in watchdog.c.
+ * ranges.c: where the watchdog may jump out of a call; why is in watchdog.c.
+ *
+ *   executable memory                                        may it?
+ *   -----------------                                        -------
+ *   this program   Go, this package, lua-cjson, libgcc, ...  no
+ *                  luajit_text, pcre2_text                   yes
+ *   libc, ld.so, C modules, the vdso                         no
+ *   of no file     what LuaJIT and PCRE2 compile             yes
+ *
+ * `make deps` puts the code of the two libraries into sections of these names,
+ * to whose ends the linker then gives names. What has no name here is refused,
+ * and there is more of it than one thinks: libgcc is linked into the program
+ * with the unwinder's lock, its helpers do the atomic operations of our own
+ * code on arm64, and gcc puts cold parts of functions far from the rest.
+ *
+ * Compiled code moves, so the thread reads the list anew before it asks for a
+ * jump. It is read apart and published in a moment, under a sequence lock: a
+ * handler that meets a list in the making, or sees it change, refuses.
  */
 #include "shim.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { RANGES_MAX = 256 };
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 
-typedef struct pg_ranges {
-  int n;
-  struct { uintptr_t from, to; } at[RANGES_MAX];
-} pg_ranges;
+enum { SPANS_MAX = 1024 };
 
-/* Two copies: the thread fills the one the handler does not look at. */
-static pg_ranges range_copies[2];
-static pg_ranges *volatile forbidden;
+typedef struct span { uintptr_t from, to; } span;
 
-static int in_range(const void *p, uintptr_t from, uintptr_t to) {
-  return (uintptr_t)p >= from && (uintptr_t)p < to;
+extern const char __start_luajit_text[] __attribute__((weak));
+extern const char __stop_luajit_text[] __attribute__((weak));
+extern const char __start_pcre2_text[] __attribute__((weak));
+extern const char __stop_pcre2_text[] __attribute__((weak));
+
+static span compiled[SPANS_MAX];         /* in ascending order */
+static int compiled_n;
+static uint32_t edition;                 /* odd while they are written */
+
+static int between(uintptr_t pc, const char *from, const char *to) {
+  return pc >= (uintptr_t)from && pc < (uintptr_t)to;
 }
 
-int pg_jump_forbidden(uintptr_t pc) {
-  const pg_ranges *r = forbidden;
+static int in_compiled(uintptr_t pc) {
+  uint32_t before = __atomic_load_n(&edition, __ATOMIC_ACQUIRE);
+  int i, found = 0, n = __atomic_load_n(&compiled_n, __ATOMIC_RELAXED);
+  for (i = 0; i < n && !found; i++)
+    found = pc >= __atomic_load_n(&compiled[i].from, __ATOMIC_RELAXED) &&
+            pc < __atomic_load_n(&compiled[i].to, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  return found && !(before & 1) &&
+         before == __atomic_load_n(&edition, __ATOMIC_RELAXED);
+}
+
+/* For the signal handler: no locks, and bounded. */
+int pg_jump_allowed(uintptr_t pc) {
+  return between(pc, __start_luajit_text, __stop_luajit_text) ||
+         between(pc, __start_pcre2_text, __stop_pcre2_text) ||
+         in_compiled(pc);
+}
+
+static void publish(const span *s, int n) {
   int i;
-  if (!r || (pc >= (uintptr_t)pg_text_begin && pc <= (uintptr_t)pg_text_end))
-    return 1;
-  for (i = 0; i < r->n; i++)
-    if (pc >= r->at[i].from && pc < r->at[i].to) return 1;
-  return 0;
+  if (n == compiled_n && !memcmp(s, compiled, (size_t)n * sizeof *s)) return;
+  __atomic_store_n(&edition, edition + 1, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
+  for (i = 0; i < n; i++) {
+    __atomic_store_n(&compiled[i].from, s[i].from, __ATOMIC_RELAXED);
+    __atomic_store_n(&compiled[i].to, s[i].to, __ATOMIC_RELAXED);
+  }
+  __atomic_store_n(&compiled_n, n, __ATOMIC_RELAXED);
+  __atomic_store_n(&edition, edition + 1, __ATOMIC_RELEASE);
 }
 
-/* Executable mappings of files and the vdso, but this program and LuaJIT. */
+/*
+ * Executable mappings without a file, but the vdso and its like. Neighbours
+ * are one: LuaJIT places its areas side by side. Of more than fit, the last
+ * are left out.
+ */
 void pg_ranges_read(void) {
-  pg_ranges *r = forbidden == &range_copies[0] ? &range_copies[1]
-                                               : &range_copies[0];
+  static span fresh[SPANS_MAX];          /* of the watchdog's thread */
   char line[512];
   FILE *f = fopen("/proc/self/maps", "re");
   int n = 0;
-  if (!f) { forbidden = NULL; return; }
-  while (n >= 0 && fgets(line, sizeof line, f)) {
+  while (f && fgets(line, sizeof line, f)) {
     unsigned long from, to, inode;
     char mode[8];
     if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &from, &to, mode, &inode) != 4)
       continue;
-    if (mode[2] != 'x' || (!inode && !strstr(line, "[v"))) continue;
-    if (in_range((void *)(uintptr_t)pg_core, from, to) ||
-        in_range((void *)(uintptr_t)lua_newstate, from, to))
-      continue;
-    if (n == RANGES_MAX) { n = -1; break; }    /* cannot tell: forbid all */
-    r->at[n].from = from;
-    r->at[n].to = to;
-    n++;
+    if (mode[2] != 'x' || inode || strstr(line, "[v")) continue;
+    if (n && fresh[n - 1].to == from) {
+      fresh[n - 1].to = to;
+    } else if (n < SPANS_MAX) {
+      fresh[n].from = from;
+      fresh[n++].to = to;
+    }
   }
-  fclose(f);
-  if (n >= 0) r->n = n;
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  forbidden = n < 0 ? NULL : r;
+  if (f) fclose(f);
+  publish(fresh, n);
 }
 
 /*
- * Whether pg_jump_forbidden can be believed: libc inside this program would
- * hide its locks, and another order of linking our own code.
+ * Whether pg_jump_allowed knows enough: not with a LuaJIT or PCRE2 that
+ * `make deps` has not prepared.
  */
 int pg_ranges_hold(void) {
-  void *p = dlsym(RTLD_DEFAULT, "malloc");
-  const uintptr_t ours[] = {
-    (uintptr_t)pg_core, (uintptr_t)pg_request, (uintptr_t)pg_text,
-    (uintptr_t)pg_dict, (uintptr_t)pg_regexes, (uintptr_t)pg_resume,
-    (uintptr_t)pg_lua_log,
-  };
-  size_t i;
-  pg_ranges_read();
-  for (i = 0; i < sizeof ours / sizeof *ours; i++)
-    if (!pg_jump_forbidden(ours[i])) return 0;
-  return p && pg_jump_forbidden((uintptr_t)p) &&
-         !pg_jump_forbidden((uintptr_t)lua_newstate);
+  return between((uintptr_t)lua_newstate, __start_luajit_text,
+                 __stop_luajit_text) &&
+         between((uintptr_t)pcre2_match, __start_pcre2_text,
+                 __stop_pcre2_text) &&
+         !pg_jump_allowed((uintptr_t)pg_core) &&
+         !pg_jump_allowed((uintptr_t)fopen);
 }

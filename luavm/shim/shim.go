@@ -4,7 +4,7 @@ package shim
 
 /*
 #cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include -O2 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
-#cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:libpcre2-8.a -L${SRCDIR}/../../.deps/luajit/lib -lluajit-5.1 -lm -ldl -rdynamic
+#cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:libpcre2-8-text.a -lluajit-5.1 -lm -ldl -rdynamic
 #cgo noescape pg_resume
 #cgo nocallback pg_resume
 #cgo noescape pg_nothing
@@ -303,6 +303,10 @@ func RegexJIT() bool { return C.pg_regex_jit() != 0 }
 // Hardened says if compiled loops of the linked LuaJIT obey the watchdog's
 // hook. It runs a short probe: ask once.
 func Hardened() bool { return C.pg_hardened() != 0 }
+
+// Jumps says if the watchdog can abandon a call: on amd64 and arm64, with the
+// libraries that make deps has prepared.
+func Jumps() bool { return C.pg_can_leap() != 0 }
 
 // Nothing is an empty crossing, to compare others with.
 func Nothing() { C.pg_nothing() }

@@ -93,7 +93,7 @@ typedef struct pg_state {
   volatile int kill_stage, hooked, poisoned;
   char struck[160];          /* where the budget's end met the script first */
   uint64_t seen_call; int64_t seen_cpu; int seen_stage;  /* its thread only */
-  uint64_t refused;          /* jumps put off: pc in a library, or crit */
+  uint64_t refused;          /* jumps put off: where they are not allowed */
   struct pg_ring *ring;      /* where log lines are captured, or NULL */
   void *jump[5];             /* __builtin_setjmp */
 
@@ -220,14 +220,14 @@ double pg_watch_now(int64_t mono_ns);
 pg_state *pg_inside(void);        /* what this thread runs now, or NULL */
 int pg_guarded(pg_state *, pg_slot *, pg_run *, int ref, int64_t budget_ns);
 
-/* ---- ranges.c ---- */
-int pg_jump_forbidden(uintptr_t pc);
-void pg_ranges_read(void);        /* before pg_jump_forbidden is asked */
-int pg_ranges_hold(void);         /* 0: pg_jump_forbidden cannot be believed */
+/* ---- leap.c ---- */
+int pg_can_leap(void);
+void pg_leap(pg_state *, void *context);
 
-/* ---- a_begin.c, zz_end.c: the ends of this package's code ---- */
-void pg_text_begin(void);
-void pg_text_end(void);
+/* ---- ranges.c ---- */
+void pg_ranges_read(void);        /* before pg_jump_allowed is asked */
+int pg_jump_allowed(uintptr_t pc);
+int pg_ranges_hold(void);         /* 0: pg_jump_allowed knows too little */
 
 /* ---- probe.c ---- */
 int pg_hardened(void);

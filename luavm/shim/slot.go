@@ -1,13 +1,6 @@
 package shim
 
-import (
-	"runtime"
-	"unsafe"
-)
-
-// Jumps says if the watchdog can abandon a call on this machine; elsewhere it
-// only sets its hook, which stock LuaJIT's compiled loops do not obey.
-const Jumps = runtime.GOARCH == "amd64"
+import "unsafe"
 
 // A Str is text that somebody else owns: Go memory lent for one Resume, or C
 // memory of a slot. P is nil for "not set".

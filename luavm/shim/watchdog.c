@@ -24,20 +24,16 @@
  * LuaJIT does not, so there compiled loops are left to stage 2.
  *
  * Stage 2 abandons the call: the handler makes the thread continue in leap(),
- * below a red zone of the interrupted stack, and leap() longjmps to the entry.
- * The interrupted frames are lost, so the state is poisoned: nobody may touch
- * it again, it is leaked on purpose. Returning through sigreturn instead of
- * jumping out of the handler leaves the signal mask and the alternate stack
- * as they were. It is safe only where the interrupted code holds nothing that
- * others need, so it is refused, and tried again at the next tick, when
- *   - pc lies in a shared object (libc, ld.so, libgcc_s, a C module, the
- *     vdso): malloc's arena lock, stdio's and tzset's locks and the unwinder's
- *     dl_iterate_phdr lock are only ever held by code there;
- *   - pc lies in our own C code, which may be between realloc and storing what
- *     it returned (the package's code is one range: see a_begin.c);
- *   - vm.crit is set: a function of ours that Lua calls holds a lock.
- * LuaJIT itself (linked in, or its own shared object) and the machine code it
- * makes hold no locks, and nothing but the lost state depends on them.
+ * which longjmps to the entry (leap.c). The interrupted frames are lost, so the
+ * state is poisoned: nobody may touch it again, it is leaked on purpose. It is
+ * safe only where the interrupted code holds nothing that others need, so it
+ * is refused, and tried again at the next tick, unless
+ *   - pc lies in LuaJIT's code, PCRE2's, or what they have compiled (ranges.c):
+ *     nothing but the lost state depends on these. Everything else may hold a
+ *     lock, as malloc's arenas, stdio, tzset and the unwinder do, or be between
+ *     realloc and storing what it returned, as our own code may;
+ *   - and vm.crit is 0: a function of ours that Lua calls holds a lock, or calls
+ *     the one part of PCRE2 that does.
  *
  * A regular expression is no Lua, so no hook ends it, but it need not cost the
  * state either: while PCRE2 matches, both stages jump by the same rules to the
@@ -70,7 +66,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 enum {
@@ -120,44 +115,19 @@ static void on_count(lua_State *L, lua_Debug *ar) {
   lua_error(L);
 }
 
-#if defined(__x86_64__)
-static void leap(void) { __builtin_longjmp(inside->jump, 1); }
-static void leap_match(void) { __builtin_longjmp(inside->match_jump, 1); }
-
-/* 1: the thread goes on in to(), without the frames it has now. */
-static int go_on_in(void (*to)(void), pg_state *v, ucontext_t *uc) {
-  greg_t *regs = uc->uc_mcontext.gregs;
-  if (v->vm.crit || pg_jump_forbidden((uintptr_t)regs[REG_RIP])) {
-    v->refused++;
-    return 0;
-  }
-  v->kill_stage = 0;
-  regs[REG_RSP] = ((regs[REG_RSP] - 4096) & ~15L) - 8;
-  regs[REG_RIP] = (greg_t)(uintptr_t)to;
-  regs[REG_EFL] &= ~0x400L;              /* the ABI wants DF clear */
-  return 1;
-}
-
-static void jump_out(pg_state *v, ucontext_t *uc) {
-  if (v->matching) go_on_in(leap_match, v, uc);
-  else if (go_on_in(leap, v, uc)) v->poisoned = 1;
-}
-#else
-static void jump_out(pg_state *v, ucontext_t *uc) { (void)uc; v->refused++; }
-#endif
-
 static void on_kill(int sig, siginfo_t *info, void *uc) {
   int saved = errno;
   pg_state *v = inside;
   (void)sig;
   (void)info;
-  if (v && (v->call & 1) && v->call == v->kill_call) {
+  if (v && (v->call & 1) &&
+      v->call == __atomic_load_n(&v->kill_call, __ATOMIC_ACQUIRE)) {
     if (v->kill_stage == 1) {
       v->hooked = 1;
       lua_sethook(v->L, on_count, LUA_MASKCOUNT, 1);
-      if (v->matching && can_jump) jump_out(v, uc);
+      if (v->matching && can_jump) pg_leap(v, uc);
     } else if (v->kill_stage == 2) {
-      jump_out(v, uc);
+      pg_leap(v, uc);
     }
   }
   errno = saved;
@@ -241,10 +211,10 @@ static void read_offset(void) {
   wall_minus_mono = t.tv_sec * 1000000000LL + t.tv_nsec - pg_mono();
 }
 
+/* The stage first: a late signal must not meet this call with another's. */
 static void kick(pg_state *v, uint64_t call, int stage) {
-  v->kill_call = call;
   v->kill_stage = stage;
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  __atomic_store_n(&v->kill_call, call, __ATOMIC_RELEASE);
   syscall(SYS_tgkill, getpid(), v->tid, KILL_SIGNAL);
 }
 
@@ -342,9 +312,7 @@ int pg_watch_start(int64_t tick, int64_t grace) {
   int err;
   tick_ns = tick;
   grace_ns = grace;
-#if defined(__x86_64__)
-  can_jump = pg_ranges_hold();
-#endif
+  can_jump = pg_can_leap();
   memset(&sa, 0, sizeof sa);
   sa.sa_sigaction = on_kill;
   sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
