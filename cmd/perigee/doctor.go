@@ -63,6 +63,7 @@ type machine struct {
 	cores       int    // that Go uses
 	onMachine   int    // that there are
 	hardened    bool   // LuaJIT
+	jumps       bool   // out of C functions
 	regexJIT    bool
 	executable  error // why no memory may be made executable
 	clockSynced bool
@@ -71,7 +72,7 @@ type machine struct {
 func thisMachine(limits config.Limits) *machine {
 	m := &machine{
 		root: "/", connections: limits.Connections, cores: runtime.GOMAXPROCS(0), onMachine: onlineCores(),
-		hardened: luavm.Hardened(), regexJIT: luavm.RegexJIT(), executable: tryExecutable(),
+		hardened: luavm.Hardened(), jumps: luavm.Jumps(), regexJIT: luavm.RegexJIT(), executable: tryExecutable(),
 	}
 	var files unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil {

@@ -15,7 +15,7 @@ import (
 func fit(t *testing.T) *machine {
 	m := &machine{
 		root: t.TempDir(), connections: 1000, files: 1 << 20, cores: 4, onMachine: 4,
-		hardened: true, regexJIT: true, clockSynced: true,
+		hardened: true, jumps: true, regexJIT: true, clockSynced: true,
 	}
 	for path, text := range map[string]string{
 		"proc/sys/net/core/somaxconn":                                     "4096\n",
@@ -48,6 +48,7 @@ func TestDoctor(t *testing.T) {
 	}{
 		{"nothing", "", func(*machine) {}},
 		{"stock LuaJIT", "LuaJIT", func(m *machine) { m.hardened = false }},
+		{"no jumps", "Lua watchdog", func(m *machine) { m.jumps = false }},
 		{"no PCRE2 JIT", "PCRE2 JIT", func(m *machine) { m.regexJIT = false }},
 		{"memory is never executable", "JIT memory", func(m *machine) { m.executable = errors.New("permission denied") }},
 		{"few files", "open files", func(m *machine) { m.files = 1024 }},

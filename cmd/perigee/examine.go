@@ -21,8 +21,8 @@ const leastCores = 1.0
 // examine looks at everything.
 func (m *machine) examine() []finding {
 	return []finding{
-		m.luaJIT(), m.patterns(), m.executableMemory(), m.openFiles(), m.acceptQueue(), m.synQueue(),
-		m.ports(), m.cpuQuota(), m.memoryLimit(), m.clock(), m.clockSync(), m.hugePages(),
+		m.luaJIT(), m.watchdog(), m.patterns(), m.executableMemory(), m.openFiles(), m.acceptQueue(),
+		m.synQueue(), m.ports(), m.cpuQuota(), m.memoryLimit(), m.clock(), m.clockSync(), m.hugePages(),
 	}
 }
 
@@ -32,6 +32,16 @@ func (m *machine) luaJIT() finding {
 		f.found = "stock"
 		f.hurts = "a script's compiled loop that never ends is not stopped by lua.cpu_budget: it holds its VM and a core"
 		f.mend = "build with `make deps build` where Debian's sources can be had, or use the image"
+	}
+	return f
+}
+
+func (m *machine) watchdog() finding {
+	f := finding{subject: "Lua watchdog", found: "ends C functions too"}
+	if !m.jumps {
+		f.found = "ends Lua code only"
+		f.hurts = "a regular expression ends by lua.regex.match_limit alone, whatever lua.cpu_budget says"
+		f.mend = "build for amd64 or arm64 with `make deps build`, or use the image; until then lower lua.regex.match_limit"
 	}
 	return f
 }
