@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"perigee/proctest"
 	"perigee/proxy/proxytest"
 )
 
@@ -64,10 +65,8 @@ func run(b *testing.B, binary, tracing, origin, path string) *process {
 	}
 	cmd := exec.Command(binary, "run", "-c", file)
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	b.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(b, cmd)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", address)

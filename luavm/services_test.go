@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"perigee/proctest"
 )
 
 // Debian's libraries over sockets against the real services.
@@ -24,13 +26,8 @@ func startService(t *testing.T, network, address, name string, args ...string) {
 		t.Skipf("%s is not installed (make deps-test): %v", name, err)
 	}
 	cmd := exec.Command(path, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	t.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(t, cmd)
 	for range 100 {
 		if c, err := net.Dial(network, address); err == nil {
 			c.Close()
@@ -200,8 +197,12 @@ func TestSocketResolver(t *testing.T) {
 		{"absurd", strings.Repeat("a", 5000), "nil " + strings.Repeat("a", 5000) + " could not be resolved (3: Host not found)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			timeout := time.Minute
+			if c.name == "dead" {
+				timeout = 100 * time.Millisecond
+			}
 			settings := NewSocketSettings(SocketOptions{
-				Resolve: ResolverAt([]string{"127.0.0.1:" + answerDNS(t)}), ResolveTimeout: 100 * time.Millisecond,
+				Resolve: ResolverAt([]string{"127.0.0.1:" + answerDNS(t)}), ResolveTimeout: timeout,
 			})
 			bed, scripts := newSocketBed(t, Options{Sockets: settings}, fmt.Sprintf(`local s = ngx.socket.tcp()
 				local ok, err = s:connect(%q, %s) ngx.print(ok, " ", err or s:receive())`, c.host, hello))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"perigee/proctest"
 	"perigee/proxy/proxytest"
 )
 
@@ -20,6 +21,7 @@ type redisServer struct {
 	t    *testing.T
 	port string
 	cmd  *exec.Cmd
+	all  *proctest.Group
 }
 
 func startRedis(t *testing.T) *redisServer {
@@ -42,14 +44,12 @@ func startRedis(t *testing.T) *redisServer {
 func (r *redisServer) start() {
 	r.t.Helper()
 	r.cmd = exec.Command("redis-server", "--port", r.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", r.t.TempDir(), "--requirepass", "hunter2")
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.all = proctest.Start(r.t, r.cmd)
 	until(r.t, "Redis answers", func() bool { return strings.Contains(r.say("PING"), "PONG") })
 }
 
 func (r *redisServer) kill() {
-	_ = r.cmd.Process.Kill()
+	r.all.Kill()
 	_ = r.cmd.Wait()
 }
 

@@ -28,8 +28,11 @@ type layer struct {
 // first; the lowest row that can see all it needs is the right one.
 var layers = []layer{
 	{
-		packages: []string{"luavm/lualib", "luavm/shim", "luavm/socket", "proxy/disk", "proxy/sockets", "proxy/unit", "proxy/wire", "ratelimit", "ratelimit/clocktest"},
-		private:  "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
+		packages: []string{
+			"luavm/lualib", "luavm/shim", "luavm/socket", "proctest", "proxy/disk", "proxy/sockets",
+			"proxy/unit", "proxy/wire", "ratelimit", "ratelimit/clocktest",
+		},
+		private: "the ground knows nothing of its neighbours: each of these can be read, tested and used alone",
 	},
 	{
 		packages: []string{"proxy/h2", "proxy/mapping", "proxy/observe", "luavm", "ratelimit/fleet"},
@@ -89,6 +92,10 @@ var bans = []ban{
 	{
 		imported: "perigee/proxy/proxytest", except: []string{"proxy/proxytest"},
 		reason: "proxytest is for tests; it would drag scripted upstreams into the binary",
+	},
+	{
+		imported: "perigee/proctest",
+		reason:   "proctest is for tests; it would drag package testing into the binary",
 	},
 	{
 		imported: "C", except: []string{"luavm/shim"}, tests: true,

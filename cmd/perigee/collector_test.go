@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"perigee/proctest"
 )
 
 // startCollector starts the real OpenTelemetry Collector that OTELCOL names, with
@@ -27,10 +29,8 @@ service:
 	out := &safeBuffer{}
 	cmd := exec.Command(os.Getenv("OTELCOL"), "--config", "yaml:"+config)
 	cmd.Stderr, cmd.Stdout = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	t.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(t, cmd)
 	for end := time.Now().Add(60 * time.Second); !strings.Contains(out.String(), "Everything is ready"); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the collector is not ready:\n%s", out)

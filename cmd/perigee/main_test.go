@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/tools/txtar"
+
+	"perigee/proctest"
 )
 
 // binary is perigee, built once for all tests.
@@ -64,11 +66,8 @@ func launch(t *testing.T, addr string, args ...string) *running {
 	t.Helper()
 	r := &running{t: t, cmd: exec.Command(binary, args...), stderr: &safeBuffer{}, exited: make(chan error, 1)}
 	r.cmd.Stderr = r.stderr
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Start(t, r.cmd)
 	go func() { r.exited <- r.cmd.Wait() }()
-	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
 	waitFor(t, addr)
 	return r
 }
@@ -168,18 +167,11 @@ http {
     location /seen { return 200 "$http_x_consumer|$http_x_forwarded_for|$request_method\n"; }
   }
 }`, user, addr, dir))
-	// A master process and its worker, ended together.
 	cmd := exec.Command(path, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var log bytes.Buffer
 	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-	})
+	t.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(t, cmd)
 	waitFor(t, addr)
 	return addr
 }

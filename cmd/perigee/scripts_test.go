@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"perigee/proctest"
 )
 
 const scriptsExample = "../../kustomize/scripts"
@@ -237,13 +239,8 @@ func startGateway(t *testing.T, config, addr string) {
 	t.Helper()
 	cmd := exec.Command(binary, "run", "-c", config)
 	cmd.Stderr = t.Output()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	t.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(t, cmd)
 	for until := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if res, err := http.Get("http://" + addr + "/good"); err == nil {
 			_ = res.Body.Close()

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"perigee/proctest"
 )
 
 // A soak asks this of the gateway and wants to see the answer.
@@ -254,13 +256,8 @@ func soakRedis(t *testing.T) (port string) {
 	t.Helper()
 	_, port, _ = net.SplitHostPort(freeAddr(t))
 	cmd := exec.Command("redis-server", "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v (make deps-test installs redis-server)", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	t.Cleanup(func() { _ = cmd.Wait() })
+	proctest.Start(t, cmd) // make deps-test installs redis-server
 	waitFor(t, "127.0.0.1:"+port)
 	c, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {

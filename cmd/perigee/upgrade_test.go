@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"perigee/proctest"
 )
 
 // upgradeSite has a listener of each driver.
@@ -119,10 +121,7 @@ func launchLogged(t *testing.T, path string) (*exec.Cmd, *safeBuffer) {
 	cmd.Stderr = log
 	// Successors hold the pipe of standard error: Wait must not wait for them.
 	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	proctest.Start(t, cmd)
 	return cmd, log
 }
 
@@ -135,7 +134,6 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	write(t, path, fmt.Sprintf(upgradeSite, looped, threaded, adminAddr))
 	cmd, log := launchLogged(t, path)
 	pid := cmd.Process.Pid
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 	waitFor(t, looped)
 	waitFor(t, threaded)
 
@@ -249,10 +247,7 @@ func TestSocketActivation(t *testing.T) {
 	cmd.ExtraFiles = files
 	var log safeBuffer
 	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	proctest.Start(t, cmd)
 	for _, f := range files {
 		f.Close()
 	}

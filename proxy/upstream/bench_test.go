@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"perigee/proctest"
 	"perigee/proxy/wire"
 )
 
@@ -31,9 +32,7 @@ func benchOrigin(b *testing.B) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
+	proctest.Start(b, cmd)
 	b.Cleanup(func() {
 		in.Close()
 		_ = cmd.Wait()

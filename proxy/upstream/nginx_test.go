@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"perigee/proctest"
 	"perigee/proxy/wire"
 )
 
@@ -53,11 +54,9 @@ func nginx(t *testing.T) (address, dir string) {
 	var log strings.Builder
 	cmd := exec.Command(path, "-c", conf, "-p", dir, "-e", "stderr")
 	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	all := proctest.Start(t, cmd)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		all.Kill()
 		_ = cmd.Wait()
 	})
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -67,7 +66,7 @@ func nginx(t *testing.T) (address, dir string) {
 			return address, dir
 		}
 		if time.Now().After(end) {
-			_ = cmd.Process.Kill()
+			all.Kill()
 			_ = cmd.Wait()
 			t.Fatalf("nginx does not listen: %s", log.String())
 		}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"perigee/proctest"
 )
 
 // server is a redis-server of a test.
@@ -19,6 +21,7 @@ type server struct {
 	addr string
 	args []string
 	cmd  *exec.Cmd
+	all  *proctest.Group
 }
 
 func freePort(t testing.TB) int {
@@ -49,15 +52,13 @@ func startRedis(t testing.TB, args ...string) *server {
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = promptly("redis-server", s.args...)
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	s.all = proctest.Start(s.t, s.cmd)
 	s.until("the server answers", func() bool { return s.cli("ping") == "PONG" })
 }
 
 func (s *server) kill() {
 	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
+		s.all.Kill()
 		_ = s.cmd.Wait()
 		s.cmd = nil
 	}
