@@ -34,9 +34,10 @@ func TestKeptConnectionFails(t *testing.T) {
 	}{
 		{"closed while idle", func(c *net.TCPConn) { c.Close() }, true, true},
 		{"reset while idle", reset, true, true},
-		{"unasked bytes", func(c *net.TCPConn) { io.WriteString(c, emptyAnswer); readRequest(c) }, true, true},
+		{"unasked bytes", func(c *net.TCPConn) { io.WriteString(c, emptyAnswer) }, true, true},
 		{"408 and close", func(c *net.TCPConn) {
 			io.WriteString(c, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+			c.Close()
 		}, true, true},
 		{"closed on the next request", func(c *net.TCPConn) { readRequest(c) }, true, false},
 		{"reset on the next request", func(c *net.TCPConn) { readRequest(c); reset(c) }, true, false},
@@ -55,17 +56,26 @@ func TestKeptConnectionFails(t *testing.T) {
 		for _, way := range []string{"WriteLast", "Write"} {
 			t.Run(tt.name+"/"+way, func(t *testing.T) {
 				t.Parallel()
+				first, done := make(chan struct{}), make(chan struct{}, 2)
 				e := endpoint(t, func(c *net.TCPConn) {
 					if readRequest(c) {
 						_, _ = io.WriteString(c, emptyAnswer)
-						time.Sleep(20 * time.Millisecond)
+						<-first
 						tt.after(c)
+						done <- struct{}{}
+						if tt.unsent {
+							readRequest(c)
+						}
 					}
 				})
 				if a, err := exchange(e, testTimeouts, wire.AskedOther); err != nil || !a.kept {
 					t.Fatalf("first exchange: %+v, error %v", a, err)
 				}
-				time.Sleep(60 * time.Millisecond)
+				close(first)
+				if tt.unsent { // the origin acts before the second exchange
+					<-done
+					time.Sleep(20 * time.Millisecond)
+				}
 				c, reused, err := e.Acquire(testTimeouts)
 				if err != nil || !reused {
 					t.Fatalf("reused %v, error %v", reused, err)
