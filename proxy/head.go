@@ -33,7 +33,6 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 // appendUpstreamHead makes the request head that is sent to the endpoint.
 func appendUpstreamHead(ex *exchange.Exchange) {
 	p := &ex.Outlet.Proxy
-	ex.FillToSend(!p.PassForwarded)
 	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
 		ex.Target = ex.AppendTarget(ex.Target[:0])
 		ex.Req.SetRequestURIBytes(ex.Target)
@@ -41,19 +40,13 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	if len(ex.Sent) > 0 {
 		ex.Req.SetRequestURIBytes(ex.Sent)
 	}
-	ex.Req.SetProtocol("HTTP/1.1")
-	setHost(ex, p)
-	for i := range p.SetHeaders {
-		f := &p.SetHeaders[i]
-		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.Value)
-		if len(ex.Scratch) == 0 {
-			ex.DelRequestHeader(f.Name)
-			continue
-		}
-		ex.SetRequestHeader(f.Name, ex.Scratch)
+	head, direct := ex.UpHead[:0], false
+	if p.Host == exchange.HostPass && len(p.SetHeaders) == 0 {
+		head, direct = ex.AppendToSend(head, !p.PassForwarded)
 	}
-	head := ex.Req.AppendBytes(ex.UpHead[:0])
-	head = head[:len(head)-2] // the empty line comes last
+	if !direct {
+		head = appendEdited(head, ex)
+	}
 	if !ex.RequestHas(wire.FieldHost) {
 		head = appendField(head, "Host", ex.Endpoint.Address()) // HTTP/1.0 without one
 	}
@@ -71,6 +64,25 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	}
 	head = appendRequestFraming(head, ex)
 	ex.UpHead = append(head, '\r', '\n')
+}
+
+// appendEdited appends what arrived and was edited, or is by the route.
+func appendEdited(head []byte, ex *exchange.Exchange) []byte {
+	p := &ex.Outlet.Proxy
+	ex.FillToSend(!p.PassForwarded)
+	ex.Req.SetProtocol("HTTP/1.1")
+	setHost(ex, p)
+	for i := range p.SetHeaders {
+		f := &p.SetHeaders[i]
+		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.Value)
+		if len(ex.Scratch) == 0 {
+			ex.DelRequestHeader(f.Name)
+			continue
+		}
+		ex.SetRequestHeader(f.Name, ex.Scratch)
+	}
+	head = ex.Req.AppendBytes(head)
+	return head[:len(head)-2] // the empty line comes last
 }
 
 func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
@@ -105,13 +117,12 @@ func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
 	if ex.Conn.TLS {
 		scheme = "https"
 	}
-	head = appendTrusted(head, ex, wire.FieldXForwardedProto, scheme)
-	return appendTrusted(head, ex, wire.FieldXForwardedHost, "")
+	head = appendTrusted(head, ex, wire.FieldXForwardedProto, "X-Forwarded-Proto", scheme)
+	return appendTrusted(head, ex, wire.FieldXForwardedHost, "X-Forwarded-Host", "")
 }
 
 // appendTrusted appends a forwarding field: a trusted proxy's, else our own.
-func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, own string) []byte {
-	name := forwardedNames[id]
+func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, name, own string) []byte {
 	if ex.Added(name) {
 		return head
 	}
@@ -125,11 +136,6 @@ func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, own stri
 		head = append(head, ex.Head.Host.Of(ex.Raw)...)
 	}
 	return append(head, '\r', '\n')
-}
-
-var forwardedNames = map[wire.FieldID]string{
-	wire.FieldXForwardedProto: "X-Forwarded-Proto",
-	wire.FieldXForwardedHost:  "X-Forwarded-Host",
 }
 
 func appendField(head []byte, name, value string) []byte {

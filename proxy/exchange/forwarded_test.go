@@ -46,8 +46,16 @@ func TestFillToSend(t *testing.T) {
 			}
 			ex.BeginRequest()
 			edits[c.edit](ex)
+			direct, ok := ex.AppendToSend(nil, c.own)
+			if ok != (c.edit == "none") {
+				t.Fatalf("straight from the head: %t", ok)
+			}
 			ex.FillToSend(c.own)
 			ex.FillToSend(c.own) // of a second attempt
+			ex.Req.SetProtocol("HTTP/1.1")
+			if filled := string(ex.Req.AppendBytes(nil)); ok && string(direct)+"\r\n" != filled {
+				t.Errorf("straight from the head %q is sent, of its fields %q", direct, filled)
+			}
 			lines := strings.Split(string(ex.Req.AppendBytes(nil)), "\r\n")
 			lines = slices.DeleteFunc(lines[1:], func(l string) bool { return l == "" || l == "Host: a" })
 			want := strings.Split(c.want, "|")

@@ -39,13 +39,7 @@ func (ex *Exchange) FillRequest() { ex.fill(0) }
 // and so does what comes behind a trusted proxy and is not written anew. Of a
 // traced exchange the client's trace context is taken out, too.
 func (ex *Exchange) FillToSend(own bool) {
-	drop := uint64(0)
-	if own {
-		drop = wire.ForwardingFields
-	}
-	if ex.Trace.Active() {
-		drop |= wire.TraceFields
-	}
+	drop := ex.dropped(own)
 	if !ex.filled {
 		ex.fill(drop)
 		return
@@ -55,34 +49,90 @@ func (ex *Exchange) FillToSend(own bool) {
 	}
 }
 
+// AppendToSend appends the request line and the fields that FillToSend and
+// Req.AppendBytes would, without the empty line, straight from the head that
+// arrived. false: Req has fields, which must be asked.
+func (ex *Exchange) AppendToSend(dst []byte, own bool) ([]byte, bool) {
+	if ex.filled {
+		return dst, false
+	}
+	dst = append(dst, ex.Req.Method()...)
+	dst = append(dst, ' ')
+	dst = append(dst, ex.Req.RequestURI()...)
+	dst = append(dst, " HTTP/1.1\r\n"...)
+	drop := ex.dropped(own)
+	for i := range ex.Head.Fields {
+		f := &ex.Head.Fields[i]
+		if ex.passage(f, drop) != stays {
+			dst = append(dst, f.Name.Of(ex.Raw)...)
+			dst = append(dst, ": "...)
+			dst = append(dst, ex.valueOf(f)...)
+			dst = append(dst, "\r\n"...)
+		}
+	}
+	return dst, true
+}
+
+// dropped are the IDs of fields that do not leave if they are the client's word.
+func (ex *Exchange) dropped(own bool) (drop uint64) {
+	if own {
+		drop = wire.ForwardingFields
+	}
+	if ex.Trace.Active() {
+		drop |= wire.TraceFields
+	}
+	return drop
+}
+
 // fill makes the fields, without the claims among drop, a set of IDs.
 func (ex *Exchange) fill(drop uint64) {
 	if ex.filled {
 		return
 	}
 	ex.filled = true
-	h := &ex.Req
-	listed := ex.Head.Has(wire.FieldConnection)
 	for i := range ex.Head.Fields {
 		f := &ex.Head.Fields[i]
-		switch {
-		case f.ID.HopByHop(), f.ID == wire.FieldContentLength, f.ID == wire.FieldExpect:
+		switch ex.passage(f, drop) {
+		case stays:
 			continue
-		case f.ID == wire.FieldHost:
-			h.AddBytesKV(f.Name.Of(ex.Raw), ex.Head.Host.Of(ex.Raw))
-			continue
-		case claimable>>f.ID&1 != 0 && ex.claim(f.ID):
-			if drop>>f.ID&1 != 0 {
-				continue
-			}
+		case leavesAsClaim:
 			ex.claims |= 1 << f.ID
 		}
-		name := f.Name.Of(ex.Raw)
-		if listed && f.ID == wire.FieldOther && ex.listedInConnection(name) {
-			continue
-		}
-		h.AddBytesKV(name, f.Value.Of(ex.Raw))
+		ex.Req.AddBytesKV(f.Name.Of(ex.Raw), ex.valueOf(f))
 	}
+}
+
+// passage is what becomes of a field that arrived.
+type passage uint8
+
+const (
+	stays         passage = iota // it belongs to the client's connection or framing
+	leaves                       // it is sent on
+	leavesAsClaim                // likewise, though it may be no more than the client's word
+)
+
+// passage tells whether a field is sent on; claims among drop are not.
+func (ex *Exchange) passage(f *wire.Field, drop uint64) passage {
+	switch {
+	case f.ID.HopByHop(), f.ID == wire.FieldContentLength, f.ID == wire.FieldExpect:
+		return stays
+	case claimable>>f.ID&1 != 0 && ex.claim(f.ID):
+		if drop>>f.ID&1 != 0 {
+			return stays
+		}
+		return leavesAsClaim
+	case f.ID == wire.FieldOther && ex.Head.Has(wire.FieldConnection) && ex.listedInConnection(f.Name.Of(ex.Raw)):
+		return stays
+	}
+	return leaves
+}
+
+// valueOf is a field's value as it is sent on.
+func (ex *Exchange) valueOf(f *wire.Field) []byte {
+	if f.ID == wire.FieldHost {
+		return ex.Head.Host.Of(ex.Raw)
+	}
+	return f.Value.Of(ex.Raw)
 }
 
 func (ex *Exchange) listedInConnection(name []byte) bool {

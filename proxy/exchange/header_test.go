@@ -12,10 +12,17 @@ import (
 	"perigee/proxy/wire"
 )
 
-// sentFields are the field lines of Req as they would be sent on.
+// sentFields are the field lines of the request as they would be sent on, which
+// do not depend on whether Req was asked.
 func sentFields(ex *Exchange) []string {
+	direct, ok := ex.AppendToSend(nil, true)
 	ex.FillToSend(true)
-	lines := strings.Split(string(ex.Req.AppendBytes(nil)), "\r\n")
+	ex.Req.SetProtocol("HTTP/1.1")
+	filled := string(ex.Req.AppendBytes(nil))
+	if ok && string(direct)+"\r\n" != filled {
+		panic(fmt.Sprintf("straight from the head %q is sent, of its fields %q", direct, filled))
+	}
+	lines := strings.Split(filled, "\r\n")
 	return lines[1 : len(lines)-2]
 }
 
