@@ -56,7 +56,7 @@ type client struct {
 // body bytes behind it are consumed from r on.
 type work struct {
 	task          task
-	mem           *[]byte
+	mem           *[]byte // of buf, where first is too small
 	buf           []byte
 	headEnd, r, w int
 	pending       *exchange.Exchange // whose head is incomplete
@@ -71,6 +71,8 @@ type work struct {
 
 	out sending
 	in  receiving
+
+	first [firstBuffer]byte
 }
 
 // add makes a client of an accepted descriptor.
@@ -262,7 +264,7 @@ func (c *client) startLinger() {
 
 func (c *client) linger() {
 	for c.readable {
-		n, err := c.read(c.buf)
+		n, err := c.read(c.loop.room())
 		if err == errQuiet {
 			return
 		}
@@ -315,25 +317,6 @@ func (c *client) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// takeWork gives a client what it needs for a request.
-func (l *Loop) takeWork(c *client) *work {
-	var w *work
-	if n := len(l.works); n > 0 {
-		w = l.works[n-1]
-		l.works[n-1] = nil
-		l.works = l.works[:n-1]
-	} else {
-		w = &work{}
-		w.out.timer.owner = &w.out
-		w.task.loop = l
-	}
-	w.task.client, w.out.client = c, c
-	w.mem = l.takeSmall()
-	w.buf = *w.mem
-	w.headEnd, w.r, w.w = 0, 0, 0
-	return w
-}
-
 func (c *client) putWork() {
 	l, w := c.loop, c.work
 	c.work = nil
@@ -342,10 +325,13 @@ func (c *client) putWork() {
 		exchange.Release(w.pending)
 		w.pending = nil
 	}
-	l.putBuffer(w.mem)
+	if w.mem != nil {
+		l.putBuffer(w.mem)
+	}
 	w.mem, w.buf, w.task.client, w.out.client, w.tunneled = nil, nil, nil, nil, nil
+	w.out.head = nil
 	l.drop(&w.out.timer)
-	if len(l.works) < keepBuffers && !w.task.queued {
-		l.works = append(l.works, w)
+	if !w.task.queued {
+		l.works.put(w)
 	}
 }

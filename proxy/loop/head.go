@@ -25,11 +25,9 @@ func (c *client) readHead() {
 			c.awaitHead()
 			return
 		}
-		c.lend()
-		n, err := c.read(c.buf[c.w:])
+		n, err := c.readMore()
 		switch {
 		case n > 0:
-			c.w += n
 		case err == errQuiet:
 			c.awaitHead()
 			return
@@ -40,30 +38,20 @@ func (c *client) readHead() {
 	}
 }
 
-// lend sees to it that there is room for a read.
-func (c *client) lend() {
-	if c.work == nil {
-		c.work = c.loop.takeWork(c)
+// readMore reads bytes of a head.
+func (c *client) readMore() (int, error) {
+	if c.work == nil || c.w == 0 {
+		room := c.loop.room()
+		n, err := c.read(room)
+		if n > 0 {
+			c.place(room[:n])
+		}
+		return n, err
 	}
-	if c.w < len(c.buf) {
-		return
-	}
-	if len(c.buf) < c.loop.server.bufferSize() {
-		c.enlarge()
-		return
-	}
-	larger := make([]byte, 2*len(c.buf))
-	copy(larger, c.buf[:c.w])
-	c.mem, c.buf = &larger, larger
-}
-
-// enlarge moves what was read to a buffer of the full size. No exchange has the
-// head yet.
-func (c *client) enlarge() {
-	larger := c.loop.takeBuffer()
-	copy(*larger, c.buf[:c.w])
-	c.loop.putBuffer(c.mem)
-	c.mem, c.buf = larger, *larger
+	c.lend()
+	n, err := c.read(c.buf[c.w:])
+	c.w += n
+	return n, err
 }
 
 // awaitHead waits for more of a head, or for its first byte.
@@ -121,7 +109,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	c.headEnd, c.r, c.scanned = n, n, 0
 	c.info.Requests++
 	if ex.Head.Body != wire.BodyNone && len(c.buf) < l.server.bufferSize() && c.bodyFollows(ex) {
-		c.enlarge()
+		c.enlarge(l.server.bufferSize())
 	}
 	ex.Raw = c.buf[:n:n]
 	ex.Record.Start = l.wall

@@ -58,9 +58,12 @@ type Loop struct {
 	again    []*client // may have a request in their buffers
 	clients  *client   // all, linked
 	count    int
-	small    []*[]byte
-	buffers  []*[]byte
-	works    []*work
+	landing  *[]byte // see room
+	answer   []byte  // memory for heads of answers, unless one waits to be sent
+	request  []byte  // likewise, of requests to endpoints
+	heads    spares[[]byte]
+	buffers  spares[[]byte]
+	works    spares[work]
 	waits    []*wait
 	trunks   []*trunk // have something to do before the next poll
 	places   map[*upstream.Endpoint]*places
@@ -322,50 +325,4 @@ func (l *Loop) tick() {
 	l.wall = time.Now()
 	l.now = int64(l.wall.Sub(l.start))
 	l.clock.Set(l.wall)
-}
-
-// keepBuffers is how many buffers and works a loop keeps for later.
-const keepBuffers = 128
-
-// smallBuffer is what a request begins with: most have no body and a short
-// head, and thousands of them may wait for slow endpoints.
-const smallBuffer = 2 << 10
-
-// takeSmall gives memory for the usual head of a request.
-func (l *Loop) takeSmall() *[]byte {
-	if n := len(l.small); n > 0 {
-		b := l.small[n-1]
-		l.small[n-1] = nil
-		l.small = l.small[:n-1]
-		return b
-	}
-	b := make([]byte, smallBuffer)
-	return &b
-}
-
-// takeBuffer gives memory for the largest head of a request, or for that and
-// some of its body.
-func (l *Loop) takeBuffer() *[]byte {
-	size := l.server.bufferSize()
-	for n := len(l.buffers); n > 0; n = len(l.buffers) {
-		b := l.buffers[n-1]
-		l.buffers[n-1] = nil
-		l.buffers = l.buffers[:n-1]
-		if len(*b) >= size {
-			return b
-		}
-	}
-	b := make([]byte, size)
-	return &b
-}
-
-func (l *Loop) putBuffer(b *[]byte) {
-	switch {
-	case len(*b) == smallBuffer:
-		if len(l.small) < keepBuffers {
-			l.small = append(l.small, b)
-		}
-	case len(l.buffers) < keepBuffers:
-		l.buffers = append(l.buffers, b)
-	}
 }

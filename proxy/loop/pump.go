@@ -33,7 +33,7 @@ func (c *client) pump(t *task, op *luavm.Op) bool {
 			c.endPump()
 			return true
 		}
-		c.in.from, c.in.mem = f, c.loop.takeBuffer()
+		c.in.from, c.in.mem = f, c.loop.takeBuffer(c.loop.server.bufferSize())
 	}
 	if c.pumpMore(op) {
 		c.endPump()

@@ -55,6 +55,7 @@ func (t *task) done(op *luavm.Op) {
 func (t *task) run() {
 	l, ex := t.loop, t.ex
 	l.current = t.client
+	t.lendHead()
 	for {
 		finished := l.server.opt.Advance(ex)
 		if ex.LongestRun.Took > l.longestRun.Took {
@@ -63,7 +64,8 @@ func (t *task) run() {
 		ex.LongestRun.Took = 0
 		if finished {
 			t.finish()
-			break
+			l.current = nil
+			return
 		}
 		progress := false
 		for op := ex.Next(); op != nil; op = ex.Next() {
@@ -78,11 +80,35 @@ func (t *task) run() {
 			break
 		}
 	}
+	t.reclaimHead()
 	l.current = nil
+}
+
+// lendHead gives an exchange memory for the head of a request to its endpoint.
+func (t *task) lendHead() {
+	if t.ex.UpHead == nil {
+		t.ex.UpHead, t.loop.request = t.loop.request, nil
+	}
+}
+
+// reclaimHead takes it back unless the head waits to be sent: the wait for the
+// answer needs it no more, and another attempt makes it anew.
+func (t *task) reclaimHead() {
+	ex, l := t.ex, t.loop
+	if l.request != nil || cap(ex.UpHead) == 0 || cap(ex.UpHead) > keepHead {
+		return
+	}
+	if ex.Up != nil {
+		if linkOf(ex) == nil || ex.Place.Unsent || ex.Up.Sending() {
+			return
+		}
+	}
+	l.request, ex.UpHead = ex.UpHead[:0], nil
 }
 
 func (t *task) finish() {
 	ex := t.ex
+	t.reclaimHead()
 	t.ex = nil
 	if t.family != nil {
 		t.family.finished()

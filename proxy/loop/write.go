@@ -20,7 +20,7 @@ type sending struct {
 	timer  timer
 	op     *luavm.Op // parked until all is sent; nil: nothing is being sent
 	task   *task
-	head   []byte // memory of heads and framing
+	head   []byte // memory of heads and framing, while it waits; else Loop.answer
 	pieces socket.Pieces
 }
 
@@ -34,12 +34,23 @@ func (c *client) answer(op *luavm.Op) bool {
 	if s.Head && (ex.Place.BodyFrame == wire.BodyUntilClose || c.loop.server.farewell.Load()) {
 		c.closes = true
 	}
-	all, data, tail := ex.AppendAnswer(c.out.head[:0], s, c.closes)
-	if cap(all) <= keepHead {
-		c.out.head = all
+	o, l := &c.out, c.loop
+	mem := o.head
+	if mem == nil {
+		mem, l.answer = l.answer, nil
 	}
+	all, data, tail := ex.AppendAnswer(mem[:0], s, c.closes)
 	c.began = true
-	return c.send(&c.task, op, all, data, tail)
+	done := c.send(&c.task, op, all, data, tail)
+	switch {
+	case cap(all) > keepHead:
+		o.head = nil
+	case done && l.answer == nil:
+		o.head, l.answer = nil, all
+	default:
+		o.head = all
+	}
+	return done
 }
 
 // send sends pieces; false: op is parked until they have been sent.
