@@ -32,6 +32,10 @@ routes:
         ngx.req.set_header("X-Consumer", agent)
       header_filter: 'ngx.header["X-Gateway"] = "perigee"'
     upstream: o
+  - name: beside
+    match: {paths: ["= /beside"]}
+    lua: {rewrite: 'ngx.req.set_header("X-Visit", ngx.var.request_id)', access: 'if ngx.var.arg_no then return ngx.exit(403) end'}
+    upstream: o
   - name: access
     match: {paths: ["= /access"]}
     lua: {access: 'return'}
@@ -77,6 +81,7 @@ func measure(b *testing.B, path, routes string) {
 func BenchmarkPlain(b *testing.B)   { measure(b, "/plain", "") }
 func BenchmarkRespond(b *testing.B) { measure(b, "/fixed", "") }
 func BenchmarkContent(b *testing.B) { measure(b, "/content", "") }
+func BenchmarkBeside(b *testing.B)  { measure(b, "/beside", "") }
 func BenchmarkPolicy(b *testing.B)  { measure(b, "/policy", "") }
 
 // BenchmarkRoutes1000 is BenchmarkPlain with a thousand more routes.
@@ -94,7 +99,7 @@ func TestCrossings(t *testing.T) {
 	for _, c := range []struct {
 		path string
 		want uint64
-	}{{"/plain", 0}, {"/fixed", 0}, {"/access", 1}, {"/policy", 2}, {"/content", 1}} {
+	}{{"/plain", 0}, {"/fixed", 0}, {"/access", 1}, {"/beside", 1}, {"/policy", 2}, {"/content", 1}} {
 		client := proxytest.NewRawClient(t, g.Addr, "GET "+c.path+head)
 		const rounds = 500
 		for range 10 { // slots and their memory are made

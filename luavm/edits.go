@@ -115,7 +115,11 @@ type editHead struct{ kind, aux, name, value uint32 }
 func (s *Slot) NextEdit(e *Edit) bool {
 	c := s.c
 	const head = uint32(unsafe.Sizeof(editHead{}))
-	left := c.LogLen - c.LogDone
+	end := c.LogLen
+	if s.follows.went {
+		end = s.follows.log
+	}
+	left := end - c.LogDone
 	if left < head {
 		return false
 	}

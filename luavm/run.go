@@ -32,6 +32,7 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	status := vm.resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: vm.budget(r.script)}, &lent)
 	vm.settle()
 	out := Outcome{Kind: Failed, Ran: time.Duration(vm.state.RunNS())}
+	out.Ran -= s.goneOn(r)
 	vm.stats[r.script.index].add(ref >= 0, int64(out.Ran))
 	switch status {
 	case shim.Done:

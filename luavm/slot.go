@@ -71,6 +71,7 @@ type Slot struct {
 	begun float64    // by Options.Clock: when it was pinned
 
 	sockets *SocketSettings // see UseSockets
+	follows following       // see StartWith
 }
 
 // Phase is that of the handler that ran last.
@@ -82,6 +83,10 @@ func (s *Slot) VM() *VM { return s.vm }
 // Start runs the handler sc in phase until it ends or waits. in may be nil.
 // sc must be of the slot's pool.
 func (s *Slot) Start(sc *Script, phase Phase, in *Input) Outcome {
+	return s.start(sc, phase, in, follower{})
+}
+
+func (s *Slot) start(sc *Script, phase Phase, in *Input, then follower) Outcome {
 	if sc.pool != s.vm.pool {
 		panic("BUG: script of another pool")
 	}
@@ -92,6 +97,7 @@ func (s *Slot) Start(sc *Script, phase Phase, in *Input) Outcome {
 	r := s.idleRun()
 	r.script = sc
 	r.c.SetPhase(uint32(phase))
+	r.c.Follow(then.ref, uint32(then.phase))
 	return s.vm.run(s, r, ref, nil, in)
 }
 

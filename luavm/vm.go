@@ -409,7 +409,7 @@ const keepBuffer = 16 << 10 // as KEEP in buffers.c
 // reset makes a seat as new, but for its gen.
 func (s *Slot) reset() {
 	c := s.c
-	s.Owner, s.until = nil, time.Time{}
+	s.Owner, s.until, s.follows = nil, time.Time{}, following{}
 	if c.LogCap > keepBuffer || c.OutCap > keepBuffer || c.ArenaCap > keepBuffer {
 		c.Shrink()
 	}

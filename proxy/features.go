@@ -112,6 +112,8 @@ func (f *features) layOut(r *exchange.Route) {
 		r.Steps[s.stage] = append(r.Steps[s.stage], s.filter)
 	}
 	r.EditsBody = lua.Has(exchange.Body)
+	rewrite, access := r.Steps[exchange.Rewrite], r.Steps[exchange.Access]
+	r.Adjoins = len(rewrite) > 0 && len(access) > 0 && rewrite[len(rewrite)-1] == access[0]
 }
 
 // newAuthFilter makes the filter of a route's auth block.

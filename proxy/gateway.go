@@ -182,6 +182,7 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 	if stage == exchange.Access && ex.Parent != nil {
 		steps = nil // who may ask was asked of the client's own request
 	}
+	ex.Place.Adjoins = next == stepAccess && ex.Route.Adjoins && ex.Parent == nil
 	for ex.Place.Filter < len(steps) {
 		switch steps[ex.Place.Filter].Step(ex, stage) {
 		case exchange.Continue:

@@ -267,6 +267,18 @@ func (s *State) DropNotes() { s.c.notes_n = 0 }
 // SetPhase says in which phase the run's handler is. PG_PHASE_*.
 func (r *Run) SetPhase(phase uint32) { r.c.phase = C.uint32_t(phase) }
 
+// Follow names the handler that is to follow the run's own in the same Resume, if
+// that just returns. It holds for the next Resume alone.
+func (r *Run) Follow(ref int32, phase uint32) {
+	r.c.then_ref, r.c.then_phase = C.uint32_t(ref), C.uint32_t(phase)
+}
+
+// WentOn tells whether it did in the last Resume: how long the first handler ran,
+// in ns, and where in the slot's log its edits end.
+func (r *Run) WentOn() (first int64, log uint32, ok bool) {
+	return int64(r.c.first_ns), uint32(r.c.then_log), r.c.went_on != 0
+}
+
 // Forget says that the exchange in slot has ended: its ngx.ctx is dropped at
 // the state's next run. The one function here that needs no lock.
 //

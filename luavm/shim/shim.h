@@ -38,6 +38,13 @@ typedef struct pg_run {
   uint32_t waiting;          /* threads whose op is with Go */
   uint32_t yields;
   uint32_t has_exit;         /* ngx.exit that lets the handler run on */
+
+  /* The handler that follows in the same resume, if this one just returns: */
+  uint32_t then_ref;         /* what pg_compile gave; 0: none */
+  uint32_t then_phase;
+  uint32_t then_log;         /* went on: the edits before are the first one's */
+  uint32_t went_on;
+  int64_t first_ns;          /* and this is what it took */
 } pg_run;
 
 /* A slot and what Lua must not see of it. slot is first: casts both ways. */

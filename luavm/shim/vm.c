@@ -183,6 +183,44 @@ int pg_run_coroutine(pg_state *v, pg_slot *s, pg_run *r, int ref) {
 }
 
 /*
+ * Whether the handler of the next phase can follow in this resume: the first has
+ * returned, and left nothing that the host looks at in between but edits of
+ * fields and variables. The host takes those over in their order, up to then_log,
+ * as if it had been asked.
+ */
+static int is_plain(const pg_state *v, const pg_slot *s) {
+  enum { SAID = PG_F_EOF | PG_F_STATUS_SET | PG_F_COMMITTED | PG_F_BODY_SEEN |
+                PG_F_REASON | PG_F_RAW | PG_F_ON_ABORT };
+  uint32_t at = s->log_done;
+  if ((s->flags & SAID) || s->out_len || v->lines_len || v->notes_n ||
+      v->starved)
+    return 0;
+  while (at + sizeof(pg_edit) <= s->log_len) {
+    pg_edit e;
+    memcpy(&e, s->log + at, sizeof e);
+    if (e.kind > PG_EDIT_RESP_CLEAR && e.kind != PG_EDIT_VAR) return 0;
+    at += ((uint32_t)sizeof e + e.klen + e.vlen + 7) & ~7u;
+  }
+  return 1;
+}
+
+/* Runs the handler that was named to follow, with a budget of its own. */
+static int go_on(pg_state *v, pg_slot *s, pg_run *r, int64_t begin,
+                 int64_t budget_ns) {
+  int64_t now = pg_mono();
+  r->went_on = 1;
+  r->first_ns = now - begin;
+  r->then_log = s->log_len;
+  s->phase = r->phase = r->then_phase;
+  pg_make_ready(r, r->entry, 1);
+  pg_request_enter();
+  v->vm.now = v->vm.fixed != 0 ? v->vm.fixed : pg_watch_now(now);
+  v->vm.thread = r->entry;
+  pg_bound_run(v, v->run_limit ? v->used + v->run_limit : 0);
+  return pg_guarded(v, s, r, (int)r->then_ref, budget_ns);
+}
+
+/*
  * The door: one crossing for a phase that does not wait. head..data are Go
  * memory, lent until this returns: slot->in[] is cleared before it does. t is
  * the thread whose op is complete; NULL with ref, which starts a handler.
@@ -211,7 +249,11 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   v->vm.slot = s;
   v->vm.thread = t;
   pg_bound_run(v, v->run_limit ? v->used + v->run_limit : 0);
+  r->went_on = 0;
   status = pg_guarded(v, s, r, ref, budget_ns);
+  if (ref >= 0 && r->then_ref && status == PG_DONE && is_plain(v, s))
+    status = go_on(v, s, r, begin, budget_ns);
+  r->then_ref = 0;
   pg_bound_run(v, 0);
   memset(s->in, 0, sizeof s->in);
   if (status != PG_POISONED) {

@@ -253,6 +253,7 @@ type Place struct {
 	Source Source
 	Left   int64 // body bytes that a promised Content-Length still needs
 
+	Adjoins    bool // after the rewrite stage's last filter comes the same filter's access step
 	Moved      bool // a server_rewrite script has set the path
 	Anew       bool // the restart is nginx's internal redirect: server_rewrite runs again
 	Chosen     bool // the next match is the last word: server_rewrite does not run again

@@ -39,6 +39,9 @@ type Route struct {
 	// DocumentRoot is what $document_root says.
 	DocumentRoot string
 	Metrics      *observe.RouteMetrics
+	// Adjoins tells whether the access stage begins with the filter that the rewrite
+	// stage ends with.
+	Adjoins bool
 	// Edits tells whether any filter may change the body on its way, so that
 	// a Content-Length from the upstream cannot be promised.
 	EditsBody bool

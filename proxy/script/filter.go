@@ -141,6 +141,9 @@ func (f *Filter) Name() string { return "lua" }
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	if stage < exchange.Balancer && ex.Killed() {
+		if ex.Lua != nil {
+			ex.Lua.Followed() // which nobody waits for any more
+		}
 		return hangup(ex, 499)
 	}
 	if ex.LuaRuns[stage].Running {
@@ -149,8 +152,15 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	if verdict := f.sit(ex, stage); verdict != exchange.Continue || ex.Lua == nil {
 		return verdict
 	}
+	if out, ok := ex.Lua.Followed(); ok {
+		return f.settle(ex, stage, out)
+	}
 	f.fillStage(ex, stage)
-	minds := stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0
+	if f.adjoins(ex, stage) {
+		in := f.input(ex, stage)
+		return f.settle(ex, stage, ex.Lua.StartWith(f.scripts[stage], phases[stage], f.scripts[exchange.Access], luavm.PhaseAccess, &in))
+	}
+	minds := stage < exchange.Balancer && f.mindsClient()
 	if minds {
 		ex.Lua.ClearFlags(luavm.FlagOnAbort)
 	}
@@ -190,11 +200,14 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 	return exchange.Continue
 }
 
+// mindsClient tells whether a client that leaves ends the route's handlers.
+func (f *Filter) mindsClient() bool { return f.flags&luavm.FlagCheckAbort != 0 }
+
 // over forgets a handler that has ended.
 func (f *Filter) over(ex *exchange.Exchange, stage exchange.Stage) {
 	ex.LuaRuns[stage].Reset()
 	ex.Spans().EndPhase(stage, "")
-	if stage < exchange.Balancer && f.flags&luavm.FlagCheckAbort != 0 {
+	if stage < exchange.Balancer && f.mindsClient() {
 		ex.EndOnAbort(false)
 	}
 }
@@ -346,6 +359,10 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 		return f.failed(ex, stage, out.Err), true
 	}
 	restart := applyEdits(ex, stage)
+	if ex.Lua.Follows() { // what else there is to see is the next one's
+		f.over(ex, stage)
+		return exchange.Continue, true
+	}
 	if out.Kind == luavm.Wait && stage == exchange.Body {
 		if !ex.Lua.KeepChunk(ex.Chunk) {
 			return f.failed(ex, stage, &luavm.ScriptError{
