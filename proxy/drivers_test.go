@@ -15,16 +15,16 @@ import (
 	"perigee/proxy/wire/testdata"
 )
 
-// driversGateway serves the same routes by both drivers. Whatever a client does
-// not finish ends soon.
-func driversGateway(t testing.TB) (loop, goroutine string) {
+// driversGateway serves the same routes by both drivers; listener is what more
+// their listeners have. Whatever a client does not finish ends soon.
+func driversGateway(t testing.TB, listener string) (loop, goroutine string) {
 	origin := proxytest.NewOrigin(t, proxytest.Answering(echo))
 	text := fmt.Sprintf(`
-listeners: [{address: "127.0.0.1:0", driver: loop}, {address: "localhost:0", driver: goroutine}]
+listeners: [{address: "127.0.0.1:0", driver: loop%[2]s}, {address: "localhost:0", driver: goroutine%[2]s}]
 admin: {address: "off"}
 access_log: {format: "off"}
 limits: {header_timeout: 2s, body_timeout: 2s, idle_timeout: 2s, body_bytes: 64KiB, body_buffer: 4KiB}
-upstreams: {o: {endpoints: [%q], timeouts: {response: 5s}}}
+upstreams: {o: {endpoints: [%[1]q], timeouts: {response: 5s}}}
 routes:
   - {name: all, match: {paths: ["/"]}, upstream: o}
   - {name: fixed, match: {paths: [/fixed]}, respond: {status: 203, body: "fixed\n"}}
@@ -58,7 +58,7 @@ routes:
           if not data then break end
         end
         ngx.say("received ", n)
-`, origin.Addr)
+`, origin.Addr, listener)
 	g := proxytest.Start(t, text)
 	addresses := g.Addresses()
 	return addresses["127.0.0.1:0"].String(), addresses["localhost:0"].String()
@@ -71,6 +71,12 @@ func said(t testing.TB, addr string, stream, cuts []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return saidTo(t, nc, stream, cuts)
+}
+
+// saidTo is said on a connection.
+func saidTo(t testing.TB, nc net.Conn, stream, cuts []byte) string {
+	addr := nc.RemoteAddr().String()
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 	go func() {
@@ -126,14 +132,8 @@ var requests = []string{
 	"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\ncut",
 }
 
-const lastRequest = "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-// TestDriversAgree sends both drivers the same streams in the same pieces: what
-// clients see must not depend on who moves their requests.
-func TestDriversAgree(t *testing.T) {
-	loop, goroutine := driversGateway(t)
-	random := rand.New(rand.NewSource(time.Now().UnixNano()))
-	streams := [][]byte{}
+// randomStreams are each request alone, and some in a row.
+func randomStreams(random *rand.Rand) (streams [][]byte) {
 	for i := range requests {
 		streams = append(streams, []byte(requests[i]+lastRequest))
 	}
@@ -144,6 +144,17 @@ func TestDriversAgree(t *testing.T) {
 		}
 		streams = append(streams, []byte(b.String()+lastRequest))
 	}
+	return streams
+}
+
+const lastRequest = "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+// TestDriversAgree sends both drivers the same streams in the same pieces: what
+// clients see must not depend on who moves their requests.
+func TestDriversAgree(t *testing.T) {
+	loop, goroutine := driversGateway(t, "")
+	random := rand.New(rand.NewSource(time.Now().UnixNano()))
+	streams := randomStreams(random)
 	lanes := make(chan struct{}, 8)
 	for i, stream := range streams {
 		cuts := make([]byte, random.Intn(40))
@@ -165,7 +176,7 @@ func agree(t testing.TB, loop, goroutine string, stream, cuts []byte) {
 }
 
 func FuzzDriversAgree(f *testing.F) {
-	loop, goroutine := driversGateway(f)
+	loop, goroutine := driversGateway(f, "")
 	for i, r := range requests {
 		if len(r) < 1000 {
 			f.Add([]byte(r+requests[(i+1)%8]), []byte{3, 200, 7, 1})

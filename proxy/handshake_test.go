@@ -20,7 +20,7 @@ import (
 )
 
 // selfSigned writes NAME.crt and NAME.key to dir.
-func selfSigned(t *testing.T, dir, name string) {
+func selfSigned(t testing.TB, dir, name string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -208,9 +208,12 @@ func (s *Server) serve(l *listener) {
 		}}
 	}
 	var err error
-	if l.driver == config.DriverLoop {
+	switch {
+	case l.driver == config.DriverLoop && t != nil:
+		err = s.driver.ServeHandshakes(l.Listener, l.address, t, s.looping.Load())
+	case l.driver == config.DriverLoop:
 		err = s.looping.Load().Serve(l.Listener, l.address)
-	} else {
+	default:
 		err = s.driver.Serve(l.Listener, l.address, t)
 	}
 	if err != nil && !errors.Is(err, net.ErrClosed) {

@@ -132,9 +132,9 @@ type Listener struct {
 	// file system. nginx: listen.
 	Address string `yaml:"address"`
 	// Driver is what moves the exchanges of this listener: loop (event loops, one
-	// per worker), or goroutine (one per connection), which listeners with TLS
-	// need. Default loop, with tls goroutine. It cannot change while the listener
-	// is open.
+	// per worker), or goroutine (one per connection). With loop, TLS handshakes are
+	// goroutines' all the same. Default loop, with tls goroutine. It cannot change
+	// while the listener is open.
 	Driver Driver `yaml:"driver,omitempty"`
 	// TLS makes the listener HTTPS.
 	TLS *TLS `yaml:"tls,omitempty"`

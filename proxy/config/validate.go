@@ -166,9 +166,6 @@ func (c *checker) listeners() {
 		if l.TLS == nil {
 			continue
 		}
-		if l.Driver == DriverLoop {
-			c.report(path+".driver", "driver loop does not serve TLS", "leave driver out, or tls")
-		}
 		if l.TLS.Lua != nil {
 			c.problems(path+".tls.lua", l.TLS.Lua.Check())
 		}

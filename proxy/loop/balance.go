@@ -172,17 +172,24 @@ type moved struct{ *client }
 
 func (m moved) posted() {
 	c := m.client
-	l := c.loop
 	c.readable, c.gone = false, false // registering tells what there is
+	if c.enter() {
+		c.loop.set(&c.timer, c.loop.server.limits.Load().IdleTime)
+	}
+}
+
+// enter makes c, whose socket nobody watches, one of its loop's clients.
+func (c *client) enter() bool {
+	l := c.loop
 	var err error
 	if c.slot, err = l.watch(c.fd, c, bothWays); err != nil || l.ending {
 		_ = unix.Close(c.fd)
 		l.server.open.Add(-1)
 		l.server.opt.Closed(c.info.Listener)
-		return
+		return false
 	}
 	l.link(c)
-	l.set(&c.timer, l.server.limits.Load().IdleTime)
+	return true
 }
 
 // idleTime is how long the machine's cores have had nothing to do, in ns; 0 where

@@ -5,7 +5,6 @@ import (
 	"os"
 
 	"perigee/luavm"
-	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -145,12 +144,11 @@ func (c *client) sayContinue() error {
 	if c.began || c.broken {
 		return exchange.ErrAnswered
 	}
-	n, err := socket.WriteOnce(uintptr(c.fd), exchange.ContinueLine)
-	if err != nil || n < len(exchange.ContinueLine) {
+	if !c.say(exchange.ContinueLine) {
 		c.broken = true
 		return exchange.ErrAnswered
 	}
-	c.sent += int64(n)
+	c.sent += int64(len(exchange.ContinueLine))
 	return nil
 }
 
@@ -173,6 +171,12 @@ func (c *client) park(t *task, op *luavm.Op, more func(*client, *luavm.Op) bool)
 
 // awaitBody bounds the wait for a body's next bytes.
 func (c *client) awaitBody() {
+	if t := c.tls; t != nil {
+		if c.timer.at != 0 && t.bodyOf == c.received {
+			return
+		}
+		t.bodyOf = c.received
+	}
 	wait := c.loop.server.limits.Load().BodyTime
 	if c.hurried {
 		wait = exchange.StopTime

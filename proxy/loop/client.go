@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -31,6 +30,7 @@ type client struct {
 	loop *Loop
 	fd   int
 	slot uint32
+	tls  *transport // nil: cleartext
 	info exchange.Conn
 
 	prev, next *client // in Loop.clients
@@ -127,6 +127,9 @@ func (c *client) close() {
 	c.state = closed
 	l := c.loop
 	l.drop(&c.timer)
+	if c.tls != nil && !c.gone {
+		c.tls.bye()
+	}
 	_ = unix.Close(c.fd)
 	l.unwatch(c.slot)
 	if c.work != nil {
@@ -151,6 +154,9 @@ func (c *client) abandon() {
 // ready implements source.
 func (c *client) ready(events uint32) {
 	c.loop.current = c
+	if c.tls != nil {
+		c.tls.ready(events)
+	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		c.readable = true
 	}
@@ -253,7 +259,15 @@ func (c *client) drain() {
 // unread bytes in a closed socket would make the kernel send RST, which can
 // destroy the answer on its way (nginx: lingering_close).
 func (c *client) startLinger() {
-	if c.gone && c.r == c.w && c.body.done || unix.Shutdown(c.fd, unix.SHUT_WR) != nil {
+	if c.gone && c.r == c.w && c.body.done {
+		c.close()
+		return
+	}
+	if c.tls != nil {
+		c.tls.bye()
+	}
+	if unix.Shutdown(c.fd, unix.SHUT_WR) != nil {
+		c.broken = true
 		c.close()
 		return
 	}
@@ -264,7 +278,8 @@ func (c *client) startLinger() {
 
 func (c *client) linger() {
 	for c.readable {
-		n, err := c.read(c.loop.room())
+		n, more, err := c.receive(c.loop.room()) // records are not opened any more
+		c.readable = more
 		if err == errQuiet {
 			return
 		}
@@ -293,28 +308,39 @@ func (c *client) kill() {
 	c.readLate()
 }
 
-// errQuiet says that a read has to wait.
-var errQuiet = errors.New("nothing to read")
-
-// read reads once.
-func (c *client) read(p []byte) (int, error) {
-	if !c.readable {
+// read reads once what the client says.
+func (c *client) read(p []byte) (n int, err error) {
+	switch {
+	case !c.readable:
 		return 0, errQuiet
+	case c.tls != nil:
+		return c.tls.read(p)
 	}
-	n, err := socket.ReadOnce(uintptr(c.fd), p)
+	n, c.readable, err = c.receive(p)
+	return n, err
+}
+
+// receive reads the socket once; more: bytes or the end may still be there.
+func (c *client) receive(p []byte) (n int, more bool, err error) {
+	n, err = socket.ReadOnce(uintptr(c.fd), p)
 	switch {
 	case err == syscall.EAGAIN:
-		c.readable = false
-		return 0, errQuiet
+		return 0, false, errQuiet
 	case err != nil:
-		return 0, os.NewSyscallError("read", err)
+		return 0, true, os.NewSyscallError("read", err)
 	case n == 0:
-		return 0, io.EOF
+		return 0, true, io.EOF
 	}
-	if n < len(p) && !c.gone {
-		c.readable = false // all that had come
+	return n, n == len(p) || c.gone, nil
+}
+
+// say sends a short text beside answers; false: it did not go whole.
+func (c *client) say(text []byte) bool {
+	if c.tls != nil {
+		return c.tls.say(text)
 	}
-	return n, nil
+	n, err := socket.WriteOnce(uintptr(c.fd), text)
+	return err == nil && n == len(text)
 }
 
 func (c *client) putWork() {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -73,6 +72,7 @@ func (c *client) awaitHead() {
 		c.close()
 	case c.loop.isGiving():
 		c.loop.give(c)
+	case c.tls != nil && c.tls.isIdle():
 	default:
 		c.loop.set(&c.timer, limits.IdleTime)
 	}
@@ -146,7 +146,7 @@ func (c *client) refuse(err error) {
 	}
 	c.loop.server.opt.Refused(&c.info, why)
 	text := exchange.AppendRefusal(nil, why.Status)
-	if n, err := socket.WriteOnce(uintptr(c.fd), text); err != nil || n < len(text) {
+	if !c.say(text) {
 		c.close()
 		return
 	}

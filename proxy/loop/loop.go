@@ -64,6 +64,8 @@ type Loop struct {
 	heads    spares[[]byte]
 	buffers  spares[[]byte]
 	works    spares[work]
+	plain    []byte // of a record that is sealed next
+	sealed   []byte // records on their way out; empty between two uses
 	waits    []*wait
 	trunks   []*trunk // have something to do before the next poll
 	places   map[*upstream.Endpoint]*places

@@ -19,6 +19,8 @@ type stats struct {
 	stall     atomic.Int64 // the longest turn since balance looked, in ns
 	cpu       atomic.Int64 // ns that the thread has used, now and then
 	clients   atomic.Int64
+	taken     atomic.Uint64 // connections after their handshakes
+	tunnels   atomic.Uint64
 
 	// The longest turn of this half minute and of the one before.
 	least   int64 // what a turn must exceed to be noted
@@ -84,6 +86,7 @@ func (s *Server) Stats() []observe.LoopInfo {
 			Exchanges: l.stats.exchanges.Load(), GoroutineOps: l.stats.besides.Load(),
 			Busy: time.Duration(l.stats.working.Load()), Connections: l.stats.clients.Load(),
 			Longest: time.Duration(long.took),
+			Taken:   l.stats.taken.Load(), Tunnels: l.stats.tunnels.Load(),
 		}
 		if long.run.Script != "" {
 			info.Stage, info.Script = long.run.Stage.String(), long.run.Script

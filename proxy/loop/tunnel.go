@@ -57,6 +57,10 @@ func (c *client) leave() (net.Conn, error) {
 	if err == nil {
 		err = unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
 		c.gone = true // nothing is read here any more
+		c.loop.stats.tunnels.Add(1)
+		if c.tls != nil {
+			nc = c.tls.leave(nc)
+		}
 	}
 	return nc, err
 }

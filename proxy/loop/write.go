@@ -107,6 +107,9 @@ func (o *sending) expire(*timer) {
 
 // flush sends as much as there is room for.
 func (o *sending) flush(c *client) (done bool, err error) {
+	if c.tls != nil {
+		return c.tls.flush(&o.pieces)
+	}
 	n, err := o.pieces.Write(uintptr(c.fd))
 	c.sent += int64(n)
 	if err == syscall.EAGAIN {

@@ -10,8 +10,11 @@ type LoopInfo struct {
 	Polls, Events, Exchanges uint64
 	// GoroutineOps are ops that goroutines have performed because they block.
 	GoroutineOps uint64
-	Busy         time.Duration // outside of polls
-	Connections  int64
+	// Taken are connections that came after their TLS handshakes, Tunnels those
+	// that went to goroutines after an upgrade.
+	Taken, Tunnels uint64
+	Busy           time.Duration // outside of polls
+	Connections    int64
 	// Longest is the longest turn, from one poll to the next, of the last minute;
 	// Stage and Script name the longest run of Lua in it, if there was one.
 	Longest       time.Duration
@@ -48,6 +51,13 @@ func (m *Metrics) writeLoops(e *exposition) {
 			e.labels("loop", strconv.Itoa(i))
 			e.count(f.value(&loops[i]))
 		}
+	}
+	e.family("perigee_loop_handovers_total", "counter", "Connections that changed between an event loop and goroutines: they came after the TLS handshake, or went to be a tunnel after an upgrade.")
+	for i := range loops {
+		e.labels("loop", strconv.Itoa(i), "reason", "handshake")
+		e.count(loops[i].Taken)
+		e.labels("loop", strconv.Itoa(i), "reason", "upgrade")
+		e.count(loops[i].Tunnels)
 	}
 	e.family("perigee_loop_busy_seconds_total", "counter", "Time that an event loop was not in a poll.")
 	for i := range loops {

@@ -77,7 +77,7 @@ func (g *Gateway) Parse(text string) (*config.File, error) {
 func drive(file *config.File) {
 	driver := config.Driver(os.Getenv("PERIGEE_DRIVER"))
 	for i := range file.Listeners {
-		if l := &file.Listeners[i]; driver != "" && l.Driver == "" && l.TLS == nil {
+		if l := &file.Listeners[i]; driver != "" && l.Driver == "" {
 			l.Driver = driver
 		}
 	}

@@ -41,6 +41,8 @@ type conn struct {
 	tls    *tls.Conn      // nil: cleartext
 	sock   *socket.Socket // nil: TLS, or a connection without descriptor
 	info   exchange.Conn
+	taker  Taker // nil: nobody takes it over
+	given  bool  // it is the taker's
 
 	deadline atomic.Int64 // shared with sweep
 	sendBy   atomic.Int64 // as deadline, of a write alone: a body may be read beside it
@@ -77,17 +79,28 @@ func (s *Server) newConn(l *listener, nc net.Conn) *conn {
 	_, c.info.LocalAddr, c.info.LocalPort = splitAddr(nc.LocalAddr())
 	c.info.Trusted = s.opt.Trusted(c.info.Peer.Addr())
 	if l.tls != nil {
-		c.tls = tls.Server(nc, l.tls)
+		under := nc
+		if c.taker = l.taker; c.taker != nil {
+			under = c.taker.Wrap(nc)
+		}
+		c.tls = tls.Server(under, l.tls)
 		c.info.TLS = true
 	} else if c.sock = socket.New(nc, c.mayWait); c.sock != nil {
 		c.sock.LendReads(c.lend, c.giveBack)
 	}
 	s.conns.add(c)
 	s.opt.Opened(l.name)
-	if sc := socket.New(nc, nil); sc != nil {
-		_ = sc.Control(func(fd uintptr) { s.watch.add(c.info.ID, int(fd)) })
+	if c.taker == nil {
+		c.observe()
 	}
 	return c
+}
+
+// observe has the watch tell when the client leaves.
+func (c *conn) observe() {
+	if sc := socket.New(c.tcp, nil); sc != nil {
+		_ = sc.Control(func(fd uintptr) { c.server.watch.add(c.info.ID, int(fd)) })
+	}
 }
 
 // splitAddr gives an address in the forms that are asked for; a unix socket has
@@ -135,7 +148,7 @@ func (c *conn) serve() {
 			c.server.opt.Recovered(v)
 		}
 	}()
-	if c.tls != nil && !c.handshake() {
+	if c.tls != nil && (!c.handshake() || c.give()) {
 		return
 	}
 	for c.serveOne() {
@@ -143,6 +156,10 @@ func (c *conn) serve() {
 }
 
 func (c *conn) end() {
+	if c.given {
+		c.server.conns.remove(c)
+		return
+	}
 	_ = c.tcp.Close()
 	c.mu.Lock()
 	c.ex = nil
@@ -161,6 +178,20 @@ func (c *conn) handshake() bool {
 	state := c.tls.ConnectionState()
 	c.info.Handshake, c.info.ServerName = &state, state.ServerName
 	return true
+}
+
+// give has the taker take the connection, if it speaks what a taker understands.
+func (c *conn) give() bool {
+	if c.taker == nil {
+		return false
+	}
+	if p := c.info.Handshake.NegotiatedProtocol; p == "" || p == "http/1.1" {
+		c.given = c.taker.Take(c.tls, &c.info)
+	}
+	if !c.given {
+		c.observe()
+	}
+	return c.given
 }
 
 // serveOne reads one request and answers it. False: the connection ends.

@@ -41,8 +41,18 @@ type Server struct {
 
 type listener struct {
 	net.Listener
-	name string
-	tls  *tls.Config
+	name  string
+	tls   *tls.Config
+	taker Taker // nil: nobody takes connections over
+}
+
+// Taker takes connections over after their TLS handshakes.
+type Taker interface {
+	// Wrap gives what the handshake of an accepted connection is to run on.
+	Wrap(nc net.Conn) net.Conn
+	// Take takes a connection that speaks HTTP/1.1; nc, what it was accepted as,
+	// is closed then. False: it has changed nothing, and the caller goes on.
+	Take(conn *tls.Conn, info *exchange.Conn) bool
 }
 
 // New makes a server and starts its watch and sweep. Close ends them.
@@ -69,7 +79,16 @@ func (s *Server) SetLimits(limits Limits) { s.limits.Store(&limits) }
 // Serve accepts connections until ln is closed. name is the listener's label in
 // metrics; tlsConfig nil: cleartext.
 func (s *Server) Serve(ln net.Listener, name string, tlsConfig *tls.Config) error {
-	l := &listener{Listener: ln, name: name, tls: tlsConfig}
+	return s.serve(&listener{Listener: ln, name: name, tls: tlsConfig})
+}
+
+// ServeHandshakes is Serve for a driver that takes the connections after their
+// handshakes.
+func (s *Server) ServeHandshakes(ln net.Listener, name string, tlsConfig *tls.Config, taker Taker) error {
+	return s.serve(&listener{Listener: ln, name: name, tls: tlsConfig, taker: taker})
+}
+
+func (s *Server) serve(l *listener) error {
 	s.mu.Lock()
 	if s.closing.Load() {
 		s.mu.Unlock()
@@ -83,7 +102,7 @@ func (s *Server) Serve(ln net.Listener, name string, tlsConfig *tls.Config) erro
 		s.mu.Unlock()
 	}()
 	for {
-		nc, err := ln.Accept()
+		nc, err := l.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
