@@ -13,7 +13,7 @@ import (
 	"perigee/proxy/proxytest"
 )
 
-// Over TLS, which another driver serves, a client's certificate says who asks,
+// Over TLS a client's certificate says who asks,
 // and requests wait for key sets as they do without.
 func TestAuthOverTLS(t *testing.T) {
 	dir := t.TempDir()

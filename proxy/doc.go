@@ -50,7 +50,7 @@
 //
 //	proxy            gateway, forwarding, answers, snapshots, listeners
 //	proxy/loop       the event loops: connections, framing, ops
-//	proxy/serve      the goroutine driver, which TLS needs
+//	proxy/serve      the goroutine driver, which does TLS handshakes
 //	proxy/exchange   the exchange and the words of filters and drivers
 //	proxy/mapping    variables that are looked up: maps
 //	proxy/ip         who may ask, by address

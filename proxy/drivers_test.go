@@ -15,9 +15,12 @@ import (
 	"perigee/proxy/wire/testdata"
 )
 
+// bothDrivers are the addresses of one gateway's drivers.
+type bothDrivers struct{ loop, goroutine string }
+
 // driversGateway serves the same routes by both drivers; listener is what more
 // their listeners have. Whatever a client does not finish ends soon.
-func driversGateway(t testing.TB, listener string) (loop, goroutine string) {
+func driversGateway(t testing.TB, listener string) bothDrivers {
 	origin := proxytest.NewOrigin(t, proxytest.Answering(echo))
 	text := fmt.Sprintf(`
 listeners: [{address: "127.0.0.1:0", driver: loop%[2]s}, {address: "localhost:0", driver: goroutine%[2]s}]
@@ -61,7 +64,7 @@ routes:
 `, origin.Addr, listener)
 	g := proxytest.Start(t, text)
 	addresses := g.Addresses()
-	return addresses["127.0.0.1:0"].String(), addresses["localhost:0"].String()
+	return bothDrivers{addresses["127.0.0.1:0"].String(), addresses["localhost:0"].String()}
 }
 
 // said is what a server answered until it closed the connection, without what
@@ -152,7 +155,7 @@ const lastRequest = "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 // TestDriversAgree sends both drivers the same streams in the same pieces: what
 // clients see must not depend on who moves their requests.
 func TestDriversAgree(t *testing.T) {
-	loop, goroutine := driversGateway(t, "")
+	at := driversGateway(t, "")
 	random := rand.New(rand.NewSource(time.Now().UnixNano()))
 	streams := randomStreams(random)
 	lanes := make(chan struct{}, 8)
@@ -163,20 +166,20 @@ func TestDriversAgree(t *testing.T) {
 			t.Parallel()
 			lanes <- struct{}{}
 			defer func() { <-lanes }()
-			agree(t, loop, goroutine, stream, cuts)
+			agree(t, at, stream, cuts)
 		})
 	}
 }
 
-func agree(t testing.TB, loop, goroutine string, stream, cuts []byte) {
-	a, b := said(t, loop, stream, cuts), said(t, goroutine, stream, cuts)
+func agree(t testing.TB, at bothDrivers, stream, cuts []byte) {
+	a, b := said(t, at.loop, stream, cuts), said(t, at.goroutine, stream, cuts)
 	if a != b {
 		t.Errorf("stream %.600q in pieces %v:\nloop      %.900q\ngoroutine %.900q", stream, cuts, a, b)
 	}
 }
 
 func FuzzDriversAgree(f *testing.F) {
-	loop, goroutine := driversGateway(f, "")
+	at := driversGateway(f, "")
 	for i, r := range requests {
 		if len(r) < 1000 {
 			f.Add([]byte(r+requests[(i+1)%8]), []byte{3, 200, 7, 1})
@@ -195,6 +198,6 @@ func FuzzDriversAgree(f *testing.F) {
 		if len(stream) > 20000 || len(cuts) > 200 {
 			t.Skip()
 		}
-		agree(t, loop, goroutine, append(bytes.Clone(stream), lastRequest...), cuts)
+		agree(t, at, append(bytes.Clone(stream), lastRequest...), cuts)
 	})
 }

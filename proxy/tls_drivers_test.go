@@ -57,20 +57,20 @@ func dialTLS(t testing.TB, addr string, random *rand.Rand, config *tls.Config) *
 
 // agreeTLS is agree over TLS: each piece is a record, and the records are cut
 // once more.
-func agreeTLS(t testing.TB, loop, goroutine string, stream, cuts []byte, seed int64) {
+func agreeTLS(t testing.TB, at bothDrivers, stream, cuts []byte, seed int64) {
 	version := uint16(tls.VersionTLS12 + seed&1)
 	secure := func(addr string) string {
 		config := &tls.Config{MinVersion: version, MaxVersion: version}
 		return saidTo(t, dialTLS(t, addr, rand.New(rand.NewSource(seed)), config), stream, cuts)
 	}
-	a, b := secure(loop), secure(goroutine)
+	a, b := secure(at.loop), secure(at.goroutine)
 	if a != b {
 		t.Errorf("stream %.600q in pieces %v, seed %d:\nloop      %.900q\ngoroutine %.900q", stream, cuts, seed, a, b)
 	}
 }
 
 func TestDriversAgreeOverTLS(t *testing.T) {
-	loop, goroutine := driversGateway(t, tlsListener(t))
+	at := driversGateway(t, tlsListener(t))
 	random := rand.New(rand.NewSource(time.Now().UnixNano()))
 	streams := randomStreams(random)
 	for _, file := range []string{"heads.txt", "bodies.txt", "endtoend.txt"} {
@@ -90,13 +90,13 @@ func TestDriversAgreeOverTLS(t *testing.T) {
 			t.Parallel()
 			lanes <- struct{}{}
 			defer func() { <-lanes }()
-			agreeTLS(t, loop, goroutine, stream, cuts, seed)
+			agreeTLS(t, at, stream, cuts, seed)
 		})
 	}
 }
 
 func FuzzDriversAgreeOverTLS(f *testing.F) {
-	loop, goroutine := driversGateway(f, tlsListener(f))
+	at := driversGateway(f, tlsListener(f))
 	for i, r := range requests {
 		if len(r) < 1000 {
 			f.Add([]byte(r+requests[(i+1)%8]), []byte{3, 200, 7, 1}, int64(i))
@@ -106,6 +106,6 @@ func FuzzDriversAgreeOverTLS(f *testing.F) {
 		if len(stream) > 20000 || len(cuts) > 200 {
 			t.Skip()
 		}
-		agreeTLS(t, loop, goroutine, append([]byte(string(stream)), lastRequest...), cuts, seed)
+		agreeTLS(t, at, append([]byte(string(stream)), lastRequest...), cuts, seed)
 	})
 }

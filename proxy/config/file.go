@@ -132,9 +132,8 @@ type Listener struct {
 	// file system. nginx: listen.
 	Address string `yaml:"address"`
 	// Driver is what moves the exchanges of this listener: loop (event loops, one
-	// per worker), or goroutine (one per connection). With loop, TLS handshakes are
-	// goroutines' all the same. Default loop, with tls goroutine. It cannot change
-	// while the listener is open.
+	// per worker; TLS handshakes are goroutines' all the same), or goroutine (one per
+	// connection). Default loop. It cannot change while the listener is open.
 	Driver Driver `yaml:"driver,omitempty"`
 	// TLS makes the listener HTTPS.
 	TLS *TLS `yaml:"tls,omitempty"`
@@ -142,11 +141,8 @@ type Listener struct {
 
 // DriverName is the driver, or the default one.
 func (l *Listener) DriverName() Driver {
-	switch {
-	case l.Driver != "":
+	if l.Driver != "" {
 		return l.Driver
-	case l.TLS != nil:
-		return DriverGoroutine
 	}
 	return DriverLoop
 }

@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"crypto/tls"
 	"net/netip"
 	"regexp"
 	"sync"
@@ -314,10 +313,10 @@ type Conn struct {
 	LocalAddr  string
 	LocalPort  string
 	TLS        bool
-	ServerName string               // SNI
-	Handshake  *tls.ConnectionState // nil without TLS
-	Trusted    bool                 // the peer is one of trusted_proxies
-	Requests   uint64               // exchanges so far, this one included
+	ServerName string     // SNI
+	Handshake  *Handshake // nil without TLS
+	Trusted    bool       // the peer is one of trusted_proxies
+	Requests   uint64     // exchanges so far, this one included
 }
 
 var pool = sync.Pool{New: func() any {

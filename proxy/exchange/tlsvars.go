@@ -1,6 +1,9 @@
 package exchange
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"slices"
+)
 
 // TLSVariables are nginx's variables of a client's TLS handshake that are known
 // here; they are empty without TLS.
@@ -11,31 +14,34 @@ var TLSVariables = []string{
 
 var tlsVersions = map[uint16]string{tls.VersionTLS12: "TLSv1.2", tls.VersionTLS13: "TLSv1.3"}
 
-// TLSVariable is the value of one of TLSVariables. Names of certificates
+// Handshake is what a connection remembers of its TLS handshake: scripts are given
+// it with every request, so it is written once.
+type Handshake struct {
+	values [6]string // of TLSVariables
+	// Protocol was chosen by ALPN; "": none was.
+	Protocol string
+}
+
+// NewHandshake writes down what is known of a handshake. Names of certificates
 // are written as RFC 2253 says, as nginx does.
+func NewHandshake(s *tls.ConnectionState) *Handshake {
+	h := &Handshake{Protocol: s.NegotiatedProtocol}
+	h.values = [6]string{tlsVersions[s.Version], tls.CipherSuiteName(s.CipherSuite), s.ServerName, "NONE"}
+	if len(s.VerifiedChains) > 0 {
+		h.values[3] = "SUCCESS"
+	}
+	if len(s.PeerCertificates) > 0 {
+		h.values[4] = s.PeerCertificates[0].Subject.String()
+		h.values[5] = s.PeerCertificates[0].Issuer.String()
+	}
+	return h
+}
+
+// TLSVariable is the value of one of TLSVariables.
 func (c *Conn) TLSVariable(name string) string {
-	s := c.Handshake
-	if s == nil {
+	i := slices.Index(TLSVariables, name)
+	if c.Handshake == nil || i < 0 {
 		return ""
 	}
-	switch name {
-	case "ssl_protocol":
-		return tlsVersions[s.Version]
-	case "ssl_cipher":
-		return tls.CipherSuiteName(s.CipherSuite)
-	case "ssl_server_name":
-		return s.ServerName
-	case "ssl_client_verify":
-		if len(s.VerifiedChains) > 0 {
-			return "SUCCESS"
-		}
-		return "NONE"
-	}
-	if len(s.PeerCertificates) == 0 {
-		return ""
-	}
-	if name == "ssl_client_i_dn" {
-		return s.PeerCertificates[0].Issuer.String()
-	}
-	return s.PeerCertificates[0].Subject.String()
+	return c.Handshake.values[i]
 }

@@ -42,6 +42,37 @@
 // up brings, so a loop that has time to spare takes them all, and others begin
 // to when it has none (see balance.go).
 //
+// # TLS
+//
+// A handshake computes for longer than a hundred requests and waits for its
+// client, so it is a goroutine's of package serve, over a blocking connection.
+// Then Server.Take has the descriptor, and the same tls.Conn goes on over a
+// transport that never blocks (tls.go):
+//
+//		serve: accept, handshake --Take--> loop: read, exchange, write ...
+//		                                     '--leave--> goroutines of a tunnel
+//
+//	  - A read that finds nothing is a temporary error, after which crypto/tls goes
+//	    on where it was, be it in the middle of a record or of a key update.
+//	  - A write goes to memory of the loop. Head, body and end of a short answer are
+//	    one record and one system call; of a long one 64 KiB are sealed at a time,
+//	    and the next when they have left.
+//	  - Bytes may be had though epoll has told of none: what crypto/tls has read
+//	    behind the handshake, or behind what it has given. So a client counts as
+//	    readable until a read was in vain. For the usual request that read is saved
+//	    by following the framing of records (frames.go).
+//	  - Deadlines are the loop's timers. Part of a record that comes is no reason to
+//	    set one anew.
+//	  - A tunnel has the tls.Conn itself, over a blocking connection again.
+//
+// The rest of the loop sees TLS in four places: client.read, client.say,
+// sending.flush and the end of a connection (close_notify). Cleartext pays a
+// comparison there.
+//
+// What crypto/tls keeps of an idle connection (its keys and the buffer of its
+// longest record) cannot be taken from it. It allocates one reader of 32 bytes each
+// time it goes to the socket: one allocation a request.
+//
 // # Timers
 //
 // Almost every deadline is set and never reached. A deadline that moves away

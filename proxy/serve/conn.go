@@ -176,7 +176,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	state := c.tls.ConnectionState()
-	c.info.Handshake, c.info.ServerName = &state, state.ServerName
+	c.info.Handshake, c.info.ServerName = exchange.NewHandshake(&state), state.ServerName
 	return true
 }
 
@@ -185,7 +185,7 @@ func (c *conn) give() bool {
 	if c.taker == nil {
 		return false
 	}
-	if p := c.info.Handshake.NegotiatedProtocol; p == "" || p == "http/1.1" {
+	if p := c.info.Handshake.Protocol; p == "" || p == "http/1.1" {
 		c.given = c.taker.Take(c.tls, &c.info)
 	}
 	if !c.given {
