@@ -24,6 +24,7 @@ type load struct {
 	dir     string
 	begin   time.Time
 	rate    atomic.Int64 // requests per second of the next run
+	seconds atomic.Int64 // that the next run lasts
 	runs    atomic.Int64 // that have begun
 	stopped atomic.Bool
 	cancel  context.CancelFunc
@@ -52,7 +53,7 @@ type failure struct {
 
 func (f failure) at() time.Time { return time.UnixMilli(f.Began) }
 
-// runSeconds is how long a run of k6 lasts.
+// runSeconds is how long a run of k6 lasts, unless offerFor has said otherwise.
 const runSeconds = 10
 
 // startLoad begins POSTs of a kind that loadtest/scenarios/fleet.js knows.
@@ -76,7 +77,13 @@ func startLoad(t *testing.T, target, kind string, perSecond float64) *load {
 }
 
 // offer changes the rate for the runs to come.
-func (l *load) offer(perSecond float64) { l.rate.Store(max(1, int64(math.Round(perSecond)))) }
+func (l *load) offer(perSecond float64) { l.offerFor(perSecond, runSeconds) }
+
+// offerFor changes their length, too.
+func (l *load) offerFor(perSecond float64, seconds int64) {
+	l.seconds.Store(seconds)
+	l.rate.Store(max(1, int64(math.Round(perSecond))))
+}
 
 func (l *load) run(ctx context.Context) {
 	defer close(l.done)
@@ -85,9 +92,10 @@ func (l *load) run(ctx context.Context) {
 		// A new rate is reached by a ramp of a second: what opens connections all
 		// at once is another test.
 		l.runs.Add(1)
-		rate := l.rate.Load()
-		stages := fmt.Sprintf("%d:0,%d:1,%d:%d", before, rate, rate, runSeconds-1)
+		rate, seconds := l.rate.Load(), l.seconds.Load()
+		stages := fmt.Sprintf("%d:0,%d:1,%d:%d", before, rate, rate, seconds-1)
 		before = rate
+		l.result.sending += float64(seconds)
 		l.err = l.once(ctx, stages, filepath.Join(l.dir, fmt.Sprintf("run%d", n)))
 	}
 	l.result.seconds = time.Since(l.begin).Seconds()
@@ -169,7 +177,6 @@ func readSummary(file string) (*result, error) {
 		requests: int(number("http_reqs", "count")), dropped: int(number("dropped_iterations", "count")),
 		passed: int(number("answered_200", "count")), limited: int(number("answered_429", "count")),
 		median: number("http_req_duration", "med"), p95: number("http_req_duration", "p(95)"), p99: number("http_req_duration", "p(99)"),
-		sending: runSeconds,
 	}, nil
 }
 
@@ -180,7 +187,6 @@ func (r *result) add(one *result) {
 	r.limited += one.limited
 	r.median, r.p95, r.p99 = max(r.median, one.median), max(r.p95, one.p95), max(r.p99, one.p99)
 	r.failures = append(r.failures, one.failures...)
-	r.sending += one.sending
 }
 
 // failures are those of k6's log.

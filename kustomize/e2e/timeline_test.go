@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,17 @@ func (l *timeline) last() (m moment) {
 		m = l.all[n-1]
 	}
 	return m
+}
+
+// since are the moments that are not older than age.
+func (l *timeline) since(age time.Duration) []moment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := len(l.all)
+	for first > 0 && time.Since(l.all[first-1].at) < age {
+		first--
+	}
+	return slices.Clone(l.all[first:])
 }
 
 // most is the largest of a value.

@@ -3,7 +3,8 @@
 // to the log as JSON: when the request began, how long it took, what came.
 //
 //   TARGET  the Service's address
-//   KIND    echo (proxied), heavy (CPU), wait (in flight), limited (200 or 429)
+//   KIND    echo (proxied), heavy (CPU), wait (in flight for 0.5 s), long (2 s),
+//           limited (200 or 429)
 //   STAGES  requests per second and seconds, RATE:SECONDS,RATE:SECONDS,... (50:5)
 //
 // There are no bounds of time here: what is asked is whether anything is lost.
@@ -34,6 +35,7 @@ const kinds = {
   echo: { path: '/echo', body: 'a body', expect: [200] },
   heavy: { path: '/heavy', body: items, expect: [200] },
   wait: { path: '/wait', body: 'a body', expect: [200] },
+  long: { path: '/wait?seconds=2', body: 'a body', expect: [200] },
   limited: { path: '/limited', body: 'a body', expect: [200, 429] },
 };
 const { path, body, expect } = kinds[kind];
