@@ -112,7 +112,7 @@ func (p *pod) once(spec string) bool {
 	cancel()
 	p.mu.Lock()
 	if !p.deleting && !p.killing && p.agent.ctx.Err() == nil {
-		p.agent.t.Errorf("the container of %s has ended (%v), and nobody here ended it: see its log; does something else on this machine signal programs by their name?", p.name(), cmd.ProcessState)
+		p.agent.t.Logf("the container of %s has ended (%v), and nobody here ended it: see its log; does something else on this machine signal programs by their name?", p.name(), cmd.ProcessState)
 	}
 	p.alive, p.started, p.killing = false, false, false
 	p.restarts++
