@@ -25,12 +25,13 @@ func sharedText(redis *redisServer, limits string) string {
 `), "routes:", fmt.Sprintf("redis: {main: {address: \"127.0.0.1:%s\", password: hunter2}}\nroutes:", redis.port), 1)
 }
 
-// storeIsUp waits until a gateway asks its store.
+// storeIsUp waits until a gateway asks its store and is answered. On a busy machine the
+// first answers may come too late.
 func storeIsUp(t *testing.T, g *proxytest.Gateway) {
 	t.Helper()
 	until(t, "the store is up", func() bool {
 		stores := g.Limits().Stores
-		return len(stores) == 1 && stores[0].Up && stores[0].Instances > 0 && stores[0].Commands > 0 && stores[0].Errors == 0
+		return len(stores) == 1 && stores[0].Up && stores[0].Instances > 0 && stores[0].Commands > stores[0].Errors
 	})
 }
 
