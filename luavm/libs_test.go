@@ -22,6 +22,7 @@ func TestLinkedLibraries(t *testing.T) {
 			local t = c.decode('{"a":[1,2.5,"x",null,true],"b":{}}')
 			ngx.say(t.a[2], t.a[3], t.a[4] == ngx.null, t.a[5], " ", c.encode({1, "\1", ngx.null}))`,
 			"2.5xtruetrue [1,\"\\u0001\",null]\n"},
+		{"cjson and indexes beyond an int", `ngx.print(require "cjson".encode({[1e15] = 1}))`, `{"1e+15":1}`},
 		{"cjson errors", `ngx.say(pcall(require "cjson".decode, "{"))`, "falseExpected object key string but found T_END at character 2\n"},
 		{"cjson.safe", `local c = require "cjson.safe"
 			ngx.say(c.decode("{"))
