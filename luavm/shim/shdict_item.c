@@ -50,6 +50,7 @@ static int64_t clock_ms(const pg_vm *vm) {
 /* volatile: the watchdog's signal handler, on this thread, reads crit */
 static inline void crit_add(pg_vm *vm, int32_t n) {
   if (!vm) return;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
   *(volatile int32_t *)&vm->crit += n;
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
