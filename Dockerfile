@@ -5,7 +5,7 @@
 # on the same release's glibc. The binary is dynamic on purpose, against libc
 # and libm alone: a fully static one would lose ffi.C and Lua C modules.
 
-ARG BUILD_BASE=golang:1.26-bookworm
+ARG BUILD_BASE=docker.io/library/golang:1.26-bookworm
 ARG BASE=gcr.io/distroless/base-debian12:nonroot
 
 # The builder's own architecture, whatever is built for.

@@ -4,6 +4,21 @@
 # made. IMAGE_FLAGS are given to the builder: --isolation chroot, --network host, ...
 set -eu
 cd "$(dirname "$0")/.."
+# without BASE...: why a build may have failed that has not even begun.
+without() {
+	for base; do
+		case $builder in
+		buildah) buildah inspect --type image "$base" ;;
+		*) $builder image inspect "$base" ;;
+		esac >/dev/null 2>&1 && continue
+		echo "image: $base is not here, and its registry did not give it. From a mirror:
+    make image IMAGE_FLAGS='--build-arg BUILD_BASE=MIRROR/golang:1.26-bookworm --build-arg BASE=MIRROR/distroless/base-debian12:nonroot'
+With no registry at all, on stand-ins made of Debian's packages, for tests and not for shipping:
+    make image-bases && make image BASES=standin" >&2
+		return
+	done
+}
+
 machine=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 for builder in docker podman buildah; do
 	# Docker's command without its daemon is no builder.
@@ -24,7 +39,12 @@ for builder in docker podman buildah; do
 	esac
 	# HEALTHCHECK is a word of Docker's format alone.
 	[ $builder = docker ] || set -- --format docker "$@"
-	exec $builder build "$@"
+	code=0
+	$builder build "$@" || code=$?
+	# Bases that the caller has named are the caller's to find.
+	case "$code ${BASES:-} ${IMAGE_FLAGS:-}" in "0 "* | *standin* | *BASE=*) exit $code ;; esac
+	without $(sed -n 's/^ARG \(BUILD_\)\{0,1\}BASE=//p' Dockerfile)
+	exit $code
 done
 echo "image: none of docker, podman and buildah works here" >&2
 exit 1
