@@ -13,7 +13,8 @@
 #                                beside them, -L picks them
 # test: also what the tests talk to (nginx with Lua, Redis, wrk, ...).
 # arm64: as build, but by a cross compiler and under .deps/arm64/, beside what is
-# there for this machine; and qemu, in whose user mode the outcome runs.
+# there for this machine; and qemu, in whose user mode the outcome runs, with
+#   run/libcrypto.so.3 run/libssl.so.3   what the tests load
 #
 # DEPS_LUAJIT=stock    take the distribution's archive, do not build
 # DEPS_CJSON=stock     likewise
@@ -134,10 +135,13 @@ fetch_source() {
 	own_apt "$1" deb-src update && own_apt "$1" deb-src source --download-only --tar-only "$source=$version"
 }
 
-# fetch_library DIR PACKAGE FILE: a package's static library, for arm64.
-fetch_library() {
-	own_apt "$1" arm64 update && own_apt "$1" arm64 download "$2:arm64" &&
-		dpkg-deb -x "$1/$2"_*.deb "$1/root" && cp "$1/root/usr/lib/aarch64-linux-gnu/$3" "$1/"
+# fetch DIR PACKAGE FILE...: libraries of a package, for arm64, in DIR.
+fetch() {
+	dir=$1 package=$2
+	shift 2
+	own_apt "$dir" arm64 update && own_apt "$dir" arm64 download "$package:arm64" &&
+		dpkg-deb -x "$dir/$package"_*.deb "$dir/root" || die "no $package for arm64"
+	for file; do cp "$dir/root/usr/lib/aarch64-linux-gnu/$file" "$dir/"; done
 }
 
 # unpack NAME DIR: the pinned source with the patches of .ci/NAME in DIR/src. A
@@ -283,6 +287,12 @@ if [ -z "$cross" ]; then
 	[ -n "$pcre2" ] || die "libpcre2-dev carries no libpcre2-8.a"
 	put_text pcre2_text "$pcre2" libpcre2-8-text.a
 elif [ ! -e "$deps/lib/libpcre2-8-text.a" ]; then
-	fetch_library "$work" libpcre2-dev libpcre2-8.a || die "no libpcre2-dev for arm64"
+	fetch "$work" libpcre2-dev libpcre2-8.a
 	put_text pcre2_text "$work/libpcre2-8.a" libpcre2-8-text.a
+fi
+if [ -n "$cross" ] && [ "${DEPS_QEMU:-}" != no ] && [ ! -e "$deps/run" ]; then
+	fetch "$work" libssl3 libcrypto.so.3 libssl.so.3
+	mkdir "$work/run"
+	mv "$work/libcrypto.so.3" "$work/libssl.so.3" "$work/run/"
+	mv "$work/run" "$deps/run"
 fi

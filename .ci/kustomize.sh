@@ -18,14 +18,7 @@ kubernetes=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' kustomize/e2e/go.mod)
 crds=$(.ci/crds.sh)
 overlays="dev staging production canary loadtest"
 golden=kustomize/testdata/rendered
-work=$(mktemp -d)
-gateway=
-stop() {
-	[ -z "$gateway" ] || kill "$gateway" 2>/dev/null || true
-	rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT TERM
+. .ci/work.sh
 status=0
 say() { printf 'kustomize: %s\n' "$*"; }
 bad() { say "$* FAILED" >&2; status=1; }

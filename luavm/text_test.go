@@ -4,6 +4,7 @@ package luavm
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,11 @@ func TestAnswersOfTheReference(t *testing.T) {
 		t.Fatalf("%d answers to %d expressions", len(got), len(want))
 	}
 	for i := range want {
+		if runtime.GOARCH == "arm64" {
+			// Of a number that no int can hold, each machine makes an int of its own, in
+			// OpenResty as here.
+			want[i] = strings.Replace(want[i], "=> 1, -2147483648", "=> 1, 2147483647", 1)
+		}
 		if strings.TrimRight(got[i], " ") != want[i] {
 			t.Errorf("got  %s\nwant %s", got[i], want[i])
 		}
