@@ -1,8 +1,8 @@
 #!/bin/bash
 # shares.sh NAME LEAST COMMAND...: run a suite, and say which part of the exchanges
 # of all gateways that it started was begun by event loops. It fails as COMMAND
-# does, and where that is under LEAST percent. What is not the loops' are TLS
-# listeners and those with `driver: goroutine`.
+# does, and where that is under LEAST percent. What is not the loops' are
+# listeners with `driver: goroutine`.
 set -uo pipefail
 name=$1 least=$2
 shift 2

@@ -68,7 +68,7 @@ func (b *bed) measure(idle int, only *regexp.Regexp) (*report, error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	r := &report{}
+	r := newReport()
 	wanted := func(title string) bool { return only == nil || only.MatchString(title) }
 	for _, s := range sections() {
 		if !wanted(s.title) {
@@ -250,7 +250,7 @@ func (b *bed) idle(r *report, n int) error {
 		return err
 	}
 	defer end(gateway)
-	before := residentBytes(gateway.Process.Pid)
+	before := settledBytes(gateway.Process.Pid)
 	var held []net.Conn
 	defer func() {
 		for _, c := range held {
@@ -318,6 +318,20 @@ func cpuTime(pid int) time.Duration {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // a hundred ticks a second
+}
+
+// settledBytes waits until what starting has left behind is given back.
+func settledBytes(pid int) int64 {
+	least := residentBytes(pid)
+	for range 10 {
+		time.Sleep(500 * time.Millisecond)
+		now := residentBytes(pid)
+		if now >= least {
+			break
+		}
+		least = now
+	}
+	return least
 }
 
 func residentBytes(pid int) int64 {

@@ -55,8 +55,17 @@ func main() {
 
 // report is what has been measured.
 type report struct {
+	loadBefore string // of the last minute
+
 	text  strings.Builder
 	plots []plot
+}
+
+// newReport notes how busy the machine is already.
+func newReport() *report {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return &report{loadBefore: first}
 }
 
 // section is a table, one row per setting, and a plot of its CPU time.
@@ -83,8 +92,8 @@ func (r *report) write(path string) error {
 			return err
 		}
 	}
-	head := fmt.Sprintf("# Capacity\n\n%s, %s/%s, %d cores. Generator, gateway and origin share them: CPU time\nis the figure to compare, requests per second are this machine's at that moment.\n",
-		time.Now().UTC().Format("2006-01-02 15:04 MST"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	head := fmt.Sprintf("# Capacity\n\n%s, %s/%s, %d cores. Generator, gateway and origin share them: CPU time\nis the figure to compare, requests per second are this machine's at that moment. The load average\nbefore was %s: over 1, others' work was in the way.\n",
+		time.Now().UTC().Format("2006-01-02 15:04 MST"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), r.loadBefore)
 	return os.WriteFile(path, []byte(head+r.text.String()), 0o644)
 }
 

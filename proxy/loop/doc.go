@@ -21,9 +21,9 @@
 // # What it does not serve
 //
 // Whether loops or goroutines serve a listener is settled when it opens; a loop hands
-// no request of its listeners on. What package wire lets in it serves to the end, in all forms of HTTP/1.0 and 1.1; what
-// wire refuses, the preface of HTTP/2 among it, is answered and counted by reason
-// before there is an exchange. After a 101 the sockets go to goroutines, the
+// no request of its listeners on. What package wire lets in it serves to the end, in
+// all forms of HTTP/1.0 and 1.1; what wire refuses, the preface of HTTP/2 among it,
+// is answered and counted by reason before there is an exchange. After a 101 the sockets go to goroutines, the
 // exchange stays.
 //
 // # What belongs to whom
