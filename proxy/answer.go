@@ -19,7 +19,7 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 		ex.DropCoding() // of an answer that this one replaces
 	}
 	noteLocation(ex)
-	layEarly(ex)
+	ex.LayEarly()
 	if ex.Place.Source != exchange.FromUpstream && !g.judge(ex) {
 		return true
 	}
@@ -101,7 +101,7 @@ func contentLength(ex *exchange.Exchange) int64 {
 // it then.
 func announce(ex *exchange.Exchange) {
 	p, status := &ex.Place, ex.Resp.StatusCode()
-	if p.Source != exchange.FromOut || p.Answer > 0 || ex.LuaRuns[exchange.Header].Running ||
+	if p.Source != exchange.FromOut || p.Answer > 0 || ex.Running(exchange.Header) ||
 		status < 200 || status == 204 || status == 304 || announcedLength(ex) >= 0 {
 		return
 	}
@@ -372,18 +372,4 @@ func (g *Gateway) clientLost(ex *exchange.Exchange, err error) bool {
 	}
 	ex.Place.Step = stepEnd
 	return true
-}
-
-// layEarly lays fields that were set before there was an answer over its head.
-func layEarly(ex *exchange.Exchange) {
-	if !ex.HasEarly {
-		return
-	}
-	for name, value := range ex.Early.All() {
-		ex.Resp.AddBytesKV(name, value)
-	}
-	ex.Early.Reset()
-	ex.Early.DisableNormalizing()
-	ex.Early.SetNoDefaultContentType(true)
-	ex.HasEarly = false
 }

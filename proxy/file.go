@@ -11,7 +11,7 @@ import (
 // filter looks at the answer, as nginx does. False: another answer is made.
 func (g *Gateway) judge(ex *exchange.Exchange) bool {
 	p := &ex.Place
-	if p.ErrorPage != 0 || p.Answer > 0 || ex.LuaRuns[exchange.Header].Running {
+	if p.ErrorPage != 0 || p.Answer > 0 || ex.Running(exchange.Header) {
 		return true
 	}
 	if ex.Lua != nil && ex.Lua.Flags()&luavm.FlagUnconditional != 0 {

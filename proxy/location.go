@@ -9,7 +9,7 @@ import (
 // stays as it is.
 func noteLocation(ex *exchange.Exchange) {
 	p, status := &ex.Place, ex.Resp.StatusCode()
-	if p.Answer > 0 || ex.LuaRuns[exchange.Header].Running {
+	if p.Answer > 0 || ex.Running(exchange.Header) {
 		return
 	}
 	p.OwnPath = false

@@ -121,20 +121,22 @@ func TestWaitingExchangeIsSmall(t *testing.T) {
 		name, headers string
 		most          int64
 	}{
-		{"short head", "", 9400},
+		{"short head", "", 7800},
 		{"browser's head", "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
 			"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n" +
 			"Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n" +
 			"Cookie: session=" + strings.Repeat("0123456789abcdef", 20) + "\r\n" +
-			"Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n", 9800},
+			"Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n", 8100},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := &bare{t: t}
 			defer b.close()
 			const n = 1000
 			origin, addr := b.listen(n)
-			g := proxytest.Start(t, "workers: 1\n"+strings.Replace(configText(addr, proxyAll),
-				"timeouts: {response: 500ms}", "keepalive: {idle: 1000}, timeouts: {response: 10m}", 1))
+			g := proxytest.Start(t, "workers: 1\n"+strings.NewReplacer(
+				`"127.0.0.1:0"`, `"127.0.0.1:0", driver: loop`,
+				"timeouts: {response: 500ms}", "keepalive: {idle: 1000}, timeouts: {response: 10m}",
+			).Replace(configText(addr, proxyAll)))
 			request := "GET /slow HTTP/1.1\r\nHost: a.test\r\n" + c.headers + "\r\n"
 			const answer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\nContent-Length: 3\r\n\r\nok\n"
 			var clients, asked [n]int

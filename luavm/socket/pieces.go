@@ -14,7 +14,6 @@ const maxPieces = 3
 // it is until they have left, or were dropped.
 type Pieces struct {
 	list [maxPieces][]byte
-	iov  [maxPieces]syscall.Iovec
 }
 
 // Set makes a, b and c what is to be sent.
@@ -54,10 +53,11 @@ func (p *Pieces) Write(fd uintptr) (sent int, err error) {
 
 // once makes one system call; left is how many pieces there were to send.
 func (p *Pieces) once(fd uintptr) (n, left int, errno syscall.Errno) {
+	var iov [maxPieces]syscall.Iovec
 	for _, piece := range p.list {
 		if len(piece) > 0 {
-			p.iov[left].Base = unsafe.SliceData(piece)
-			p.iov[left].SetLen(len(piece))
+			iov[left].Base = unsafe.SliceData(piece)
+			iov[left].SetLen(len(piece))
 			left++
 		}
 	}
@@ -67,10 +67,10 @@ func (p *Pieces) once(fd uintptr) (n, left int, errno syscall.Errno) {
 		return 0, 0, 0
 	case 1:
 		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd,
-			uintptr(unsafe.Pointer(p.iov[0].Base)), uintptr(p.iov[0].Len))
+			uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len))
 	default:
 		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd,
-			uintptr(unsafe.Pointer(&p.iov)), uintptr(left))
+			uintptr(unsafe.Pointer(&iov)), uintptr(left))
 	}
 	return int(done), left, errno
 }

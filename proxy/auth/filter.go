@@ -107,7 +107,7 @@ func (f *Filter) Name() string { return "auth" }
 // Step implements exchange.Filter.
 func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
 	var had *lookup // what has been waited for
-	if f.script != nil && ex.LuaRuns[stage].Running {
+	if f.script != nil && ex.Running(stage) {
 		had = f.shownKey(ex)
 		if verdict, answered := f.askScript(ex, stage, had); !answered {
 			return verdict
@@ -387,10 +387,11 @@ func (f *Filter) refuse(ex *exchange.Exchange, outcome observe.AuthOutcome) exch
 	default:
 		ex.FailStatus, challenges = 401, f.bad
 	}
-	exchange.DelResponse(&ex.Early, "WWW-Authenticate") // of a page for an error that is refused itself
+	if ex.HasEarly() { // of a page for an error that is refused itself
+		exchange.DelResponse(ex.Early(), "WWW-Authenticate")
+	}
 	for _, text := range challenges {
-		ex.Early.AddBytesV("WWW-Authenticate", []byte(text))
-		ex.HasEarly = true
+		ex.Early().AddBytesV("WWW-Authenticate", []byte(text))
 	}
 	return exchange.Fail
 }

@@ -58,10 +58,6 @@ type Exchange struct {
 	// Resp is the response head. Edited says that fields were set before an
 	// upstream's head arrived; they are laid over it.
 	Resp fasthttp.ResponseHeader
-	// Early are response fields set before the upstream's head arrived.
-	Early fasthttp.ResponseHeader
-	// HasEarly tells whether Early holds anything.
-	HasEarly bool
 	// Out is the body of a local answer, or the part of it that Emit sends.
 	Out []byte
 	// Chunk is the piece of body the Body stage looks at; filters may replace
@@ -161,14 +157,8 @@ type Exchange struct {
 	Worker int
 	// Lua is the exchange's seat in a VM, taken by its first script.
 	Lua *luavm.Slot
-	// LuaRuns is how far the script of each stage has come: while a content
-	// script waits for its output to be sent, the filters of that output run,
-	// and may wait too.
-	LuaRuns [StageCount]LuaRun
 	// LongestRun is the longest run of Lua since somebody has looked.
 	LongestRun Run
-	// LuaUntil is when each stage's script must have ended, after Record.Start.
-	LuaUntil [StageCount]time.Duration
 	// Vars are variables set by scripts and by the configuration. Maps are those
 	// that are looked up when they are used, and are not in Vars yet.
 	Vars []Var
@@ -201,8 +191,10 @@ type Exchange struct {
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
 
-	spans    *Spans // nil: not sampled
-	glancing bool   // what is looked up is not kept
+	runs     *[StageCount]LuaRun // see LuaRun; nil: no script has waited as yet
+	early    *earlyHead          // nil: no filter has needed it as yet
+	spans    *Spans              // nil: not sampled
+	glancing bool                // what is looked up is not kept
 
 	filled bool     // Req has its fields
 	claims uint64   // forwarding fields of Req that are the client's word, by ID
@@ -320,9 +312,8 @@ type Conn struct {
 }
 
 var pool = sync.Pool{New: func() any {
-	ex := &Exchange{wake: make(chan struct{}, 1)}
+	ex := &Exchange{}
 	ex.plainHeads()
-	ex.plainEarly()
 	return ex
 }}
 
@@ -334,11 +325,6 @@ func (ex *Exchange) plainHeads() {
 	ex.Req.SetNoDefaultContentType(true)
 	ex.Resp.DisableNormalizing()
 	ex.Resp.SetNoDefaultContentType(true)
-}
-
-func (ex *Exchange) plainEarly() {
-	ex.Early.DisableNormalizing()
-	ex.Early.SetNoDefaultContentType(true)
 }
 
 // ResetResponse empties the response head for another answer.
@@ -371,11 +357,7 @@ func Release(ex *Exchange) {
 	ex.Req.Reset()
 	ex.Resp.Reset()
 	ex.plainHeads()
-	if ex.HasEarly {
-		ex.Early.Reset()
-		ex.HasEarly = false
-		ex.plainEarly()
-	}
+	ex.dropEarly()
 	ex.filled, ex.claims = false, 0
 	ex.added = ex.added[:0]
 	ex.Refusal = nil
@@ -413,11 +395,8 @@ func Release(ex *Exchange) {
 	ex.families = ex.families[:0]
 	if ex.seated {
 		ex.seated = false
-		for i := range ex.LuaRuns {
-			ex.LuaRuns[i].Reset()
-		}
+		ex.endRuns()
 	}
-	ex.LuaUntil = [StageCount]time.Duration{}
 	ex.LongestRun = Run{}
 	ex.Record.Reset()
 	ex.Trace.Reset()

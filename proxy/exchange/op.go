@@ -166,7 +166,17 @@ func (ex *Exchange) SetWaker(w Waker) { ex.waker = w }
 
 // Completions is where a driver that performed everything it could waits for
 // ops that others perform.
-func (ex *Exchange) Completions() <-chan struct{} { return ex.wake }
+func (ex *Exchange) Completions() <-chan struct{} {
+	if ex.wake == nil { // only this thread makes it
+		ex.mu.Lock()
+		ex.wake = make(chan struct{}, 1)
+		if ex.done.Load() != 0 || len(ex.scripts.done) > 0 {
+			ex.wake <- struct{}{}
+		}
+		ex.mu.Unlock()
+	}
+	return ex.wake
+}
 
 // Completed tells whether a completion waits to be taken.
 func (ex *Exchange) Completed() bool {

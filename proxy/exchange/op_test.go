@@ -184,15 +184,20 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	ex.AttemptStart = time.Now()
 	ex.Place = Place{Step: 3, Left: 9, BodyFrame: wire.BodyChunked, ErrorPage: 404}
 	ex.Send = Send{Head: true, Data: []byte("x")}
-	ex.LuaUntil[Access] = time.Second
+	ex.LuaRun(Access).Until, ex.LuaRun(Access).Running = time.Second, true
+	ex.SetSeat(nil)
+	ex.Early().AddBytesV("X-A", []byte("a"))
 	ex.Abort()
 	Release(ex)
-	for _, name := range append(names, "AttemptStart", "Place", "Send", "LuaUntil", "LuaRuns", "scripts") {
+	for _, name := range append(names, "AttemptStart", "Place", "Send", "scripts") {
 		f := v.FieldByName(name)
 		if f.Kind() == reflect.Slice && f.Len() == 0 || f.IsZero() {
 			continue
 		}
 		t.Errorf("%s is left: %v", name, f)
+	}
+	if ex.LuaUntil(Access) != 0 || ex.Running(Access) || ex.HasEarly() {
+		t.Errorf("a script runs until %v: %t; early fields: %t", ex.LuaUntil(Access), ex.Running(Access), ex.HasEarly())
 	}
 	if ex.Aborted() {
 		t.Error("still aborted")

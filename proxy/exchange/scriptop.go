@@ -24,6 +24,48 @@ type LuaRun struct {
 	Due []*luavm.Op
 	// Emitting: the first of Asked was handed to the gateway by Emit.
 	Emitting bool
+	// Until is when the stage's scripts must have ended, after Record.Start; 0: no
+	// bound is known.
+	Until time.Duration
+}
+
+// LuaRun is how far the script of a stage has come: while a content script waits
+// for its output to be sent, the filters of that output run, and may wait too.
+// It is made for who waits; Running and LuaUntil ask for less.
+func (ex *Exchange) LuaRun(stage Stage) *LuaRun {
+	if ex.runs == nil {
+		ex.runs = new([StageCount]LuaRun)
+	}
+	return &ex.runs[stage]
+}
+
+// Running tells whether the script of a stage was started and has not ended.
+func (ex *Exchange) Running(stage Stage) bool { return ex.runs != nil && ex.runs[stage].Running }
+
+// LuaUntil is when a stage's script must have ended, after Record.Start; 0: it
+// has no bound, or has not waited.
+func (ex *Exchange) LuaUntil(stage Stage) time.Duration {
+	if ex.runs == nil {
+		return 0
+	}
+	return ex.runs[stage].Until
+}
+
+// EndRun forgets a stage's script that has ended.
+func (ex *Exchange) EndRun(stage Stage) {
+	if ex.runs != nil {
+		ex.runs[stage].Reset()
+	}
+}
+
+// endRuns forgets the scripts of all stages, and their bounds.
+func (ex *Exchange) endRuns() {
+	for stage := range Stage(StageCount) {
+		ex.EndRun(stage)
+		if ex.runs != nil {
+			ex.runs[stage].Until = 0
+		}
+	}
 }
 
 // Reset forgets a script that has ended.

@@ -255,8 +255,7 @@ func (f *Filter) refuse(ex *exchange.Exchange, i int, outcome uint8) exchange.Ve
 		r.note(ex, d)
 		if q := r.grades[d.Grade].limit.Quota(d.Result, d.Cost); q.Retry > 0 && d.Result.Known() {
 			ex.Scratch = strconv.AppendInt(ex.Scratch[:0], ceilSeconds(q.Retry), 10)
-			exchange.SetResponse(&ex.Early, fieldRetry, ex.Scratch)
-			ex.HasEarly = true
+			exchange.SetResponse(ex.Early(), fieldRetry, ex.Scratch)
 		}
 	}
 	h := &ex.Resp

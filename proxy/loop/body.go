@@ -12,9 +12,9 @@ import (
 // body is the framing of one request body.
 type body struct {
 	kind   wire.BodyKind
-	left   int64 // of a body with a length
-	chunks wire.Chunks
-	expect bool // the client waits for 100 (Continue)
+	left   int64        // of a body with a length
+	chunks *wire.Chunks // made by the first body that is chunked
+	expect bool         // the client waits for 100 (Continue)
 	done   bool
 	err    error
 }
@@ -28,6 +28,9 @@ func (b *body) begin(h *wire.RequestHead) {
 	case wire.BodyLength:
 		b.left = h.ContentLength
 	case wire.BodyChunked:
+		if b.chunks == nil {
+			b.chunks = new(wire.Chunks)
+		}
 		b.chunks.Reset()
 	}
 }

@@ -93,8 +93,7 @@ func editResponse(ex *exchange.Exchange, stage exchange.Stage, e *luavm.Edit) {
 	}
 	h := &ex.Resp
 	if stage < exchange.Header {
-		h = &ex.Early
-		ex.HasEarly = true
+		h = ex.Early()
 	}
 	switch e.Kind {
 	case luavm.EditResponseSet:

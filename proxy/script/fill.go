@@ -140,7 +140,7 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 		s.SetFlags(luavm.FlagLocal)
 		return
 	case exchange.Balancer:
-		if !ex.LuaRuns[stage].Running {
+		if !ex.Running(stage) {
 			beginAttempt(ex)
 		}
 		return
@@ -150,7 +150,7 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	}
 	s.SetStatus(ex.Resp.StatusCode())
 	if stage == exchange.Body {
-		if !ex.LuaRuns[stage].Running {
+		if !ex.Running(stage) {
 			s.BeginChunk(ex.Last)
 		}
 		return
@@ -179,13 +179,13 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 	}
 	switch stage {
 	case exchange.Access:
-		if f.flags&luavm.FlagValue != 0 && !ex.LuaRuns[stage].Running {
+		if f.flags&luavm.FlagValue != 0 && !ex.Running(stage) {
 			in.Data = ex.Value.Args
 		}
 	case exchange.Header:
 		in.Resp = ex.RespText
 		switch {
-		case !ex.LuaRuns[stage].Running:
+		case !ex.Running(stage):
 			in.Resp = f.responseText(ex)
 		case f.readsUpstream(ex):
 			in.Resp = ex.UpRaw

@@ -146,7 +146,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 		return hangup(ex, 499)
 	}
-	if ex.LuaRuns[stage].Running {
+	if ex.Running(stage) {
 		return f.goOn(ex, stage)
 	}
 	if verdict := f.sit(ex, stage); verdict != exchange.Continue || ex.Lua == nil {
@@ -167,7 +167,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	in := f.input(ex, stage)
 	ex.Spans().BeginPhase(stage, f.scripts[stage].Name())
 	verdict := f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
-	if minds && ex.LuaRuns[stage].Running {
+	if minds && ex.Running(stage) {
 		ex.EndOnAbort(true) // only now: it may have asked to be told
 	}
 	return verdict
@@ -205,7 +205,7 @@ func (f *Filter) mindsClient() bool { return f.flags&luavm.FlagCheckAbort != 0 }
 
 // over forgets a handler that has ended.
 func (f *Filter) over(ex *exchange.Exchange, stage exchange.Stage) {
-	ex.LuaRuns[stage].Reset()
+	ex.EndRun(stage)
 	ex.Spans().EndPhase(stage, "")
 	if stage < exchange.Balancer && f.mindsClient() {
 		ex.EndOnAbort(false)
@@ -290,7 +290,7 @@ func due(ex *exchange.Exchange, stage exchange.Stage) *luavm.Op {
 	if op := ex.TakeScript(stage); op != nil {
 		return op
 	}
-	run := &ex.LuaRuns[stage]
+	run := ex.LuaRun(stage)
 	if len(run.Due) == 0 {
 		return nil
 	}
@@ -302,7 +302,7 @@ func due(ex *exchange.Exchange, stage exchange.Stage) *luavm.Op {
 // collect moves ops that the exchange's own steps have carried out to those
 // that are due. The error is why the request's body cannot be had.
 func (f *Filter) collect(ex *exchange.Exchange, stage exchange.Stage) error {
-	run := &ex.LuaRuns[stage]
+	run := ex.LuaRun(stage)
 	if run.Emitting {
 		run.Emitting = false
 		op := run.Asked[0]
@@ -373,7 +373,7 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 		takeOutput(ex, stage)
 	}
 	if out.Kind == luavm.Wait {
-		ex.LuaRuns[stage].Running = true
+		ex.LuaRun(stage).Running = true
 		for op := out.Op; op != nil; op = op.Next() {
 			f.post(ex, stage, op)
 		}
@@ -410,7 +410,7 @@ func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.
 
 // post sees to it that what a thread waits for is done.
 func (f *Filter) post(ex *exchange.Exchange, stage exchange.Stage, op *luavm.Op) {
-	run := &ex.LuaRuns[stage]
+	run := ex.LuaRun(stage)
 	switch op.Kind {
 	case luavm.OpReadBody, luavm.OpDiscardBody:
 		if ex.BodyRead || ex.Down.BodyDone() {
@@ -455,7 +455,7 @@ func (f *Filter) postToDriver(ex *exchange.Exchange, stage exchange.Stage, op *l
 // waiting says how a script that goes on later is waited for: the first op that
 // wants something sent goes to the gateway.
 func (f *Filter) waiting(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
-	run := &ex.LuaRuns[stage]
+	run := ex.LuaRun(stage)
 	for i, op := range run.Asked {
 		if isBody(op) {
 			continue
@@ -481,15 +481,16 @@ func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 	if f.report.TotalTime == 0 {
 		return time.Time{}
 	}
-	if ex.LuaUntil[stage] == 0 {
-		ex.LuaUntil[stage] = ex.Since(ex.Record.Start) + f.report.TotalTime
+	run := ex.LuaRun(stage)
+	if run.Until == 0 {
+		run.Until = ex.Since(ex.Record.Start) + f.report.TotalTime
 	}
-	return ex.Record.Start.Add(ex.LuaUntil[stage])
+	return ex.Record.Start.Add(run.Until)
 }
 
 // late tells whether the phase has taken longer than it may.
 func (f *Filter) late(ex *exchange.Exchange, stage exchange.Stage) bool {
-	until := ex.LuaUntil[stage]
+	until := ex.LuaUntil(stage)
 	return until > 0 && ex.Since(ex.Record.Start) >= until
 }
 
@@ -517,7 +518,6 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 func (f *Filter) note(ex *exchange.Exchange, err *luavm.ScriptError) {
 	ex.Record.ErrorID = f.report.Failed(ex, err)
 	if !ex.Place.HeadSent {
-		exchange.SetResponse(&ex.Early, ErrorIDHeader, []byte(ex.Record.ErrorID))
-		ex.HasEarly = true
+		exchange.SetResponse(ex.Early(), ErrorIDHeader, []byte(ex.Record.ErrorID))
 	}
 }

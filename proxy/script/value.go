@@ -59,7 +59,7 @@ func NewValue(pool *luavm.Pool, a Asked, report Report) (exchange.Filter, error)
 
 // Step implements exchange.Filter.
 func (v *Value) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
-	if !ex.LuaRuns[stage].Running {
+	if !ex.Running(stage) {
 		ex.Value.Clear()
 	}
 	verdict := v.Filter.Step(ex, stage)

@@ -139,8 +139,7 @@ func (f *Filter) ranges(ex *exchange.Exchange) exchange.Verdict {
 	case whole:
 		exchange.SetResponse(h, "Accept-Ranges", []byte("bytes"))
 	case unsatisfiable:
-		exchange.SetResponse(&ex.Early, "Content-Range", []byte("bytes */"+strconv.FormatInt(size, 10)))
-		ex.HasEarly = true
+		exchange.SetResponse(ex.Early(), "Content-Range", []byte("bytes */"+strconv.FormatInt(size, 10)))
 		return fail(ex, 416)
 	default:
 		h.SetStatusCode(206)

@@ -7,8 +7,8 @@ import "perigee/proxy/wire"
 // zero value is a response without a body.
 type Framing struct {
 	kind   wire.BodyKind
-	left   int64 // BodyLength: payload bytes to come
-	chunks wire.Chunks
+	left   int64        // BodyLength: payload bytes to come
+	chunks *wire.Chunks // made by the first body that is chunked
 	done   bool
 }
 
@@ -21,6 +21,9 @@ func (f *Framing) Start(res *wire.ResponseHead) {
 	case wire.BodyLength:
 		f.left = res.ContentLength
 	case wire.BodyChunked:
+		if f.chunks == nil {
+			f.chunks = new(wire.Chunks)
+		}
 		f.chunks.Reset()
 	}
 }

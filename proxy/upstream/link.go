@@ -15,8 +15,7 @@ import (
 // uses it. Under TLS it is crypto/tls's net.Conn.
 type link struct {
 	net.Conn
-	socket *socket.Socket
-	raw    syscall.RawConn
+	*polled // nil: a loop has made the connection
 
 	deadlines deadlines
 	// state is epoch<<1 | canceled. Cancel and the end of an exchange race for
@@ -27,6 +26,17 @@ type link struct {
 	waitedRead, waitedWrite bool
 	// probing makes Read answer errQuiet where it would wait.
 	probing bool
+
+	// resident is nil unless the connection lives in an event loop; then
+	// nothing but the addresses of Conn is used.
+	resident *resident
+	remote   net.Addr // of a connection that a loop has made
+}
+
+// polled is what a connection needs that the runtime's poller wakes.
+type polled struct {
+	socket *socket.Socket
+	raw    syscall.RawConn
 	// probe is readReady's operand and outcome, and its callback, bound once so
 	// that a look at a kept connection allocates nothing.
 	probe struct {
@@ -36,13 +46,7 @@ type link struct {
 		one [1]byte
 		try func(fd uintptr)
 	}
-
 	turn turn
-
-	// resident is nil unless the connection lives in an event loop; then
-	// nothing but the addresses of Conn is used.
-	resident *resident
-	remote   net.Addr // of a connection that a loop has made
 }
 
 // errNoSocket cannot come from a dialer of TCP or unix sockets.
@@ -58,7 +62,7 @@ func (l *link) open(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	l.Conn, l.raw = nc, raw
+	l.Conn, l.polled = nc, &polled{raw: raw}
 	l.socket = socket.New(nc, l.beforeWait)
 	l.turn.step = l.turnStep
 	l.probe.try = func(fd uintptr) { l.probe.n, l.probe.err = readSocket(fd, l.probe.p) }
