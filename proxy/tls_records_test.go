@@ -182,7 +182,7 @@ func TestHostileRecords(t *testing.T) {
 				r := newRecordClient(t, addr)
 				c.send(t, r)
 				switch got := r.outcome(); {
-				case c.want == "" && len(got) == 3:
+				case c.want == "" && strings.Trim(got, "0123456789") == "": // "EOF" is no answer
 					t.Errorf("answered %s", got)
 				case c.want != "" && got != c.want:
 					t.Errorf("%q, want %q", got, c.want)
