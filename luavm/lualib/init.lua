@@ -6,6 +6,7 @@
 --   dead                            coroutines that died in coroutine.wrap
 --   log_line                        C function behind ngx.log
 --   socket_object                   C function: what ngx.socket.tcp returns
+--   quick_sockets                   C function: see socket_quick.c
 --   adopt                           C function: a thread for a coroutine
 --   pack, unpack, call              C functions: see carry.c
 --   cdef, path, cpath, prefix, body_temp, regex_cache, regex_limit   strings

@@ -91,6 +91,7 @@ typedef struct pg_thread {   /* a light thread: a base coroutine of a handler */
   void *co;                  /* lua_State of the base coroutine */
   void *run;                 /* pg_run of the handler */
   struct pg_thread *next;    /* in one of its run's lists, or free */
+  void *reading; uint32_t reading_at;         /* see socket_quick.c */
 } pg_thread;
 
 enum {                       /* pg_thread.state */
@@ -502,8 +503,7 @@ enum {                       /* ops of sockets; op_num2: the pg_sock's address *
 };
 
 enum {                       /* the same, by the host: the client's connection */
-  PG_OP_REQ_READ = 48,       /* of the request's body */
-  PG_OP_REQ_READ_RAW = 49, PG_OP_REQ_WRITE = 50
+  PG_OP_REQ_READ = 48 /* body */, PG_OP_REQ_READ_RAW = 49, PG_OP_REQ_WRITE = 50
 };
 
 enum {                       /* pg_sock.flags */
@@ -543,6 +543,7 @@ typedef struct pg_sock {     /* a connection; memory of the VM */
   uint32_t least;            /* first size of buf */
   char *buf; uint32_t cap, pos, fill, seen;   /* see socket_read.c */
   uint32_t reader;           /* the pattern whose matches seen counts */
+  double read_at;            /* thread and serial of the last read's wait */
   pg_str got;                /* what a reader found */
   char *out; uint32_t out_pos, out_len, out_cap;
   uint32_t session;          /* TLS: Go's name for it; 0: none */
@@ -569,7 +570,6 @@ typedef struct pg_socket_conf {   /* of a route; ms, bytes */
 typedef struct pg_socket_api {
   /* a socket of the running slot, not connected; NULL: no memory */
   pg_sock *(*open)(pg_vm *, uint32_t least);
-  void (*close)(pg_sock *);  /* out of use at once; Lua still holds it */
   void (*drop)(pg_sock *);   /* Lua holds it no more: closes too */
   /* readers; room: 0, or PG_E_MEMORY */
   int32_t (*room)(pg_sock *, uint32_t want);
@@ -579,8 +579,8 @@ typedef struct pg_socket_api {
   int32_t (*rest)(pg_sock *, int32_t as_line);
   uint32_t (*pattern_size)(uint32_t n);
   void (*pattern)(pg_pattern *, const char *p, uint32_t n, uint32_t inclusive);
-  int32_t (*until)(pg_sock *, pg_pattern *, uint32_t size);
-  int32_t (*until_rest)(pg_sock *, pg_pattern *);
+  int32_t (*until)(pg_sock *, pg_pattern *, uint32_t size),
+          (*until_rest)(pg_sock *, pg_pattern *);
   /* what can be done at once; the outcomes above. send gives how much went */
   int32_t (*receive)(pg_sock *);
   int32_t (*send)(pg_sock *, const char *p, uint32_t n);

@@ -193,8 +193,9 @@ int pg_lua_pack(lua_State *);
 int pg_lua_unpack(lua_State *);
 int pg_lua_call(lua_State *);
 
-/* ---- socket.c, socket_pool.c ---- */
+/* ---- socket.c, socket_pool.c, socket_quick.c ---- */
 int pg_lua_socket_object(lua_State *);
+int pg_lua_quick(lua_State *);
 void pg_sock_orphan(const pg_thread *, int with_go);
 void pg_seat_shut_sockets(pg_slot *);
 int pg_sweep_sockets(pg_state *, int all);

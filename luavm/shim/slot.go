@@ -87,6 +87,8 @@ type Thread struct {
 	Co            unsafe.Pointer
 	Run           unsafe.Pointer
 	Next          *Thread
+	Reading       unsafe.Pointer
+	ReadingAt     uint32
 }
 
 // States of a Thread. PG_THREAD_* in perigee_ffi.h.

@@ -15,6 +15,7 @@ type Sock struct {
 	Buf                    unsafe.Pointer
 	Cap, Pos, Fill, Seen   uint32
 	Reader                 uint32
+	ReadAt                 float64
 	Got                    Str
 	Out                    unsafe.Pointer
 	OutPos, OutLen, OutCap uint32

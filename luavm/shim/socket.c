@@ -87,8 +87,6 @@ void pg_socket_shut(pg_socket *k) {
   if (!k->held && !k->sock.ops) free_socket(k);
 }
 
-static void close_socket(pg_sock *s) { shut((pg_socket *)s); }
-
 static void drop(pg_sock *s) {
   pg_socket *k = (pg_socket *)s;
   k->held = 0;
@@ -135,7 +133,7 @@ int pg_lua_socket_object(lua_State *L) {
 
 const pg_socket_api *pg_sockets(void) {
   static const pg_socket_api api = {
-    .open = open_socket, .close = close_socket, .drop = drop,
+    .open = open_socket, .drop = drop,
     .room = pg_sock_room, .line = pg_sock_line, .bytes = pg_sock_bytes,
     .any = pg_sock_any, .rest = pg_sock_rest,
     .pattern_size = pg_pattern_size, .pattern = pg_pattern_make,

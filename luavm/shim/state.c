@@ -98,6 +98,9 @@ static int do_open(lua_State *L) {
   lua_pushcfunction(L, pg_lua_socket_object);
   lua_setfield(L, -2, "socket_object");
   lua_pushlightuserdata(L, v);
+  lua_pushcclosure(L, pg_lua_quick, 1);
+  lua_setfield(L, -2, "quick_sockets");
+  lua_pushlightuserdata(L, v);
   lua_pushcclosure(L, pg_lua_adopt, 1);
   lua_setfield(L, -2, "adopt");
   lua_pushcfunction(L, pg_lua_pack);

@@ -76,6 +76,7 @@ void pg_thread_recycle(pg_seat *seat, pg_thread *t) {
   t->state = PG_THREAD_FREE;
   t->op = PG_OP_NONE;
   t->hidden = 0;
+  t->reading = NULL;
   t->co = NULL;
   t->run = NULL;
   t->next = seat->threads_free;
@@ -123,6 +124,7 @@ pg_thread *pg_entry(pg_state *v, pg_slot *s, pg_run *r) {
   }
   t->run = r;
   t->hidden = 0;
+  t->reading = NULL;
   return t;
 }
 

@@ -200,3 +200,22 @@ function K.take_back(handle, ...)
   kept[handle] = nil
   return s
 end
+
+-- Pools by name; see socket_tcp_pool.lua.
+K.pools = {}
+
+-- receive, send, connect, setkeepalive where they are simple; see
+-- socket_quick.c. false: not there.
+local function not_mine()
+  return false
+end
+
+local quick_receive, quick_send, quick_connect, quick_keep = P.quick_sockets(
+  P.WAIT, kept, K.pools, P.WAITING_PHASES,
+  ffi_cast("pg_sock *", nil), tonumber(ffi.typeof("pg_sock *")),
+  ffi_cast("void *", nil), tonumber(ffi.typeof("void *")))
+
+K.quick_receive, K.quick_send = quick_receive or not_mine,
+  quick_send or not_mine
+K.quick_connect, K.quick_keep = quick_connect or not_mine,
+  quick_keep or not_mine

@@ -19,6 +19,7 @@ local c_receive, until_, until_rest = api.receive, api["until"],
   api.until_rest
 local bad_argument, is_number, integer = K.bad_argument, K.is_number,
   K.integer
+local quick_receive = K.quick_receive
 
 local OPEN, EOF, FULL, SHUT = C.PG_SOCK_OPEN, C.PG_SOCK_EOF, C.PG_SOCK_FULL,
   C.PG_SOCK_READ_SHUT
@@ -67,7 +68,7 @@ local function read_some(u, s, want, ...)
     flags = bor(flags, FULL)
   end
   s.flags = flags
-  u.read_at = K.moment(vm.thread)
+  s.read_at = K.moment(vm.thread)
   return n
 end
 
@@ -230,7 +231,7 @@ local function receive_pattern(u, pattern)
   bad_argument(2, "bad pattern argument")
 end
 
-local function receive(...)
+local function receive_slowly(...)
   local count = select("#", ...)
   if count == 1 then
     return receive_line((...))
@@ -244,6 +245,29 @@ local function receive(...)
     return receive_bytes(u, integer(pattern))
   end
   return receive_pattern(u, pattern)
+end
+
+-- What quick_receive says of a read that failed.
+local function unread(code, u, pattern)
+  local s = u.s
+  rest(s, (not pattern or pattern == "*l") and 1 or 0)
+  return failed_with(s, code)
+end
+
+local receive
+function receive(...)
+  local got, code = quick_receive(...)
+  if got then
+    return got
+  end
+  if got == nil then
+    -- It has waited. Not a loop: no trace of the caller could go through it.
+    return receive(...)
+  end
+  if code then
+    return unread(code, ...)
+  end
+  return receive_slowly(...)
 end
 
 local function receiveany(...)

@@ -15,6 +15,7 @@ local error, type, select, tostring, rawget = error, type, select, tostring,
 local K, api, vm = P.socket, P.sockets, P.vm
 local put, c_send = api.put, api.send
 local array_size = P.array_size
+local quick_send = K.quick_send
 
 local OPEN, SHUT = C.PG_SOCK_OPEN, C.PG_SOCK_WRITE_SHUT
 local WRITING, CONNECTING = C.PG_SOCK_WRITING, C.PG_SOCK_CONNECTING
@@ -186,7 +187,7 @@ local function send_other(u, data)
   return send_text(u, s, text)
 end
 
-local function send(...)
+local function send_slowly(...)
   local count = select("#", ...)
   if count ~= 2 then
     error("expecting 2 arguments (including the object), but got " .. count, 2)
@@ -196,6 +197,26 @@ local function send(...)
     return send_list(u, data)
   end
   return send_other(u, data)
+end
+
+-- What quick_send says of data that did not go: bytes of which the rest waits,
+-- or an outcome below 0.
+local function unsent(n, u)
+  if n < 0 then
+    return failed(u.s, n)
+  end
+  return finish(u, u.s, n)
+end
+
+local function send(...)
+  local gone, n = quick_send(...)
+  if gone then
+    return gone
+  end
+  if n then
+    return unsent(n, ...)
+  end
+  return send_slowly(...)
 end
 
 K.send = send

@@ -19,6 +19,8 @@ local slot_within, socket_object = P.slot_within, P.socket_object
 local bad_argument, is_number, integer = K.bad_argument, K.is_number,
   K.integer
 
+local quick_connect = K.quick_connect
+
 local OPEN, CONNECTING = C.PG_SOCK_OPEN, C.PG_SOCK_CONNECTING
 local SHUT = bor(C.PG_SOCK_READ_SHUT, C.PG_SOCK_WRITE_SHUT)
 local CONNECT, QUEUE = C.PG_OP_SOCK_CONNECT, C.PG_OP_SOCK_QUEUE
@@ -32,8 +34,8 @@ tcp.send = K.send
 
 K.tcp_methods, K.tcp_meta = tcp, meta
 
--- Fields of an object: s; owner: see K.owner; key: its pool; read_at: see
--- K.moment; connect_ms, send_ms, read_ms.
+-- Fields of an object: s; owner: see K.owner; key: its pool; connect_ms,
+-- send_ms, read_ms.
 local function tcp_socket(...)
   if select("#", ...) ~= 0 then
     error("expecting zero arguments, but got " .. select("#", ...), 2)
@@ -308,7 +310,7 @@ local function connect_with(n, u, host, port, options)
   return start(u, host, port, K.pool_of(u.key, size, backlog))
 end
 
-function tcp.connect(...)
+local function connect_slowly(...)
   local n = select("#", ...)
   if n < 2 or n > 4 then
     error("ngx.socket connect: expecting 2, 3, or 4 arguments (including the "
@@ -323,6 +325,13 @@ function tcp.connect(...)
   local last = select(n, ...)
   return connect_with(n, u, host, port, type(last) == "table" and n > 1
     and last)
+end
+
+function tcp.connect(...)
+  if quick_connect(...) then
+    return 1
+  end
+  return connect_slowly(...)
 end
 
 -- ---- the rest ----

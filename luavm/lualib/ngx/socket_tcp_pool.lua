@@ -14,12 +14,12 @@ local error, type, select, pairs, tostring = error, type, select, pairs,
 local ffi_new = ffi.new
 
 local K, api, vm = P.socket, P.sockets, P.vm
-local tcp = K.tcp_methods
+local tcp, quick_keep = K.tcp_methods, K.quick_keep
 local OPEN, EOF = C.PG_SOCK_OPEN, C.PG_SOCK_EOF
 local SHUT = bor(C.PG_SOCK_READ_SHUT, C.PG_SOCK_WRITE_SHUT)
 local KEEPABLE = bor(OPEN, EOF, SHUT, K.ANY_USE) -- of these, only OPEN
 
-local pools, pools_n, purge_at = {}, 0, 64
+local pools, pools_n, purge_at = K.pools, 0, 64
 
 -- Forgets pools without connections once there are many: names may be made up
 -- by scripts without end.
@@ -74,8 +74,8 @@ function tcp.getreusedtimes(...)
 end
 
 -- Has anything come since the last read? Not if no thread waited meanwhile.
-local function stir(u, s, ...)
-  if u.read_at == K.moment(vm.thread) then
+local function stir(s, ...)
+  if s.read_at == K.moment(vm.thread) then
     return C.PG_QUIET
   end
   return api.stir(s)
@@ -112,7 +112,7 @@ local function keep(u, ms, size, n)
   if ms == nil then
     ms = vm.slot.sockets.keepalive_ms
   end
-  local stirred = stir(u, s)
+  local stirred = stir(s)
   if stirred == C.PG_LEFT then
     return nil, "closed"
   end
@@ -133,7 +133,7 @@ local function keep(u, ms, size, n)
   return 1
 end
 
-function tcp.setkeepalive(...)
+local function keep_slowly(...)
   local n = select("#", ...)
   if n < 1 or n > 3 then
     error("expecting 1 to 3 arguments (including the object), but got " .. n,
@@ -150,6 +150,13 @@ function tcp.setkeepalive(...)
     size = integer_argument(size, 3)
   end
   return keep(u, ms, size, n)
+end
+
+function tcp.setkeepalive(...)
+  if quick_keep(...) then
+    return 1
+  end
+  return keep_slowly(...)
 end
 
 -- ---- options ----
