@@ -260,5 +260,5 @@ func announcedLength(ex *exchange.Exchange) int64 {
 
 func setContentLength(ex *exchange.Exchange, n int64) {
 	var digits [20]byte
-	ex.Resp.SetBytesV("Content-Length", strconv.AppendInt(digits[:0], n, 10))
+	exchange.SetResponse(&ex.Resp, "Content-Length", strconv.AppendInt(digits[:0], n, 10))
 }

@@ -261,8 +261,27 @@ func PeekResponse(h *fasthttp.ResponseHeader, name string) []byte {
 
 // SetResponse replaces all fields of that name by one.
 func SetResponse(h *fasthttp.ResponseHeader, name string, value []byte) {
+	// fasthttp has one place for these: nothing to delete or to spell.
+	switch {
+	case sameName(contentType, name):
+		h.SetContentTypeBytes(value)
+		return
+	case sameName(contentLength, name) && isNumber(value):
+		h.SetCanonical(contentLength, value)
+		return
+	}
 	DelResponse(h, name)
 	h.AddBytesV(name, value)
+}
+
+// isNumber tells whether fasthttp takes v as a Content-Length.
+func isNumber(v []byte) bool {
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(v) > 0 && len(v) <= 18
 }
 
 // DelResponse removes all fields of that name.
