@@ -50,8 +50,15 @@ func (c *Conn) Hijack() (*Tunnel, error) {
 	return t, nil
 }
 
+// fail closes the connection: what t has of it, or its loop.
 func (t *Tunnel) fail(c *Conn, err error) error {
-	_ = t.Close()
+	if c.link.resident != nil && t.Conn == c.link.Conn {
+		t.closed.Store(true)
+		t.endpoint.giveUp()
+		_ = c.link.Close()
+	} else {
+		_ = t.Close()
+	}
 	return c.failure(StepBody, err)
 }
 
