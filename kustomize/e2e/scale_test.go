@@ -45,10 +45,10 @@ const stabilization = 15 * time.Second
 func (r *scaling) hold(t *testing.T, request float64) {
 	t.Helper()
 	r.next(t, 1) // the youngest pod has its share
-	for range 4 {
+	for range 6 {
 		// What requests cost now, each second's by itself.
 		var cores, requests float64
-		for _, m := range r.line.since(8 * time.Second) {
+		for _, m := range r.line.since(20 * time.Second) {
 			cores, requests = cores+m.cpu*float64(m.ready)*request, requests+m.perSecond
 		}
 		r.load.offerFor(0.39*float64(r.line.last().wanted)*request*requests/max(cores, 0.001), 40)
