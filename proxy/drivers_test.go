@@ -62,6 +62,9 @@ routes:
         end
         ngx.say("received ", n)
 `, origin.Addr, listener)
+	if listener != "" {
+		text = strings.ReplaceAll(text, "_timeout: 2s", "_timeout: 5s") // handshakes take theirs
+	}
 	g := proxytest.Start(t, text)
 	addresses := g.Addresses()
 	return bothDrivers{addresses["127.0.0.1:0"].String(), addresses["localhost:0"].String()}
@@ -81,7 +84,7 @@ func said(t testing.TB, addr string, stream, cuts []byte) string {
 func saidTo(t testing.TB, nc net.Conn, stream, cuts []byte) string {
 	addr := nc.RemoteAddr().String()
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(60 * time.Second))
 	go func() {
 		for i := 0; len(stream) > 0; i++ {
 			n := len(stream)

@@ -43,7 +43,7 @@ func dialTLS(t testing.TB, addr string, random *rand.Rand, config *tls.Config) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(60 * time.Second))
 	if random != nil {
 		nc = &ripper{nc, random}
 	}

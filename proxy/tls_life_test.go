@@ -40,8 +40,8 @@ const upgradeRequest = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUp
 
 // secured is a configuration whose first listener is TLS.
 func secured(t testing.TB, driver, origin, routes string) string {
-	return strings.Replace(configText(origin, routes), `address: "127.0.0.1:0"`,
-		`address: "127.0.0.1:0", driver: `+driver+tlsListener(t), 1)
+	return strings.NewReplacer(`address: "127.0.0.1:0"`, `address: "127.0.0.1:0", driver: `+driver+tlsListener(t),
+		"response: 500ms", "response: 60s").Replace(configText(origin, routes))
 }
 
 // TestUpgradeOverTLS: bytes that came behind the request, in its record or
