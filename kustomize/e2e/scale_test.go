@@ -22,7 +22,7 @@ func (f *fleet) scalesOnCPU(t *testing.T) {
 	load := func(n, share float64) float64 { return n * share * request / cost }
 	peak := func(try int) float64 { return load(3.5, 0.7) * (1 + 0.2*float64(try)) }
 	r := f.beginScaling(t, "heavy", peak(0))
-	r.grow(t, 3, peak)
+	r.grow(t, 3, runSeconds, peak)
 	if !testing.Short() {
 		r.hold(t, request)
 	}
@@ -134,21 +134,22 @@ func (r *scaling) holds(t *testing.T) string {
 func (f *fleet) scalesOnSaturation(t *testing.T) {
 	f.apply(t, "saturation")
 	f.settle(t, 1)
-	r := f.beginScaling(t, "wait", 160)
+	r := f.beginScaling(t, "long", 40)
 	for pods := 1; pods < 3; pods++ {
-		r.grow(t, pods+1, func(try int) float64 {
-			// Each waits for half a second: of a pod's 100 there are to be 80.
-			return float64(pods) * 2 * min(80+2*float64(try), 90)
+		r.grow(t, pods+1, 2*runSeconds, func(try int) float64 {
+			// Each waits for two seconds, so that what a stalled k6 makes up for at once
+			// is little beside them: of a pod's 100 there are to be 80.
+			return float64(pods) * min(80+2*float64(try), 88) / 2
 		})
 	}
-	r.shrink(t, 10)
+	r.shrink(t, 3)
 	r.lostNothing(t)
 	reasons := f.reasons(t, r.load.begin, "perigee_saturation_ratio")
 	if cpu := r.line.most(func(m moment) float64 { return m.cpu }); cpu > 0.7 {
 		t.Errorf("CPU went to %.0f %% of the request: it asked for pods, too", 100*cpu)
 	}
 	f.report(t, section{
-		name: "saturation", title: "Scaling on saturation", text: r.text("wait", reasons),
+		name: "saturation", title: "Scaling on saturation", text: r.text("wait 2 s", reasons),
 		svg: r.line.svg("1 → N → 1 on saturation (target 70 %)", 70),
 	})
 }
@@ -188,12 +189,12 @@ func (r *scaling) next(t *testing.T, n int64) {
 }
 
 // grow offers load until there are so many pods: a little more with each run of k6.
-func (r *scaling) grow(t *testing.T, pods int, perSecond func(try int) float64) {
+func (r *scaling) grow(t *testing.T, pods int, seconds int64, perSecond func(try int) float64) {
 	t.Helper()
 	begin := r.load.runs.Load()
 	eventually(t, 5*time.Minute, fmt.Sprintf("%d pods under load", pods), func() string {
 		r.load.check()
-		r.load.offer(perSecond(int(r.load.runs.Load() - begin)))
+		r.load.offerFor(perSecond(int(r.load.runs.Load()-begin)), seconds)
 		if m := r.line.last(); m.ready < pods {
 			return fmt.Sprintf("%d are ready, %d wanted, CPU at %.0f %% of the request, saturation %.0f %%, %d requests/s offered", m.ready, m.wanted, 100*m.cpu, 100*m.saturation, r.load.rate.Load())
 		}
