@@ -35,8 +35,10 @@ const (
 	balanceEvery = 250 * time.Millisecond
 	busyShare    = 0.85
 	spareShare   = 0.6
-	// spareCore is how much of one core the machine must have to spare.
-	spareCore = 0.25
+	// spareCore is how much of one core the machine must have to spare. Two loops
+	// need a third more CPU for the same requests, and whoever sends and answers
+	// more of them needs more too: with less to spare all get slower.
+	spareCore = 0.4
 	// heldUp is how long a loop may be away from its poll before its
 	// connections are spread: a script that computes holds up its neighbours.
 	heldUp = 50 * time.Millisecond
