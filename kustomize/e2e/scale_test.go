@@ -132,6 +132,11 @@ func (r *scaling) holds(t *testing.T) string {
 // may have in flight are refused, so load grows with the fleet, as far as a pod
 // short of its limit.
 func (f *fleet) scalesOnSaturation(t *testing.T) {
+	// A new autoscaler: of one that has said much, client-go folds what it says next
+	// into one event, which has the last words alone.
+	if err := f.client.AutoscalingV2().HorizontalPodAutoscalers(namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	f.apply(t, "saturation")
 	f.settle(t, 1)
 	r := f.beginScaling(t, "long", 40)
