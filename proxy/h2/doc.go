@@ -12,14 +12,15 @@
 // http.Request per exchange; its Framer allocates per frame. The frames are 40
 // lines here. Of HPACK the Huffman code is x/net's. The table that grows with
 // the fields is not used in either direction: we announce a size of 0, and send
-// literals. So a stream's fields do not depend on other streams', memory that is
-// only borrowed is never kept, and a peer cannot make a table grow; what it
-// costs is some bytes per message, on networks where those are cheap.
+// literals. So a stream's fields do not depend on other streams', and a peer
+// cannot make a table grow; what it costs is some bytes per message, on networks
+// where those are cheap. Decoded fields are remembered, see decode.go: a few, by
+// the bytes they came as.
 //
 // # Bounds
 //
-// A peer can make a Conn hold, per stream, one window of body (Window) and one
-// head (Limits.HeaderBytes), and what answers its PING and SETTINGS frames, up
-// to mostControl. Frames that break the rules end the connection (the error of
-// Feed) or, where only one stream is hurt, that stream.
+// A peer can make a Conn hold 16 KiB of fields it has sent, per stream one window
+// of body (Window) and one head (Limits.HeaderBytes), and what answers its PING
+// and SETTINGS frames, up to mostControl. Frames that break the rules end the
+// connection (the error of Feed) or, where only one stream is hurt, that stream.
 package h2

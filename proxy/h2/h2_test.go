@@ -390,26 +390,3 @@ func FuzzFeed(f *testing.F) {
 		}
 	})
 }
-
-// FuzzHpack compares the decoder with x/net's, whose table has a size of 0 too.
-func FuzzHpack(f *testing.F) {
-	f.Add([]byte("\x88\x00\x01a\x01b\x5f\x8btext/"))
-	f.Fuzz(func(t *testing.T, block []byte) {
-		var want []string
-		theirs := hpack.NewDecoder(0, func(h hpack.HeaderField) { want = append(want, h.Name+"="+h.Value) })
-		theirs.SetAllowedMaxDynamicTableSize(0)
-		_, err := theirs.Write(block)
-		if err == nil {
-			err = theirs.Close()
-		}
-		var got []string
-		var d decoder
-		mine := d.decode(block, 1<<20, func(name, value []byte) error {
-			got = append(got, string(name)+"="+string(value))
-			return nil
-		})
-		if mine == nil && (err != nil || fmt.Sprint(got) != fmt.Sprint(want)) {
-			t.Errorf("got %q, want %q, %v", got, want, err)
-		}
-	})
-}

@@ -10,22 +10,16 @@ import (
 var (
 	errHead     = errors.New("request has no HTTP/1.1 head")
 	errHeadLong = errors.New("request's head is longer than the HTTP/2 endpoint takes")
-	headEnd     = []byte("\r\n\r\n")
-	lineEnd     = []byte("\r\n")
 )
 
 // sendHead begins the stream by the HTTP/1.1 head at the start of p.
 func (s *Stream) sendHead(p []byte) (used int, err error) {
 	c := s.conn
-	n := bytes.Index(p, headEnd)
-	if n < 0 {
-		return len(p), errHead
-	}
 	if c.Leaving() {
 		s.err = &Error{Unserved: true}
 		return len(p), s.err
 	}
-	line, fields, _ := bytes.Cut(p[:n+2], lineEnd)
+	line, rest, ok := cutLine(p)
 	method, target := headOf(line)
 	b := c.scratch[:0]
 	switch string(method) {
@@ -38,23 +32,27 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 	}
 	b = append(b, 0x80|6) // :scheme http
 	b = appendLiteral(b, 4, target)
-	b = appendLiteral(b, 1, hostOf(fields))
+	b = appendLiteral(b, 1, hostOf(rest))
 	size := len(method) + len(target) + 4*42
 	s.head, s.left = true, 0
 	s.forHead = string(method) == "HEAD"
-	for len(fields) > 0 {
-		line, fields, _ = bytes.Cut(fields, lineEnd)
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok {
+	for ok {
+		if line, rest, ok = cutLine(rest); len(line) == 0 {
+			break
+		}
+		name, value, found := cutField(line)
+		if !found {
 			continue
 		}
-		value = bytes.Trim(value, " \t")
-		if s.passes(name, value) {
-			b = appendField(b, name, value)
+		if id := wire.LookupField(name); s.passes(id, value) {
+			b = appendField(b, id, name, value)
 			size += len(line) + 32
 		}
 	}
 	c.scratch = b
+	if !ok {
+		return len(p), errHead
+	}
 	if c.headerList > 0 && size > int(c.headerList) {
 		s.err = errHeadLong
 		return len(p), errHeadLong
@@ -71,46 +69,63 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 	}
 	s.sent = !s.chunked && s.left == 0
 	c.sendBlock(s.id, b, s.sent)
-	return n + len(headEnd), nil
+	return len(p) - len(rest), nil
+}
+
+// cutLine takes a line off p; false: there is no whole one.
+func cutLine(p []byte) (line, rest []byte, ok bool) {
+	i := bytes.IndexByte(p, '\n')
+	if i < 1 || p[i-1] != '\r' {
+		return nil, p, false
+	}
+	return p[:i-1], p[i+1:], true
+}
+
+// cutField splits a line of a head.
+func cutField(line []byte) (name, value []byte, ok bool) {
+	i := bytes.IndexByte(line, ':')
+	if i < 0 {
+		return nil, nil, false
+	}
+	name, value = line[:i], line[i+1:]
+	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
+		value = value[1:]
+	}
+	for n := len(value); n > 0 && (value[n-1] == ' ' || value[n-1] == '\t'); n-- {
+		value = value[:n-1]
+	}
+	return name, value, true
 }
 
 func hostOf(fields []byte) []byte {
-	for len(fields) > 0 {
-		var line []byte
-		line, fields, _ = bytes.Cut(fields, lineEnd)
-		if name, value, _ := bytes.Cut(line, []byte(":")); same(name, "host") {
-			return bytes.Trim(value, " \t")
+	for {
+		line, rest, _ := cutLine(fields)
+		if len(line) == 0 {
+			return nil
 		}
+		if name, value, _ := cutField(line); wire.LookupField(name) == wire.FieldHost {
+			return value
+		}
+		fields = rest
 	}
-	return nil
 }
 
 // passes takes note of the framing and tells whether a field means something to
 // the endpoint: those of an HTTP/1.1 connection do not (RFC 9113 §8.2.2).
-func (s *Stream) passes(name, value []byte) bool {
-	switch len(name) {
-	case 2:
-		return !same(name, "te") || same(value, "trailers")
-	case 4:
-		return !same(name, "host")
-	case 7:
-		return !same(name, "upgrade")
-	case 10:
-		return !same(name, "connection") && !same(name, "keep-alive")
-	case 14:
-		if same(name, "content-length") {
-			for _, d := range value {
-				s.left = s.left*10 + int64(d-'0')
-			}
+func (s *Stream) passes(id wire.FieldID, value []byte) bool {
+	switch id {
+	case wire.FieldHost, wire.FieldConnection, wire.FieldKeepAlive, wire.FieldProxyConnection,
+		wire.FieldUpgrade, wire.FieldHTTP2Settings:
+		return false
+	case wire.FieldTE:
+		return same(value, "trailers")
+	case wire.FieldContentLength:
+		for _, d := range value {
+			s.left = s.left*10 + int64(d-'0')
 		}
-		return !same(name, "http2-settings")
-	case 16:
-		return !same(name, "proxy-connection")
-	case 17:
-		if same(name, "transfer-encoding") {
-			s.chunked = true
-			return false
-		}
+	case wire.FieldTransferEncoding:
+		s.chunked = true
+		return false
 	}
 	return true
 }
@@ -132,10 +147,10 @@ func same(text []byte, lower string) bool {
 
 var (
 	errMalformed = errors.New("malformed")
-	statusLine   = []byte("HTTP/1.1 ")
 	noLength     = []byte("content-length: 0\r\n\r\n")
 	inChunks     = []byte("transfer-encoding: chunked\r\n\r\n")
 	lastChunk    = []byte("0\r\n")
+	lineEnd      = []byte("\r\n")
 )
 
 // makeRoom forgets what was read of in.
@@ -157,34 +172,7 @@ func (s *Stream) takeHeaders(block []byte, end bool) error {
 	if trailers && s.framed {
 		s.in = append(s.in, lastChunk...)
 	}
-	status := 0
-	err := s.conn.dec.decode(block, s.conn.limits.HeaderBytes, func(name, value []byte) error {
-		if len(s.in)-start > s.conn.limits.HeaderBytes {
-			return errLong
-		}
-		if len(name) > 0 && name[0] == ':' {
-			if trailers || status != 0 || string(name) != ":status" || len(value) != 3 {
-				return errMalformed
-			}
-			for _, d := range value {
-				if d < '0' || d > '9' {
-					return errMalformed
-				}
-				status = status*10 + int(d-'0')
-			}
-			s.in = append(append(append(s.in, statusLine...), value...), " \r\n"...)
-			return nil
-		}
-		if status == 0 && !trailers || !s.plain(name, value) {
-			return errMalformed
-		}
-		if trailers && !s.framed {
-			return nil
-		}
-		s.in = append(append(append(s.in, name...), ": "...), value...)
-		s.in = append(s.in, lineEnd...)
-		return nil
-	})
+	status, err := s.takeFields(block, start)
 	switch {
 	case err == errHpack:
 		return broken(Compression, err.Error())
@@ -202,38 +190,38 @@ func (s *Stream) takeHeaders(block []byte, end bool) error {
 	return nil
 }
 
-// plain tells whether a field can stand in an HTTP/1.1 head, and takes note of
-// the length of the body.
-func (s *Stream) plain(name, value []byte) bool {
-	if len(name) == 0 {
-		return false
-	}
-	for _, c := range name {
-		if c <= ' ' || c >= 0x7f || c == ':' || c >= 'A' && c <= 'Z' {
-			return false
+// takeFields appends the fields of a block to in as lines, which begin at start.
+// status is 0 with trailers.
+func (s *Stream) takeFields(block []byte, start int) (status int, err error) {
+	d, most, trailers := &s.conn.dec, s.conn.limits.HeaderBytes, s.answered
+	d.begin(most)
+	for len(block) > 0 {
+		var f *field
+		if f, block, err = d.next(block); err != nil {
+			return status, err
 		}
-	}
-	for _, c := range value {
-		if c == '\r' || c == '\n' || c == 0 {
-			return false
+		if f == nil {
+			continue
 		}
-	}
-	switch string(name) {
-	case "connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade":
-		return false
-	case "content-length":
-		if len(value) == 0 || len(value) > 18 || s.length >= 0 {
-			return false
-		}
-		s.length = 0
-		for _, d := range value {
-			if d < '0' || d > '9' {
-				return false
+		switch {
+		case f.kind == fieldBad, (f.kind == fieldStatus) != (status == 0 && !trailers):
+			return status, errMalformed
+		case f.kind == fieldStatus:
+			status = int(f.number)
+		case f.kind == fieldLength:
+			if s.length >= 0 {
+				return status, errMalformed
 			}
-			s.length = s.length*10 + int64(d-'0')
+			s.length = f.number
+		}
+		if trailers && !s.framed {
+			continue
+		}
+		if s.in = append(s.in, f.line...); len(s.in)-start > most {
+			return status, errLong
 		}
 	}
-	return true
+	return status, nil
 }
 
 func (s *Stream) endTrailers() {

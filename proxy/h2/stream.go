@@ -187,7 +187,7 @@ func (s *Stream) sendEnd() {
 	}
 	b := c.scratch[:0]
 	for _, f := range fields {
-		b = appendField(b, f.Name.Of(text), f.Value.Of(text))
+		b = appendField(b, f.ID, f.Name.Of(text), f.Value.Of(text))
 	}
 	c.scratch = b
 	c.sendBlock(s.id, b, true)
