@@ -308,3 +308,28 @@ func (l *oneConn) Close() error {
 }
 
 func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A head whose body does not come is passed on all the same.
+func TestH2CHeadAlone(t *testing.T) {
+	release := make(chan struct{})
+	origin := newH2Origin(t, 100, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "4")
+		w.(http.Flusher).Flush()
+		<-release
+		_, _ = io.WriteString(w, "body")
+	})
+	g := h2Gateway(t, origin.addr)
+	client := g.Client()
+	for range 3 {
+		res, err := client.Get(g.URL("/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		release <- struct{}{} // the origin waits for this with the head on its way
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(body) != "body" || err != nil {
+			t.Errorf("got %q, %v", body, err)
+		}
+	}
+}

@@ -51,7 +51,10 @@ type Conn struct {
 	window      int64  // the connection's, for what is sent
 	granted     int64  // what the peer may still send
 	waiting     []*Stream
-	idle        int // frames without effect in a row
+	holds       bool
+	held        int       // streams whose head is held
+	heads       []*Stream // these, and some that were
+	idle        int       // frames without effect in a row
 	dec         decoder
 	block       []byte // header block that CONTINUATION goes on with
 	blockOf     uint32 // its stream; 0: none
@@ -87,6 +90,42 @@ func (c *Conn) Room() int {
 
 // Leaving says that no stream may begin any more.
 func (c *Conn) Leaving() bool { return c.leaving || c.next > mostWindow-2 }
+
+// Hold has an answer's head wait for the body's first piece, or for Pass. Many
+// endpoints write the two apart: what they tell is then passed on at once.
+func (c *Conn) Hold() { c.holds = true }
+
+// Holds tells whether heads wait.
+func (c *Conn) Holds() bool {
+	if c.held == 0 {
+		c.heads = c.heads[:0]
+	}
+	return c.held > 0
+}
+
+// Pass lets the heads go that wait.
+func (c *Conn) Pass() {
+	for i, s := range c.heads {
+		c.heads[i] = nil
+		if s.held {
+			c.touch(s)
+		}
+	}
+	c.heads = c.heads[:0]
+}
+
+// hold has a head wait.
+func (c *Conn) hold(s *Stream) {
+	s.held = true
+	c.held++
+	c.heads = append(c.heads, s)
+}
+
+// touch tells of a stream.
+func (c *Conn) touch(s *Stream) {
+	s.unhold()
+	c.touched(s)
+}
 
 // Feed takes whole frames from in and says how many bytes they were. An error
 // is the connection's end.
@@ -249,7 +288,7 @@ func (c *Conn) reset(f *frame) error {
 	} else {
 		s.fail(&Error{Code: code, Unserved: code == RefusedStream && !s.answered})
 	}
-	c.touched(s)
+	c.touch(s)
 	return nil
 }
 
@@ -323,7 +362,7 @@ func (c *Conn) goAway(f *frame) error {
 		if id > last && s.err == nil {
 			s.closed = true
 			s.fail(&Error{Code: code, Unserved: !s.answered})
-			c.touched(s)
+			c.touch(s)
 		}
 	}
 	return c.idled()
@@ -372,7 +411,7 @@ func (c *Conn) release() {
 	c.waiting = c.waiting[:0]
 	for _, s := range all {
 		s.waits = false
-		c.touched(s)
+		c.touch(s)
 	}
 	clear(all[len(c.waiting):])
 }
@@ -398,6 +437,6 @@ func (c *Conn) Fail(err error) {
 	for _, s := range c.streams {
 		s.closed = true
 		s.fail(err)
-		c.touched(s)
+		c.touch(s)
 	}
 }

@@ -233,7 +233,7 @@ func (s *Stream) endTrailers() {
 		s.in = append(s.in, lineEnd...)
 	}
 	s.ended = true
-	s.conn.touched(s)
+	s.conn.touch(s)
 }
 
 // endHead completes the head that begins at start.
@@ -246,7 +246,7 @@ func (s *Stream) endHead(start, status int, end bool) {
 		}
 		s.length = -1
 		s.in = append(s.in, lineEnd...)
-		s.conn.touched(s)
+		s.conn.touch(s)
 		return
 	}
 	s.answered = true
@@ -266,7 +266,11 @@ func (s *Stream) endHead(start, status int, end bool) {
 		return
 	}
 	s.ended = end
-	s.conn.touched(s)
+	if s.conn.holds && !end {
+		s.conn.hold(s)
+		return
+	}
+	s.conn.touch(s)
 }
 
 // takeData takes a piece of the body.
@@ -301,6 +305,6 @@ func (s *Stream) takeData(p []byte, end bool) {
 	}
 	s.ended = end
 	if end || len(p) > 0 {
-		s.conn.touched(s)
+		s.conn.touch(s)
 	}
 }

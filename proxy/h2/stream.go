@@ -31,6 +31,7 @@ type Stream struct {
 	run     []byte // payload that the window had no room for; the caller's
 	sent    bool   // END_STREAM has left
 	waits   bool   // in Conn.waiting
+	held    bool   // the answer's head waits for what follows it
 
 	// What comes. in[r:] is HTTP/1.1 that has not been read.
 	in       []byte
@@ -76,6 +77,7 @@ const keepBody = 16 << 10
 func (s *Stream) Close() {
 	c := s.conn
 	c.open--
+	s.unhold()
 	if s.id != 0 {
 		delete(c.streams, s.id)
 		c.unwait(s)
@@ -90,6 +92,14 @@ func (s *Stream) Close() {
 	*s = Stream{conn: c, in: in, chunks: s.chunks}
 	if len(c.free) < c.limits.Streams {
 		c.free = append(c.free, s)
+	}
+}
+
+// unhold lets the head go.
+func (s *Stream) unhold() {
+	if s.held {
+		s.held = false
+		s.conn.held--
 	}
 }
 
@@ -196,7 +206,7 @@ func (s *Stream) sendEnd() {
 // room has the stream tried again: its window has grown.
 func (s *Stream) room() {
 	if len(s.run) > 0 && s.window > 0 {
-		s.conn.touched(s)
+		s.conn.touch(s)
 	}
 }
 
@@ -267,7 +277,7 @@ func (s *Stream) abort(code Code, why string) {
 	s.closed = true
 	s.ended = false
 	s.fail(broken(code, why))
-	s.conn.touched(s)
+	s.conn.touch(s)
 }
 
 // headOf splits a request's first line.

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ type trunk struct {
 	up      *upstream.Trunk
 	slot    uint32
 	timer   timer // of a trunk without exchanges
+	hold    timer // while heads of answers wait for what follows them
 	queued  bool  // in Loop.trunks
 	retired bool
 	closed  bool
@@ -25,7 +27,7 @@ type trunk struct {
 // newTrunk makes a connection the loop's.
 func (l *Loop) newTrunk(up *upstream.Trunk) error {
 	k := &trunk{loop: l, up: up}
-	k.timer.owner = k
+	k.timer.owner, k.hold.owner = k, k
 	var err error
 	if k.slot, err = l.watch(up.FD(), k, bothWays); err != nil {
 		return err
@@ -74,8 +76,18 @@ func (k *trunk) touched() {
 	}
 }
 
+// holdTime is about how long a head that came without its body waits for it: many
+// endpoints write the two apart, and both can leave in one write. Who waits for a
+// stream to begin does not notice.
+const holdTime = 500 * time.Microsecond
+
 // expire implements timed.
-func (k *trunk) expire(*timer) {
+func (k *trunk) expire(t *timer) {
+	if t == &k.hold {
+		k.up.Pass()
+		k.touched()
+		return
+	}
 	if k.up.Idle() {
 		k.up.Leave()
 	}
@@ -105,7 +117,10 @@ func (k *trunk) attend() {
 		k.closed = true
 		l.unwatch(k.slot)
 		l.drop(&k.timer)
+		l.drop(&k.hold)
 		up.Close()
+	} else {
+		k.bound()
 	}
 	if q := l.places[up.Endpoint()]; q != nil {
 		q.serve()
@@ -118,6 +133,16 @@ func (k *trunk) attend() {
 		l.set(&k.timer, up.IdleTimeout())
 	default:
 		l.set(&k.timer, 0)
+	}
+}
+
+// bound sees to it that heads do not wait for long.
+func (k *trunk) bound() {
+	switch {
+	case !k.up.Holds():
+		k.loop.set(&k.hold, 0)
+	case k.hold.at == 0:
+		k.loop.set(&k.hold, holdTime)
 	}
 }
 

@@ -128,7 +128,9 @@ func (e *Endpoint) DialTrunk(home int, t Timeouts) (*Trunk, error) {
 	e.dialed.Add(1)
 	trunk := &Trunk{endpoint: e, home: home, fd: c.link.resident.fd, nc: c.link.Conn}
 	if e.id.h2 {
-		trunk.proto = newStreams(trunk)
+		p := newStreams(trunk)
+		p.h2.Hold()
+		trunk.proto = p
 	} else {
 		trunk.proto = &pipeline{Trunk: trunk}
 	}

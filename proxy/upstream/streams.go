@@ -24,6 +24,19 @@ func newStreams(t *Trunk) *streams {
 	return p
 }
 
+// Holds tells whether answers' heads wait for what follows them, until Pass.
+func (t *Trunk) Holds() bool {
+	p, ok := t.proto.(*streams)
+	return ok && p.h2.Holds()
+}
+
+// Pass lets heads go that wait.
+func (t *Trunk) Pass() {
+	if p, ok := t.proto.(*streams); ok {
+		p.h2.Pass()
+	}
+}
+
 func (p *streams) touchStream(s *h2.Stream) {
 	if c, ok := s.Owner.(*Conn); ok {
 		p.touch(c)
