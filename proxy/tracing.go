@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"perigee/proxy/config"
 	"perigee/proxy/exchange"
@@ -39,7 +41,7 @@ func (s *Snapshot) beginTrace(ex *exchange.Exchange) {
 	s.tracer.Begin(&ex.Trace, &ex.Head, ex.Raw, ex.Conn.Trusted)
 	ex.Record.TraceID, ex.Record.SpanID = ex.Trace.TraceID, ex.Trace.SpanID
 	if ex.Trace.Sampled {
-		ex.RecordSpans()
+		ex.RecordSpans(s.tracer.Exporter.Collect(&ex.Trace, ex.Record.Start))
 	}
 }
 
@@ -62,14 +64,19 @@ func appendTrace(head []byte, ex *exchange.Exchange) []byte {
 	return head
 }
 
-// methodText is a method as spans have it: others than the known ones could be as
-// many as somebody likes.
+// methods are those that spans name: others could be as many as somebody likes.
+var methods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
+
+const otherMethod = "_OTHER"
+
+// methodText is a method as spans have it.
 func methodText(method []byte) string {
-	switch m := string(method); m {
-	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH":
-		return m
+	for _, m := range &methods {
+		if string(method) == m {
+			return m
+		}
 	}
-	return "_OTHER"
+	return otherMethod
 }
 
 // beginAttemptSpan begins the span of an attempt at ex.Endpoint.
@@ -87,11 +94,10 @@ func endAttemptSpan(ex *exchange.Exchange, err error) {
 	}
 	a := ex.Record.Last()
 	host, port := splitPort(a.Endpoint)
-	attributes := []trace.Attribute{
-		trace.Text("http.request.method", methodText(ex.Req.Method())),
+	var memory [8]trace.Attribute
+	attributes := append(memory[:0], trace.Text("http.request.method", methodText(ex.Req.Method())),
 		trace.Text("server.address", host), trace.Number("server.port", port),
-		trace.Text("perigee.upstream", ex.Record.Upstream),
-	}
+		trace.Text("perigee.upstream", ex.Record.Upstream))
 	if ex.Record.Tried > 1 {
 		attributes = append(attributes, trace.Number("http.request.resend_count", int64(ex.Record.Tried-1)))
 	}
@@ -147,66 +153,75 @@ func (g *Gateway) endSpans(ex *exchange.Exchange) {
 		failed = strconv.Itoa(status)
 	}
 	if ex.Parent != nil {
-		s.EndChild(failed, trace.Text("url.path", string(ex.Path)), trace.Text("perigee.route", rec.Route),
+		s.EndChild(failed, trace.Bytes("url.path", ex.Path), trace.Text("perigee.route", rec.Route),
 			trace.Number("http.response.status_code", int64(status)))
 		return
 	}
-	method := methodText(rec.Method)
-	name := method
-	if rec.Route != "" {
-		name += " " + rec.Route
-	}
-	attributes := append(requestAttributes(ex, method), trace.Number("http.response.status_code", int64(status)))
+	var memory [maxAttributes]trace.Attribute
+	attributes := append(appendAttributes(memory[:0], ex), trace.Number("http.response.status_code", int64(status)))
 	if failed != "" {
 		attributes = append(attributes, trace.Text("error.type", failed))
 	}
-	s.Finish(name, rec.Start.Add(rec.Duration), failed, attributes)
+	s.Finish(spanName(ex), rec.Start.Add(rec.Duration), failed, attributes)
 	ex.Snapshot.(*Snapshot).tracer.Exporter.Put(s.Trace)
+	ex.DropSpans()
 }
 
-// requestAttributes describe a request and what became of it. What clients send is
-// cut at the length that lines of the log have.
-func requestAttributes(ex *exchange.Exchange, method string) []trace.Attribute {
+// spanName is the name of a request's span.
+func spanName(ex *exchange.Exchange) string {
+	method := methodText(ex.Record.Method)
+	if ex.Record.Route == "" {
+		return method
+	}
+	return method + " " + ex.Record.Route
+}
+
+// maxAttributes is how many attributes a request's span can have; further ones cost
+// an allocation.
+const maxAttributes = 24
+
+// appendAttributes appends what describes a request and what became of it, lent
+// until ex.Scratch is used. Texts that are empty are not sent.
+func appendAttributes(list []trace.Attribute, ex *exchange.Exchange) []trace.Attribute {
 	rec := &ex.Record
-	host, port := splitPort(string(rec.Host))
+	method := methodText(rec.Method)
+	list = append(list, trace.Text("http.request.method", method))
+	if method == otherMethod {
+		list = append(list, trace.Bytes("http.request.method_original", rec.Method))
+	}
 	_, version, _ := strings.Cut(rec.Protocol, "/")
-	attributes := make([]trace.Attribute, 0, 24)
-	add := func(name, value string) {
-		if value != "" {
-			attributes = append(attributes, trace.Text(name, cutText(value)))
-		}
+	list = append(list, trace.Text("url.scheme", rec.Scheme), trace.Bytes("url.path", rec.Path), trace.Bytes("url.query", rec.Query))
+	list = appendAddresses(list, ex)
+	list = append(list, trace.Text("network.protocol.version", version), trace.Bytes("user_agent.original", rec.UserAgent),
+		trace.Text("http.route", routePattern(ex)), trace.Text("perigee.route", rec.Route), trace.Text("perigee.consumer", rec.Consumer))
+	if rec.Limit != "" {
+		list = append(list, trace.Text("perigee.limit", rec.Limit), trace.Text("perigee.limit.outcome", observe.LimitOutcome(rec.LimitOutcome)))
 	}
-	add("http.request.method", method)
-	if method == "_OTHER" {
-		add("http.request.method_original", string(rec.Method))
-	}
-	add("url.scheme", rec.Scheme)
-	add("url.path", string(rec.Path))
-	add("url.query", string(rec.Query))
-	add("server.address", host)
+	return append(list, trace.Bytes("perigee.request_id", rec.ID[:]), trace.Text("perigee.error_id", rec.ErrorID),
+		trace.Number("http.request.body.size", rec.RequestBodyBytes), trace.Number("http.response.body.size", rec.ResponseBodyBytes))
+}
+
+// appendAddresses appends who was asked by whom.
+func appendAddresses(list []trace.Attribute, ex *exchange.Exchange) []trace.Attribute {
+	rec := &ex.Record
+	host, port := splitPort(unsafe.String(unsafe.SliceData(rec.Host), len(rec.Host))) // lent as the record is
+	list = append(list, trace.Text("server.address", host))
 	if port > 0 {
-		attributes = append(attributes, trace.Number("server.port", port))
+		list = append(list, trace.Number("server.port", port))
+	}
+	ex.Scratch = ex.Scratch[:0]
+	address := func(name string, a netip.Addr) trace.Attribute {
+		from := len(ex.Scratch)
+		ex.Scratch = a.Unmap().AppendTo(ex.Scratch)
+		return trace.Bytes(name, ex.Scratch[from:])
 	}
 	if rec.Client.IsValid() {
-		add("client.address", rec.Client.Addr().Unmap().String())
+		list = append(list, address("client.address", rec.Client.Addr()))
 	}
 	if rec.Peer.IsValid() {
-		add("network.peer.address", rec.Peer.Addr().Unmap().String())
-		attributes = append(attributes, trace.Number("network.peer.port", int64(rec.Peer.Port())))
+		list = append(list, address("network.peer.address", rec.Peer.Addr()), trace.Number("network.peer.port", int64(rec.Peer.Port())))
 	}
-	add("network.protocol.version", version)
-	add("user_agent.original", string(rec.UserAgent))
-	add("http.route", routePattern(ex))
-	add("perigee.route", rec.Route)
-	add("perigee.consumer", rec.Consumer)
-	if rec.Limit != "" {
-		add("perigee.limit", rec.Limit)
-		add("perigee.limit.outcome", observe.LimitOutcome(rec.LimitOutcome))
-	}
-	add("perigee.request_id", string(rec.ID[:]))
-	add("perigee.error_id", rec.ErrorID)
-	return append(attributes, trace.Number("http.request.body.size", rec.RequestBodyBytes),
-		trace.Number("http.response.body.size", rec.ResponseBodyBytes))
+	return list
 }
 
 // routePattern is the path that the route is for; empty if there are several.
@@ -219,14 +234,4 @@ func routePattern(ex *exchange.Exchange) string {
 		return paths[0].String()
 	}
 	return ""
-}
-
-// maxAttribute is the longest text of an attribute in bytes.
-const maxAttribute = 1024
-
-func cutText(text string) string {
-	if len(text) > maxAttribute {
-		text = text[:maxAttribute]
-	}
-	return strings.ToValidUTF8(text, "\ufffd")
 }

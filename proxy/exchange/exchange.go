@@ -191,10 +191,11 @@ type Exchange struct {
 	// StartNS is the monotonic clock's reading at Record.Start.
 	StartNS int64
 
-	runs     *[StageCount]LuaRun // see LuaRun; nil: no script has waited as yet
-	early    *earlyHead          // nil: no filter has needed it as yet
-	spans    *Spans              // nil: not sampled
-	glancing bool                // what is looked up is not kept
+	runs        *[StageCount]LuaRun // see LuaRun; nil: no script has waited as yet
+	early       *earlyHead          // nil: no filter has needed it as yet
+	spans       *Spans              // nil: not sampled
+	formerSpans *Spans              // memory for spans
+	glancing    bool                // what is looked up is not kept
 
 	filled bool     // Req has its fields
 	claims uint64   // forwarding fields of Req that are the client's word, by ID
@@ -400,7 +401,7 @@ func Release(ex *Exchange) {
 	ex.LongestRun = Run{}
 	ex.Record.Reset()
 	ex.Trace.Reset()
-	ex.spans = nil
+	ex.DropSpans()
 	ex.performed, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
 	ex.done.Store(0)
 	ex.Worker, ex.Clock = 0, nil

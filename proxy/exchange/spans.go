@@ -28,11 +28,28 @@ type opSpan struct {
 // Spans are the exchange's spans; nil: it is not sampled.
 func (ex *Exchange) Spans() *Spans { return ex.spans }
 
-// RecordSpans begins the spans of a sampled exchange, which from now on reads the
-// system's clock.
-func (ex *Exchange) RecordSpans() {
+// RecordSpans lets the spans of a sampled exchange stand in t. From now on it reads
+// the system's clock.
+func (ex *Exchange) RecordSpans(t *trace.Trace) {
 	ex.Clock = nil
-	ex.spans = &Spans{Trace: trace.Collect(&ex.Trace, ex.Record.Start), own: ex.Trace.SpanID}
+	ex.setSpans(t, ex.Trace.SpanID)
+}
+
+// setSpans begins spans, in the memory of earlier ones.
+func (ex *Exchange) setSpans(t *trace.Trace, own trace.SpanID) {
+	if ex.formerSpans == nil {
+		ex.formerSpans = &Spans{}
+	}
+	ex.spans = ex.formerSpans
+	clear(ex.spans.ops)
+	*ex.spans = Spans{Trace: t, own: own, ops: ex.spans.ops[:0]}
+}
+
+// DropSpans forgets them: their trace is another's now.
+func (ex *Exchange) DropSpans() {
+	if ex.spans != nil {
+		ex.spans.Trace, ex.spans = nil, nil
+	}
 }
 
 // RecordChild makes child's spans those of a subrequest that op waits for.
@@ -49,7 +66,8 @@ func (ex *Exchange) RecordChild(child *Exchange, op *luavm.Op) {
 	}
 	span := ex.spans.Begin(parent, trace.Internal, "subrequest")
 	child.Trace.SpanID = span.ID
-	child.spans = &Spans{Trace: ex.spans.Trace, own: span.ID, child: span}
+	child.setSpans(ex.spans.Trace, span.ID)
+	child.spans.child = span
 }
 
 // EndChild ends a subrequest's span.
@@ -88,9 +106,16 @@ func (s *Spans) BeginPhase(stage Stage, script string) {
 	if s == nil {
 		return
 	}
-	s.stages[stage] = s.Begin(s.own, trace.Internal, "lua "+stage.String())
-	s.Note(s.stages[stage], trace.Text("perigee.lua.script", script))
+	s.stages[stage] = s.Begin(s.own, trace.Internal, phaseNames[stage], trace.Text("perigee.lua.script", script))
 }
+
+// phaseNames are the names of spans of stages' scripts.
+var phaseNames = func() (names [StageCount]string) {
+	for stage := range names {
+		names[stage] = "lua " + Stage(stage).String()
+	}
+	return names
+}()
 
 // EndPhase ends it.
 func (s *Spans) EndPhase(stage Stage, failed string) {
@@ -111,9 +136,7 @@ func (s *Spans) beginOp(op *luavm.Op, phase trace.Open, name string, attributes 
 	if strings.HasPrefix(name, "socket ") || name == "redis" {
 		kind = trace.Client
 	}
-	span := s.Begin(parent, kind, name)
-	s.Note(span, attributes...)
-	s.ops = append(s.ops, opSpan{op, span})
+	s.ops = append(s.ops, opSpan{op, s.Begin(parent, kind, name, attributes...)})
 }
 
 // endOp ends the span of an op that is complete.
@@ -163,7 +186,7 @@ func (s *Spans) beginScriptOp(op *luavm.Op, stage Stage) {
 	case luavm.OpSleep:
 		s.beginOp(op, s.stages[stage], name, trace.Seconds("perigee.sleep.duration", time.Duration(op.Seconds*1e9)))
 	case luavm.OpSockConnect:
-		s.beginOp(op, s.stages[stage], name, trace.Text("server.address", string(op.Data)), trace.Number("server.port", int64(op.Int)))
+		s.beginOp(op, s.stages[stage], name, trace.Bytes("server.address", op.Data), trace.Number("server.port", int64(op.Int)))
 	default:
 		s.beginOp(op, s.stages[stage], name)
 	}

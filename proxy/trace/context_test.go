@@ -161,6 +161,7 @@ func TestSampler(t *testing.T) {
 		const all = 20000
 		for range all {
 			var x Context
+			x.seed()
 			x.begin()
 			if s.sample(x.TraceID) {
 				n++

@@ -10,41 +10,46 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
-	oteltrace "go.opentelemetry.io/otel/trace"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/credentials"
 
 	"perigee/proxy/unit"
 )
 
-// factory makes SDK spans of traces whose ids are settled already. It belongs to
-// one goroutine.
-type factory struct {
-	provider *sdk.TracerProvider
-	tracer   oteltrace.Tracer
-	next     struct { // the ids of the span that is being made
-		trace TraceID
-		span  SpanID
-	}
-	spans []sdk.ReadOnlySpan
-}
-
-func newFactory(c *Config) (*factory, error) {
+// newOrigin is what all spans are sent with: the process as their resource, and an
+// empty list of them.
+func newOrigin(c *Config) (*tracepb.ResourceSpans, error) {
 	res, err := newResource(c)
 	if err != nil {
 		return nil, err
 	}
-	f := &factory{}
-	f.provider = sdk.NewTracerProvider(
-		sdk.WithSampler(sdk.AlwaysSample()), // what comes here is sampled
-		sdk.WithResource(res), sdk.WithIDGenerator(f), sdk.WithSpanProcessor(f),
-	)
-	f.tracer = f.provider.Tracer("perigee")
-	return f, nil
+	attributes := make([]*commonpb.KeyValue, 0, res.Len())
+	for _, a := range res.Attributes() {
+		attributes = append(attributes, &commonpb.KeyValue{Key: strings.ToValidUTF8(string(a.Key), "\ufffd"), Value: anyValue(a.Value)})
+	}
+	return &tracepb.ResourceSpans{
+		Resource: &resourcepb.Resource{Attributes: attributes}, SchemaUrl: res.SchemaURL(),
+		ScopeSpans: []*tracepb.ScopeSpans{{Scope: &commonpb.InstrumentationScope{Name: "perigee"}}},
+	}, nil
+}
+
+// anyValue is the value of a resource's attribute; a list becomes its text.
+func anyValue(v attribute.Value) *commonpb.AnyValue {
+	switch v.Type() {
+	case attribute.BOOL:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v.AsBool()}}
+	case attribute.INT64:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: v.AsInt64()}}
+	case attribute.FLOAT64:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: v.AsFloat64()}}
+	}
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: strings.ToValidUTF8(v.String(), "\ufffd")}}
 }
 
 // newResource describes the process, the configuration before the environment.
@@ -64,62 +69,6 @@ func newResource(c *Config) (*resource.Resource, error) {
 		resource.WithTelemetrySDK(), resource.WithFromEnv(), resource.WithAttributes(attributes...))
 }
 
-// add makes the spans of a trace.
-func (f *factory) add(t *Trace) {
-	for i := range t.spans {
-		s := &t.spans[i]
-		config := oteltrace.SpanContextConfig{
-			TraceID: oteltrace.TraceID(t.id), SpanID: oteltrace.SpanID(s.Parent), TraceFlags: oteltrace.FlagsSampled,
-		}
-		if i == 0 {
-			config.Remote = t.remote
-			// What the SDK finds wrong with the list stays out of the span alone.
-			config.TraceState, _ = oteltrace.ParseTraceState(t.state)
-		}
-		f.next.trace, f.next.span = t.id, s.ID
-		_, span := f.tracer.Start(
-			oteltrace.ContextWithSpanContext(context.Background(), oteltrace.NewSpanContext(config)), s.Name,
-			oteltrace.WithTimestamp(s.Start), oteltrace.WithSpanKind(s.Kind), oteltrace.WithAttributes(s.Attributes...),
-		)
-		if s.Error != "" {
-			span.SetStatus(codes.Error, s.Error)
-		}
-		span.End(oteltrace.WithTimestamp(s.End))
-	}
-}
-
-func (f *factory) size() int { return len(f.spans) }
-
-// batch gives the spans made since the last call; the next call uses their memory
-// again.
-func (f *factory) batch() []sdk.ReadOnlySpan {
-	batch := f.spans
-	f.spans = f.spans[:0]
-	return batch
-}
-
-// NewIDs implements sdk.IDGenerator.
-func (f *factory) NewIDs(context.Context) (oteltrace.TraceID, oteltrace.SpanID) {
-	return oteltrace.TraceID(f.next.trace), oteltrace.SpanID(f.next.span)
-}
-
-// NewSpanID implements sdk.IDGenerator.
-func (f *factory) NewSpanID(context.Context, oteltrace.TraceID) oteltrace.SpanID {
-	return oteltrace.SpanID(f.next.span)
-}
-
-// OnStart implements sdk.SpanProcessor.
-func (f *factory) OnStart(context.Context, sdk.ReadWriteSpan) {}
-
-// OnEnd implements sdk.SpanProcessor.
-func (f *factory) OnEnd(s sdk.ReadOnlySpan) { f.spans = append(f.spans, s) }
-
-// Shutdown implements sdk.SpanProcessor.
-func (f *factory) Shutdown(context.Context) error { return nil }
-
-// ForceFlush implements sdk.SpanProcessor.
-func (f *factory) ForceFlush(context.Context) error { return nil }
-
 // The first and the longest wait before a batch is tried again.
 const (
 	retryFirst   = 200 * time.Millisecond
@@ -127,7 +76,7 @@ const (
 )
 
 // newClient makes what speaks OTLP. It connects when the first batch goes out.
-func newClient(c *Config) (sdk.SpanExporter, error) {
+func newClient(c *Config) (otlptrace.Client, error) {
 	if c.protocol() == ProtocolGRPC {
 		return newGRPC(c)
 	}
@@ -135,6 +84,9 @@ func newClient(c *Config) (sdk.SpanExporter, error) {
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
 			Enabled: true, InitialInterval: retryFirst, MaxInterval: retryLongest, MaxElapsedTime: c.Timeout.Std(),
 		}),
+	}
+	if c.Protocol == ProtocolHTTP {
+		options = append(options, otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf))
 	}
 	if c.Endpoint != "" {
 		options = append(options, otlptracehttp.WithEndpointURL(signalURL(c.Endpoint, "/v1/traces")))
@@ -149,10 +101,10 @@ func newClient(c *Config) (sdk.SpanExporter, error) {
 		}
 		options = append(options, otlptracehttp.WithTLSClientConfig(t))
 	}
-	return otlptracehttp.New(context.Background(), options...)
+	return otlptracehttp.NewClient(options...), nil
 }
 
-func newGRPC(c *Config) (sdk.SpanExporter, error) {
+func newGRPC(c *Config) (otlptrace.Client, error) {
 	options := []otlptracegrpc.Option{
 		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
 			Enabled: true, InitialInterval: retryFirst, MaxInterval: retryLongest, MaxElapsedTime: c.Timeout.Std(),
@@ -171,22 +123,29 @@ func newGRPC(c *Config) (sdk.SpanExporter, error) {
 		}
 		options = append(options, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(t)))
 	}
-	return otlptracegrpc.New(context.Background(), options...)
+	return otlptracegrpc.NewClient(options...), nil
 }
 
 // protocol is the configuration's, or the environment's.
 func (c *Config) protocol() Protocol {
-	if c.Protocol != "" {
+	switch {
+	case c.Protocol != "":
 		return c.Protocol
-	}
-	text := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-	if text == "" {
-		text = os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")
-	}
-	if text == string(ProtocolGRPC) {
+	case environmentProtocol() == string(ProtocolGRPC):
 		return ProtocolGRPC
 	}
 	return ProtocolHTTP
+}
+
+// plain tells whether the environment wants JSON, which is made of messages.
+func (c *Config) plain() bool { return c.Protocol == "" && environmentProtocol() == "http/json" }
+
+func environmentProtocol() string {
+	text := strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"))
+	if text == "" {
+		text = strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL"))
+	}
+	return text
 }
 
 // name is the collector, for people.

@@ -40,6 +40,7 @@ func Disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), 
 // sends lists in several fields.
 func (t *Tracer) Begin(c *Context, head *wire.RequestHead, raw []byte, trusted bool) {
 	c.Reset()
+	c.seed()
 	continued := false
 	if t.parents == ParentsAll || t.parents == ParentsTrusted && trusted {
 		continued = c.accept(head, raw)
@@ -48,7 +49,7 @@ func (t *Tracer) Begin(c *Context, head *wire.RequestHead, raw []byte, trusted b
 	if !continued {
 		c.begin()
 	}
-	c.SpanID = NewSpanID()
+	c.enter()
 	if !continued || t.sampler.always {
 		c.Sampled = t.sampler.sample(c.TraceID)
 	}
