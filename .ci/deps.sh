@@ -99,7 +99,7 @@ install_packages() {
 
 packages="gcc libc6-dev make patch xz-utils $dev lua-cjson-dev libpcre2-dev"
 if [ "$want" = test ]; then
-	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server prometheus wrk curl openssl valgrind"
+	packages="$packages lua-check nginx libnginx-mod-http-lua lua-cjson redis-server prometheus wrk curl openssl valgrind strace"
 	# libraries that the tests run unmodified
 	packages="$packages lua-resty-lrucache lua-nginx-string lua-nginx-cookie libssl3
 	memcached lua-nginx-redis lua-nginx-memcached lua-nginx-dns lua-nginx-websocket"

@@ -29,7 +29,18 @@ import (
 
 // A Resident is an event loop's record of a script's socket. Close may be called
 // from any thread: the loop closes the descriptor. It must not block.
-type Resident interface{ Close() }
+type Resident interface {
+	Close()
+	// Ear is where the loop notes events that no op was waiting for. It lasts until
+	// the loop has closed the descriptor.
+	Ear() *Ear
+}
+
+// An Ear is where a loop notes what it hears of a socket.
+type Ear = shim.Ear
+
+// NewEar makes an ear, which the loop frees.
+func NewEar() *Ear { return shim.NewEar() }
 
 // A Socket is a script's plain connection as an event loop sees it.
 type Socket struct {
@@ -89,7 +100,9 @@ func (op *Op) Connected(fd int, who Resident) {
 	if c.Handle = op.VM().conns.add(k); c.Handle == 0 {
 		k.close()
 		op.Result = sockBroken
+		return
 	}
+	c.Listen(who.Ear())
 }
 
 // noDeadline is the deadline of a side that no poller waits for.
@@ -178,6 +191,7 @@ func (s Socket) Settle(who func(fd int) (Resident, error)) error {
 	}
 	s.k.fd = fd
 	s.sock.FD = int32(fd)
+	s.sock.Listen(s.k.resident.Ear())
 	return nil
 }
 
@@ -295,6 +309,7 @@ func (k *conn) attach(c *shim.Sock) error {
 	if err != nil {
 		return err
 	}
+	c.Listen(nil)
 	k.resident.Close()
 	k.resident, k.fd = nil, -1
 	k.use(nc)

@@ -62,9 +62,23 @@ func runGateway(t *testing.T, text, addr string, more ...string) *running {
 	return r
 }
 
+// launchUnder is runGateway with a command in front that runs the binary as the
+// process it was itself.
+func launchUnder(t *testing.T, command []string, text, addr string) *running {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "perigee.yaml")
+	write(t, path, text)
+	return launchCommand(t, addr, append(command[1:], binary, "run", "-c", path), command[0])
+}
+
 func launch(t *testing.T, addr string, args ...string) *running {
 	t.Helper()
-	r := &running{t: t, cmd: exec.Command(binary, args...), stderr: &safeBuffer{}, exited: make(chan error, 1)}
+	return launchCommand(t, addr, args, binary)
+}
+
+func launchCommand(t *testing.T, addr string, args []string, command string) *running {
+	t.Helper()
+	r := &running{t: t, cmd: exec.Command(command, args...), stderr: &safeBuffer{}, exited: make(chan error, 1)}
 	r.cmd.Stderr = r.stderr
 	proctest.Start(t, r.cmd)
 	go func() { r.exited <- r.cmd.Wait() }()

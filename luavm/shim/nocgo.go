@@ -45,6 +45,21 @@ func Compile([]Module) ([]Module, error) { return nil, errNoLua }
 // Nothing does nothing.
 func Nothing() {}
 
+// An Ear is of no use: this build has no sockets.
+type Ear struct{}
+
+// NewEar makes an ear.
+func NewEar() *Ear { return &Ear{} }
+
+// Hear does nothing.
+func (*Ear) Hear() {}
+
+// Free does nothing.
+func (*Ear) Free() {}
+
+// Listen does nothing.
+func (*Sock) Listen(*Ear) {}
+
 // The methods below have no State to be called on.
 
 // Boot does nothing.

@@ -78,6 +78,7 @@ static void shut(pg_socket *k) {
   if (s->session)
     pg_note_add(&k->v->vm, PG_NOTE_SESSION, s->session, 0, -1);
   s->handle = s->session = 0;
+  k->heard = NULL;
   pg_pool_leave(k);
   if (!s->ops) free_buffers(s);
 }

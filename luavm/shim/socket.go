@@ -4,7 +4,7 @@ package shim
 
 // #cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include
 // #include <stdlib.h>
-// #include "shim.h"
+// #include "socket.h"
 import "C"
 
 import "unsafe"
@@ -34,6 +34,36 @@ var (
 func SockAt(address float64) *Sock {
 	p := uintptr(address)
 	return *(**Sock)(unsafe.Pointer(&p))
+}
+
+// An Ear is where an event loop notes what it hears of a script's socket that
+// nobody waits for, so that C need not ask the system (pg_sock_stir). It belongs
+// to the loop's thread.
+type Ear struct{ heard C.uint8_t }
+
+// NewEar makes an ear that has heard something, for all it knows.
+func NewEar() *Ear {
+	e := (*Ear)(C.calloc(1, C.sizeof_uint8_t))
+	if e == nil {
+		panic("luavm: out of memory")
+	}
+	e.heard = 1
+	return e
+}
+
+// Hear notes that something has come.
+func (e *Ear) Hear() { e.heard = 1 }
+
+// Free ends the ear; the socket's end, or Listen(nil), came before.
+func (e *Ear) Free() { C.free(unsafe.Pointer(e)) }
+
+// Listen has C ask e about the socket from now on; nil: the system.
+func (s *Sock) Listen(e *Ear) {
+	k := (*C.pg_socket)(unsafe.Pointer(s))
+	k.heard = nil
+	if e != nil {
+		k.heard = &e.heard
+	}
 }
 
 // HasSockets says if the exchange in slot has sockets that are not kept. It

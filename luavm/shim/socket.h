@@ -19,6 +19,7 @@ typedef struct pg_socket {
   uint32_t thread;           /* index of the thread that waits there */
   uint32_t serial;           /* of its wait in the queue */
   uint32_t held;             /* 1: Lua has it */
+  uint8_t *heard;            /* an event loop's word on it; NULL: none has it */
 } pg_socket;
 
 enum { PG_NOT_QUEUED = 0, PG_QUEUED = 1, PG_TURN = 2 };

@@ -19,12 +19,14 @@
 
 /* Read-some into the room behind fill: bytes, 0 at the end, or an outcome. */
 int32_t pg_sock_receive(pg_sock *s) {
+  pg_socket *k = (pg_socket *)s;
   ssize_t n;
   if (s->fd < 0 || s->flags & PG_SOCK_TLS) return PG_SOCK_AGAIN;
   do n = recv(s->fd, s->buf + s->fill, s->cap - s->fill, MSG_DONTWAIT);
   while (n < 0 && errno == EINTR);
   if (n < 0) return errno == EAGAIN ? PG_SOCK_AGAIN : -errno;
   s->fill += (uint32_t)n;
+  if (k->heard && (n == 0 || s->fill == s->cap)) *k->heard = 1;
   return (int32_t)n;
 }
 
@@ -67,11 +69,27 @@ int32_t pg_sock_put(pg_sock *s, const char *p, uint32_t n) {
 /*
  * Has anything come that nobody asked for, or the peer left? Over TLS bytes
  * alone mean nothing: they may be session tickets.
+ *
+ * A socket that lives in an event loop is in its epoll, edge-triggered, and the
+ * loop notes each edge that no read was waiting for:
+ *
+ *    epoll --> tap.ready --> *heard = 1
+ *    here:  *heard 0    quiet, without a system call
+ *           *heard 1    poll tells; where it finds nothing, *heard = 0
+ *
+ * Who fills its buffer to the brim notes so too: what it left makes no further
+ * edge. So 0 says that nothing had come by the loop's last poll (nginx knows no
+ * more of its idle connections). Both are of the loop's thread.
  */
 int32_t pg_sock_stir(pg_sock *s) {
+  const pg_socket *k = (const pg_socket *)s;
   struct pollfd p = { .fd = s->fd };
+  if (k->heard && !*k->heard) return PG_QUIET;
   p.events = s->flags & PG_SOCK_TLS ? POLLRDHUP : POLLIN | POLLRDHUP;
-  if (poll(&p, 1, 0) <= 0) return PG_QUIET;
+  if (poll(&p, 1, 0) <= 0) {
+    if (k->heard) *k->heard = 0;
+    return PG_QUIET;
+  }
   if (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) return PG_LEFT;
   return PG_STIRRED;
 }

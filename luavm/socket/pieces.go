@@ -4,6 +4,8 @@ import (
 	"os"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxPieces is how many pieces one write can take.
@@ -66,8 +68,8 @@ func (p *Pieces) once(fd uintptr) (n, left int, errno syscall.Errno) {
 	case 0:
 		return 0, 0, 0
 	case 1:
-		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITE, fd,
-			uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len))
+		done, _, errno = syscall.RawSyscall6(syscall.SYS_SENDTO, fd,
+			uintptr(unsafe.Pointer(iov[0].Base)), uintptr(iov[0].Len), unix.MSG_NOSIGNAL, 0, 0)
 	default:
 		done, _, errno = syscall.RawSyscall(syscall.SYS_WRITEV, fd,
 			uintptr(unsafe.Pointer(&iov)), uintptr(left))
@@ -84,19 +86,22 @@ func (p *Pieces) took(n int) {
 	}
 }
 
-// ReadOnce is read(2) on a non-blocking descriptor. The end of the stream is 0
-// bytes and no error; the error is syscall.EAGAIN or another bare number.
-func ReadOnce(fd uintptr, p []byte) (int, error) { return transfer(syscall.SYS_READ, fd, p) }
+// ReadOnce is recv(2) on a non-blocking socket; read(2) would come to the same by
+// way of the file system's layer. The end of the stream is 0 bytes and no error;
+// the error is syscall.EAGAIN or another bare number.
+func ReadOnce(fd uintptr, p []byte) (int, error) { return transfer(syscall.SYS_RECVFROM, fd, p, 0) }
 
-// WriteOnce is write(2) on a non-blocking descriptor. The error is syscall.EAGAIN
-// or another bare number.
-func WriteOnce(fd uintptr, p []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, p) }
+// WriteOnce is send(2) on a non-blocking socket. The error is syscall.EAGAIN or
+// another bare number.
+func WriteOnce(fd uintptr, p []byte) (int, error) {
+	return transfer(syscall.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
+}
 
-// transfer is read(2) or write(2), again where a signal came first.
-func transfer(trap, fd uintptr, p []byte) (int, error) {
+// transfer is recv(2) or send(2), again where a signal came first.
+func transfer(trap, fd uintptr, p []byte, flags uintptr) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(trap, fd,
-			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(trap, fd,
+			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil

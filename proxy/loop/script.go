@@ -65,6 +65,7 @@ type tap struct {
 	slot        uint32
 	read, write tapSide
 	closes      atomic.Bool
+	ear         *luavm.Ear
 	ended       bool // the peer sends no more
 	dead        bool
 }
@@ -92,7 +93,9 @@ func (t *task) useSocket(op *luavm.Op) bool {
 		err := socket.Settle(func(fd int) (luavm.Resident, error) {
 			var err error
 			k = t.loop.newTap(fd)
-			k.slot, err = t.loop.watch(fd, k, bothWays)
+			if k.slot, err = t.loop.watch(fd, k, bothWays); err != nil {
+				k.ear.Free()
+			}
 			return k, err
 		})
 		ok = err == nil
@@ -120,7 +123,7 @@ func (t *task) useSocket(op *luavm.Op) bool {
 }
 
 func (l *Loop) newTap(fd int) *tap {
-	k := &tap{loop: l, fd: fd}
+	k := &tap{loop: l, fd: fd, ear: luavm.NewEar()}
 	for _, side := range []*tapSide{&k.read, &k.write} {
 		side.tap = k
 		side.timer.owner = side
@@ -136,6 +139,9 @@ func (k *tap) ready(events uint32) {
 	}
 	if k.ended || events&unix.EPOLLIN != 0 {
 		k.read.try()
+		if (k.ended || k.read.open) && !k.dead {
+			k.ear.Hear()
+		}
 	}
 	if k.ended || events&unix.EPOLLOUT != 0 {
 		k.write.try()
@@ -181,6 +187,9 @@ func (s *tapSide) posted() {
 	}
 }
 
+// Ear implements luavm.Resident.
+func (k *tap) Ear() *luavm.Ear { return k.ear }
+
 // Close implements luavm.Resident.
 func (k *tap) Close() {
 	if !k.closes.Swap(true) {
@@ -195,6 +204,7 @@ func (k *tap) posted() {
 	k.dead = true
 	_ = unix.Close(k.fd)
 	k.loop.unwatch(k.slot)
+	k.ear.Free()
 	for _, side := range []*tapSide{&k.read, &k.write} {
 		if side.op != nil {
 			side.socket.Fail(side.op, true)
