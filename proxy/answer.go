@@ -24,7 +24,7 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 		return true
 	}
 	if ex.Scripted && !ex.Typeless && len(ex.Resp.ContentType()) == 0 && ex.Resp.StatusCode() != 304 && ex.Route != nil {
-		ex.Resp.SetContentType(ex.Route.DefaultType)
+		ex.Resp.SetType(ex.Route.DefaultType)
 	}
 	announce(ex)
 	if ex.Route != nil && !ex.Place.Plain {
@@ -67,26 +67,26 @@ func frame(ex *exchange.Exchange) {
 	p := &ex.Place
 	switch {
 	case status == 204 || status < 200:
-		ex.Resp.Del("Content-Length")
+		ex.Resp.SetLength(-1)
 		p.BodyFrame = wire.BodyNone
 	case status == 304 || ex.Req.IsHead():
 		p.BodyFrame = wire.BodyNone // the length, if known, is that of a GET
 	case length >= 0 && !ex.EditsBody():
-		setContentLength(ex, length)
+		ex.Resp.SetLength(length)
 		p.BodyFrame, p.Left = wire.BodyLength, length
 	case ex.Head.Minor == 0:
-		ex.Resp.Del("Content-Length")
+		ex.Resp.SetLength(-1)
 		p.BodyFrame = wire.BodyUntilClose
 		ex.Down.Close()
 	default:
-		ex.Resp.Del("Content-Length")
+		ex.Resp.SetLength(-1)
 		p.BodyFrame = wire.BodyChunked
 	}
 }
 
 // contentLength is the length of the body to come, -1 if it is not known.
 func contentLength(ex *exchange.Exchange) int64 {
-	if announced := announcedLength(ex); announced >= 0 {
+	if announced := ex.Resp.Length(); announced >= 0 {
 		return announced
 	}
 	if ex.Place.Source == exchange.FromUpstream && ex.UpRes.Body == wire.BodyNone && !ex.Req.IsHead() {
@@ -102,13 +102,13 @@ func contentLength(ex *exchange.Exchange) int64 {
 func announce(ex *exchange.Exchange) {
 	p, status := &ex.Place, ex.Resp.StatusCode()
 	if p.Source != exchange.FromOut || p.Answer > 0 || ex.Running(exchange.Header) ||
-		status < 200 || status == 204 || status == 304 || announcedLength(ex) >= 0 {
+		status < 200 || status == 204 || status == 304 || ex.Resp.Length() >= 0 {
 		return
 	}
 	if ex.Scripted && (ex.Req.IsHead() || ex.Head.Minor > 0 && len(ex.Out) > 0) {
 		return
 	}
-	setContentLength(ex, int64(len(ex.Out)))
+	ex.Resp.SetLength(int64(len(ex.Out)))
 }
 
 // nextChunk gets the next piece of the answer's body into Chunk and Last.

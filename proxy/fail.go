@@ -25,7 +25,7 @@ func (g *Gateway) fail(ex *exchange.Exchange, status int, why string) bool {
 	g.state.failed(ex, status, why)
 	ex.Place.HeadDone = false
 	ex.Place.Answer = 0
-	ex.ResetResponse()
+	ex.Resp.Reset()
 	ex.Resp.SetStatusCode(status)
 	if g.errorPage(ex, status) {
 		return true
@@ -51,7 +51,7 @@ func localError(ex *exchange.Exchange, status int) {
 		return // these have no name; nginx says nothing either
 	}
 	if snap, _ := ex.Snapshot.(*Snapshot); snap != nil && snap.File.ErrorFormat == config.ErrorHTML {
-		ex.Resp.SetContentType("text/html")
+		ex.Resp.SetType("text/html")
 		ex.Out = append(ex.Out, "<html>\r\n<head><title>"...)
 		ex.Out = appendStatus(ex.Out, status)
 		ex.Out = append(ex.Out, "</title></head>\r\n<body>\r\n<center><h1>"...)
@@ -59,7 +59,7 @@ func localError(ex *exchange.Exchange, status int) {
 		ex.Out = append(ex.Out, "</h1></center>\r\n</body>\r\n</html>\r\n"...)
 		return
 	}
-	ex.Resp.SetContentType("text/plain")
+	ex.Resp.SetType("text/plain")
 	ex.Out = append(appendStatus(ex.Out, status), '\n')
 }
 
@@ -134,7 +134,7 @@ func redirectPage(ex *exchange.Exchange, page exchange.ErrorPage) {
 		ex.Place.Status = 302
 	}
 	ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], page.Redirect)
-	exchange.SetResponse(&ex.Resp, "Location", ex.Scratch)
+	ex.Resp.Set("Location", ex.Scratch)
 }
 
 // hangup closes the connection without an answer.
@@ -151,7 +151,7 @@ func (g *Gateway) hangup(ex *exchange.Exchange) bool {
 func (g *Gateway) failMethod(ex *exchange.Exchange) bool {
 	more := g.fail(ex, 405, "method")
 	allowed := ex.Snapshot.(*Snapshot).tables.serve.Allowed(asked{ex}, route.Outside)
-	ex.Resp.Set("Allow", strings.Join(allowed, ", "))
+	ex.Resp.Set("Allow", []byte(strings.Join(allowed, ", ")))
 	return more
 }
 

@@ -21,7 +21,7 @@ func (g *Gateway) judge(ex *exchange.Exchange) bool {
 	case 304:
 		ex.Resp.SetStatusCode(304)
 		for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Accept-Ranges"} {
-			exchange.DelResponse(&ex.Resp, name)
+			ex.Resp.Del(name)
 		}
 	case 412:
 		g.fail(ex, 412, "precondition")

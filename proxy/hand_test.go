@@ -43,7 +43,7 @@ func (h *hand) Close()                         {}
 
 func (h *hand) Write(ex *exchange.Exchange, s exchange.Send) error {
 	if s.Head {
-		h.out.Write(ex.Resp.Header())
+		h.out.Write(append(ex.Resp.Append(nil, ex.Now()), "\r\n"...))
 	}
 	h.out.Write(s.Data)
 	h.pieces++

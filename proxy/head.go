@@ -40,13 +40,9 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	if len(ex.Sent) > 0 {
 		ex.Req.SetRequestURIBytes(ex.Sent)
 	}
-	head, direct := ex.UpHead[:0], false
-	if p.Host == exchange.HostPass && len(p.SetHeaders) == 0 {
-		head, direct = ex.AppendToSend(head, !p.PassForwarded)
-	}
-	if !direct {
-		head = appendEdited(head, ex)
-	}
+	setHost(ex, p)
+	setFields(ex, p)
+	head := ex.AppendToSend(ex.UpHead[:0], !p.PassForwarded)
 	if !ex.RequestHas(wire.FieldHost) {
 		head = appendField(head, "Host", ex.Endpoint.Address()) // HTTP/1.0 without one
 	}
@@ -66,12 +62,8 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 	ex.UpHead = append(head, '\r', '\n')
 }
 
-// appendEdited appends what arrived and was edited, or is by the route.
-func appendEdited(head []byte, ex *exchange.Exchange) []byte {
-	p := &ex.Outlet.Proxy
-	ex.FillToSend(!p.PassForwarded)
-	ex.Req.SetProtocol("HTTP/1.1")
-	setHost(ex, p)
+// setFields sets the route's own fields.
+func setFields(ex *exchange.Exchange, p *exchange.Proxy) {
 	for i := range p.SetHeaders {
 		f := &p.SetHeaders[i]
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.Value)
@@ -81,8 +73,6 @@ func appendEdited(head []byte, ex *exchange.Exchange) []byte {
 		}
 		ex.SetRequestHeader(f.Name, ex.Scratch)
 	}
-	head = ex.Req.AppendBytes(head)
-	return head[:len(head)-2] // the empty line comes last
 }
 
 func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
@@ -178,43 +168,36 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 // fillResponse makes the response head from the endpoint's, without what belongs
 // to the endpoint's connection.
 func (g *Gateway) fillResponse(ex *exchange.Exchange) {
-	ex.ResetResponse()
+	ex.Resp.Reset()
 	p := &ex.Outlet.Proxy
 	ex.Place.Altered = false
 	res := &ex.UpRes
 	h := &ex.Resp
 	h.SetStatusCode(res.Status)
-	if reason := res.Reason.Of(ex.UpRaw); len(reason) > 0 {
-		h.SetStatusMessage(reason)
-	}
+	h.SetReason(res.Reason.Of(ex.UpRaw))
+	h.Begin(ex.UpRaw)
 	listed := res.Has(wire.FieldConnection)
 	for i := range res.Fields {
 		f := &res.Fields[i]
-		name := f.Name.Of(ex.UpRaw)
-		if f.ID.HopByHop() && !(f.ID == wire.FieldUpgrade && res.Status == 101) {
-			continue
-		}
-		if f.ID == wire.FieldContentLength {
-			continue
-		}
-		if listed && f.ID == wire.FieldOther && responseLists(ex, name) {
-			continue
-		}
-		if len(p.Hide) > 0 && hides(p.Hide, name) {
+		switch {
+		case f.ID.HopByHop() && !(f.ID == wire.FieldUpgrade && res.Status == 101):
+		case f.ID == wire.FieldContentLength, f.ID == wire.FieldDate: // the gateway's own
+		case listed && f.ID == wire.FieldOther && responseLists(ex, f.Name.Of(ex.UpRaw)):
+		case len(p.Hide) > 0 && hides(p.Hide, f.Name.Of(ex.UpRaw)):
 			ex.Place.Altered = true
-			continue
+		default:
+			h.Pass(f)
 		}
-		h.AddBytesKV(name, f.Value.Of(ex.UpRaw))
 	}
 	ex.Place.Buffered = p.Buffering && !refusesBuffering(ex)
 	if len(p.Redirects) > 0 {
 		rewriteRedirect(ex, p.Redirects)
 	}
 	if res.Status == 101 {
-		h.AddBytesKV([]byte("Connection"), []byte("Upgrade"))
+		h.Add("Connection", []byte("Upgrade"))
 	}
 	if res.ContentLength >= 0 && res.Status >= 200 && res.Status != 204 {
-		setContentLength(ex, res.ContentLength)
+		h.SetLength(res.ContentLength)
 	}
 }
 
@@ -239,26 +222,4 @@ func responseLists(ex *exchange.Exchange, name []byte) bool {
 		}
 	}
 	return false
-}
-
-// announcedLength is the Content-Length in the answer's head, -1 without one or
-// if it is no number.
-func announcedLength(ex *exchange.Exchange) int64 {
-	v := ex.Resp.Peek("Content-Length")
-	if len(v) == 0 || len(v) > 18 {
-		return -1
-	}
-	var n int64
-	for _, c := range v {
-		if c < '0' || c > '9' {
-			return -1
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n
-}
-
-func setContentLength(ex *exchange.Exchange, n int64) {
-	var digits [20]byte
-	exchange.SetResponse(&ex.Resp, "Content-Length", strconv.AppendInt(digits[:0], n, 10))
 }

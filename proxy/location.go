@@ -20,14 +20,14 @@ func noteLocation(ex *exchange.Exchange) {
 	if snap == nil || !snap.File.AbsoluteRedirect {
 		return
 	}
-	location := exchange.PeekResponse(&ex.Resp, "location")
+	location := ex.Resp.Peek("location")
 	p.OwnPath = len(location) > 0 && location[0] == '/'
 }
 
 // completeLocation makes a whole address of the path that is left when the
 // header filters have run.
 func completeLocation(ex *exchange.Exchange) {
-	location := exchange.PeekResponse(&ex.Resp, "location")
+	location := ex.Resp.Peek("location")
 	if len(location) == 0 || location[0] != '/' || len(ex.Host) == 0 {
 		return
 	}
@@ -41,5 +41,5 @@ func completeLocation(ex *exchange.Exchange) {
 		whole = append(append(whole, ':'), port...)
 	}
 	ex.Scratch = append(whole, location...)
-	exchange.SetResponse(&ex.Resp, "Location", ex.Scratch)
+	ex.Resp.Set("Location", ex.Scratch)
 }

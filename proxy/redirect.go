@@ -30,7 +30,7 @@ func rewriteRedirect(ex *exchange.Exchange, rules []exchange.Redirect) {
 		}
 		ex.Place.Redirected = ex.Place.Redirected || at == 0
 		ex.Place.Altered = true
-		exchange.SetResponse(&ex.Resp, string(name), ex.Scratch)
+		ex.Resp.Set(string(name), ex.Scratch)
 	}
 }
 

@@ -388,10 +388,10 @@ func (f *Filter) refuse(ex *exchange.Exchange, outcome observe.AuthOutcome) exch
 		ex.FailStatus, challenges = 401, f.bad
 	}
 	if ex.HasEarly() { // of a page for an error that is refused itself
-		exchange.DelResponse(ex.Early(), "WWW-Authenticate")
+		ex.Early().Del("WWW-Authenticate")
 	}
 	for _, text := range challenges {
-		ex.Early().AddBytesV("WWW-Authenticate", []byte(text))
+		ex.Early().Add("WWW-Authenticate", []byte(text))
 	}
 	return exchange.Fail
 }

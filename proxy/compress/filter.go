@@ -3,7 +3,6 @@ package compress
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -63,27 +62,25 @@ func (f *Filter) head(ex *exchange.Exchange) {
 		return
 	}
 	h := &ex.Resp
-	exchange.SetResponse(h, "Content-Encoding", []byte("gzip"))
-	exchange.DelResponse(h, "Content-Length")
-	exchange.DelResponse(h, "Accept-Ranges")
+	h.Set("Content-Encoding", []byte("gzip"))
+	h.SetLength(-1)
+	h.Del("Accept-Ranges")
 	weaken(ex)
 	ex.Coding = newCoder(f.config.Level)
 }
 
 // suits tells whether an answer is worth it.
-func (f *Filter) suits(h *fasthttp.ResponseHeader) bool {
+func (f *Filter) suits(h *exchange.ResponseHead) bool {
 	switch h.StatusCode() {
 	case fasthttp.StatusOK, fasthttp.StatusForbidden, fasthttp.StatusNotFound:
 	default:
 		return false
 	}
-	if exchange.PeekResponse(h, "Content-Encoding") != nil || lists(exchange.PeekResponse(h, "Cache-Control"), "no-transform") {
+	if h.Peek("Content-Encoding") != nil || lists(h.Peek("Cache-Control"), "no-transform") {
 		return false
 	}
-	if text := exchange.PeekResponse(h, "Content-Length"); text != nil {
-		if n, err := strconv.ParseInt(string(text), 10, 64); err == nil && n < int64(f.config.MinLength) {
-			return false
-		}
+	if n := h.Length(); n >= 0 && n < int64(f.config.MinLength) {
+		return false
 	}
 	return f.all || f.hasType(h.ContentType())
 }
@@ -114,10 +111,10 @@ func (f *Filter) mayPass(ex *exchange.Exchange) bool {
 		return true
 	}
 	h := &ex.Resp
-	if expires := exchange.PeekResponse(h, "Expires"); expires != nil {
+	if expires := h.Peek("Expires"); expires != nil {
 		return has(ProxiedExpired) && isPast(expires)
 	}
-	if control := exchange.PeekResponse(h, "Cache-Control"); control != nil {
+	if control := h.Peek("Cache-Control"); control != nil {
 		for _, p := range []Proxied{ProxiedNoCache, ProxiedNoStore, ProxiedPrivate} {
 			if has(p) && lists(control, string(p)) {
 				return true
@@ -125,8 +122,8 @@ func (f *Filter) mayPass(ex *exchange.Exchange) bool {
 		}
 		return false
 	}
-	return !(has(ProxiedNoLastModified) && exchange.PeekResponse(h, "Last-Modified") != nil) &&
-		!(has(ProxiedNoETag) && exchange.PeekResponse(h, "ETag") != nil)
+	return !(has(ProxiedNoLastModified) && h.Peek("Last-Modified") != nil) &&
+		!(has(ProxiedNoETag) && h.Peek("ETag") != nil)
 }
 
 // isPast tells whether a date is over; one that cannot be read is.
@@ -135,25 +132,25 @@ func isPast(date []byte) bool {
 	return err != nil || t.Before(time.Now())
 }
 
-func vary(h *fasthttp.ResponseHeader) {
+func vary(h *exchange.ResponseHead) {
 	for name, value := range h.All() {
 		if exchange.SameName(name, []byte("Vary")) && (lists(value, "Accept-Encoding") || lists(value, "*")) {
 			return
 		}
 	}
-	h.Add("Vary", "Accept-Encoding")
+	h.Add("Vary", []byte("Accept-Encoding"))
 }
 
 // weaken makes an entity tag one of the same meaning, not of the same bytes.
 func weaken(ex *exchange.Exchange) {
-	tag := exchange.PeekResponse(&ex.Resp, "ETag")
+	tag := ex.Resp.Peek("ETag")
 	switch {
 	case tag == nil || bytes.HasPrefix(tag, []byte("W/")):
 	case tag[0] == '"':
 		ex.Scratch = append(append(ex.Scratch[:0], "W/"...), tag...)
-		exchange.SetResponse(&ex.Resp, "ETag", ex.Scratch)
+		ex.Resp.Set("ETag", ex.Scratch)
 	default:
-		exchange.DelResponse(&ex.Resp, "ETag")
+		ex.Resp.Del("ETag")
 	}
 }
 

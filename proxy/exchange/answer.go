@@ -53,9 +53,7 @@ func appendTrailers(final []byte, s Send) []byte {
 // appendHead appends the response head. What speaks of this connection is
 // written here and nowhere else, so a filter cannot break the framing.
 func (ex *Exchange) appendHead(out []byte, closes bool) []byte {
-	// fasthttp appends from the start of its argument.
-	head := ex.Resp.AppendBytes(out)
-	head = head[:len(head)-len(chunkEnd)]
+	head := ex.Resp.Append(out, ex.Now())
 	if ex.Place.BodyFrame == wire.BodyChunked {
 		head = append(head, "Transfer-Encoding: chunked\r\n"...)
 	}

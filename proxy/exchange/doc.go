@@ -13,6 +13,9 @@
 //	      <-----------------            ------------------>
 //	         Wait / resumed                Complete(op)
 //
-// Nothing here belongs to one driver: the two heads are fasthttp's header
-// types, never its RequestCtx, and the answer goes to a Downstream.
+// Nothing here belongs to one driver: heads are values of an exchange, never
+// fasthttp's RequestCtx, and the answer goes to a Downstream. A head that passes
+// through is not taken apart: what filters add to it and take from it lies beside
+// what arrived (fields.go, response.go). fasthttp's header types copy each field
+// twice and look at each name for meanings that a gateway must not act on.
 package exchange

@@ -1,23 +1,20 @@
 package exchange
 
-import "github.com/valyala/fasthttp"
-
 // earlyHead holds response fields that are set before there is an answer.
 type earlyHead struct {
-	fasthttp.ResponseHeader
+	ResponseHead
 	used bool
 }
 
 // Early is for response fields that are set before the upstream's head has
 // arrived; they are laid over it, or over what is answered instead. Who asks for
 // it sets some.
-func (ex *Exchange) Early() *fasthttp.ResponseHeader {
+func (ex *Exchange) Early() *ResponseHead {
 	if ex.early == nil {
 		ex.early = &earlyHead{}
-		ex.early.reset()
 	}
 	ex.early.used = true
-	return &ex.early.ResponseHeader
+	return &ex.early.ResponseHead
 }
 
 // HasEarly tells whether Early may hold anything.
@@ -29,21 +26,14 @@ func (ex *Exchange) LayEarly() {
 		return
 	}
 	for name, value := range ex.early.All() {
-		ex.Resp.AddBytesKV(name, value)
+		ex.Resp.Add(text(name), value)
 	}
 	ex.dropEarly()
 }
 
 func (ex *Exchange) dropEarly() {
 	if ex.HasEarly() {
-		ex.early.reset()
+		ex.early.Reset()
+		ex.early.used = false
 	}
-}
-
-// reset empties the head; fasthttp forgets these settings with it.
-func (e *earlyHead) reset() {
-	e.Reset()
-	e.DisableNormalizing()
-	e.SetNoDefaultContentType(true)
-	e.used = false
 }

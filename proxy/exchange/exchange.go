@@ -31,9 +31,9 @@ type Exchange struct {
 	Head wire.RequestHead
 	// Refusal is why the client's request was refused; Raw is a StandIn.
 	Refusal *wire.Error
-	// Req is the request as it will be sent on: names keep the client's
-	// spelling and order, hop-by-hop fields are gone. Edits go here, through
-	// SetRequestHeader and its like, which ignore case.
+	// Req has the method and the target of the request as it will be sent on. Its
+	// fields are those of Head and what SetRequestHeader and its like have made of
+	// them.
 	Req fasthttp.RequestHeader
 	// Path is the decoded path without dot segments and double slashes: what
 	// routes match and $uri is. Query is raw, without the '?'.
@@ -46,7 +46,7 @@ type Exchange struct {
 	// Stale says that path, query, method, captures or variables were changed
 	// natively since scripts' copy of them was made.
 	Stale bool
-	// HeadEdited says that native filters edited Req, so that scripts must not
+	// HeadEdited says that native filters edited the head, so that scripts must not
 	// read the head from Raw any more.
 	HeadEdited bool
 	// Conn is what is known of the connection the request came by.
@@ -55,9 +55,8 @@ type Exchange struct {
 	// known. A subrequest has its parent's.
 	Identity *Identity
 
-	// Resp is the response head. Edited says that fields were set before an
-	// upstream's head arrived; they are laid over it.
-	Resp fasthttp.ResponseHeader
+	// Resp is the head of the answer.
+	Resp ResponseHead
 	// Out is the body of a local answer, or the part of it that Emit sends.
 	Out []byte
 	// Chunk is the piece of body the Body stage looks at; filters may replace
@@ -197,16 +196,15 @@ type Exchange struct {
 	formerSpans *Spans              // memory for spans
 	glancing    bool                // what is looked up is not kept
 
-	filled bool     // Req has its fields
-	claims uint64   // forwarding fields of Req that are the client's word, by ID
-	owned  []string // files that go with the exchange
+	owned []string // files that go with the exchange
 
 	former *Identity // until scripts' copy of it is gone
 
-	added   [][]byte // names of request fields that filters have added
-	query   []byte   // memory of a query that was set
-	secrets Secrets  // what logs do not show
-	hidden  []byte   // memory of the record's query, where it has a secret
+	gone    []bool       // fields of Head that filters have taken out; empty: none
+	added   []addedField // fields of the request that filters have added
+	query   []byte       // memory of a query that was set
+	secrets Secrets      // what logs do not show
+	hidden  []byte       // memory of the record's query, where it has a secret
 
 	ops           [maxOps]*luavm.Op // made when first posted, kept in the pool
 	posted, fresh uint16
@@ -312,28 +310,7 @@ type Conn struct {
 	Requests   uint64     // exchanges so far, this one included
 }
 
-var pool = sync.Pool{New: func() any {
-	ex := &Exchange{}
-	ex.plainHeads()
-	return ex
-}}
-
-// plainHeads makes the heads keep names as they are written, in their order,
-// and add nothing of their own: fasthttp forgets these settings at each Reset.
-func (ex *Exchange) plainHeads() {
-	ex.Req.DisableNormalizing()
-	ex.Req.DisableSpecialHeader()
-	ex.Req.SetNoDefaultContentType(true)
-	ex.Resp.DisableNormalizing()
-	ex.Resp.SetNoDefaultContentType(true)
-}
-
-// ResetResponse empties the response head for another answer.
-func (ex *Exchange) ResetResponse() {
-	ex.Resp.Reset()
-	ex.Resp.DisableNormalizing()
-	ex.Resp.SetNoDefaultContentType(true)
-}
+var pool = sync.Pool{New: func() any { return new(Exchange) }}
 
 // Acquire takes an exchange from the pool. The caller gives it back with
 // Release once, after the last completion has been taken.
@@ -357,10 +334,8 @@ func Release(ex *Exchange) {
 	}
 	ex.Req.Reset()
 	ex.Resp.Reset()
-	ex.plainHeads()
 	ex.dropEarly()
-	ex.filled, ex.claims = false, 0
-	ex.added = ex.added[:0]
+	ex.forgetFields()
 	ex.Refusal = nil
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Identity, ex.former = nil, nil

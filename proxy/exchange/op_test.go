@@ -157,7 +157,6 @@ func TestNoWakeUpIsInherited(t *testing.T) {
 // later and looks at what a release leaves of it.
 func TestReleaseLeavesNothing(t *testing.T) {
 	ex := &Exchange{wake: make(chan struct{}, 1)}
-	ex.plainHeads()
 	v := reflect.ValueOf(ex).Elem()
 	var names []string
 	for i := range v.NumField() {
@@ -186,7 +185,7 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	ex.Send = Send{Head: true, Data: []byte("x")}
 	ex.LuaRun(Access).Until, ex.LuaRun(Access).Running = time.Second, true
 	ex.SetSeat(nil)
-	ex.Early().AddBytesV("X-A", []byte("a"))
+	ex.Early().Add("X-A", []byte("a"))
 	ex.Abort()
 	Release(ex)
 	for _, name := range append(names, "AttemptStart", "Place", "Send", "scripts") {
@@ -207,7 +206,6 @@ func TestReleaseLeavesNothing(t *testing.T) {
 // A pooled exchange does not hold on to what one large request needed.
 func TestReleaseLetsLargeMemoryGo(t *testing.T) {
 	ex := &Exchange{wake: make(chan struct{}, 1)}
-	ex.plainHeads()
 	large := make([]byte, 1<<20)
 	ex.SetQuery(large)
 	for _, b := range []*[]byte{&ex.Path, &ex.Out, &ex.Body, &ex.UpHead, &ex.Target, &ex.Scratch, &ex.HeadText, &ex.RespText, &ex.Host} {

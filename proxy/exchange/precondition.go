@@ -25,8 +25,8 @@ func (ex *Exchange) Precondition() int {
 	if ex.Resp.StatusCode() != 200 || !ex.conditional() {
 		return 0
 	}
-	modified, dated := seconds(PeekResponse(&ex.Resp, "last-modified"))
-	etag := PeekResponse(&ex.Resp, "etag")
+	modified, dated := seconds(ex.Resp.Peek("last-modified"))
+	etag := ex.Resp.Peek("etag")
 	if ex.RequestHas(wire.FieldIfUnmodifiedSince) {
 		since, ok := seconds(ex.RequestHeader("if-unmodified-since"))
 		if !dated || !ok || since < modified {
@@ -80,10 +80,10 @@ func (ex *Exchange) InRange() bool {
 	}
 	condition := ex.RequestHeader("if-range")
 	if n := len(condition); n >= 2 && condition[n-1] == '"' {
-		return condition[0] == '"' && string(condition) == string(PeekResponse(&ex.Resp, "etag"))
+		return condition[0] == '"' && string(condition) == string(ex.Resp.Peek("etag"))
 	}
 	since, ok := seconds(condition)
-	modified, dated := seconds(PeekResponse(&ex.Resp, "last-modified"))
+	modified, dated := seconds(ex.Resp.Peek("last-modified"))
 	return ok && dated && since == modified
 }
 

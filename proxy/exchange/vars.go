@@ -44,7 +44,7 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 		return append(dst, ex.RequestHeader(field.dashed(name[len("http_"):]))...)
 	case strings.HasPrefix(name, "sent_http_"):
 		var field fieldName
-		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("sent_http_"):]))...)
+		return append(dst, ex.Resp.Peek(field.dashed(name[len("sent_http_"):]))...)
 	case strings.HasPrefix(name, "upstream_http_"):
 		if ex.Place.Source != FromUpstream {
 			return dst
@@ -52,7 +52,7 @@ func (ex *Exchange) AppendVariable(dst []byte, name string) []byte {
 		// What the client is sent has come from there; the upstream's own head
 		// does not last until the log.
 		var field fieldName
-		return append(dst, PeekResponse(&ex.Resp, field.dashed(name[len("upstream_http_"):]))...)
+		return append(dst, ex.Resp.Peek(field.dashed(name[len("upstream_http_"):]))...)
 	case strings.HasPrefix(name, "arg_"):
 		return append(dst, Argument(ex.Query, name[len("arg_"):])...)
 	case strings.HasPrefix(name, "cookie_"):

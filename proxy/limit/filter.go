@@ -255,7 +255,7 @@ func (f *Filter) refuse(ex *exchange.Exchange, i int, outcome uint8) exchange.Ve
 		r.note(ex, d)
 		if q := r.grades[d.Grade].limit.Quota(d.Result, d.Cost); q.Retry > 0 && d.Result.Known() {
 			ex.Scratch = strconv.AppendInt(ex.Scratch[:0], ceilSeconds(q.Retry), 10)
-			exchange.SetResponse(ex.Early(), fieldRetry, ex.Scratch)
+			ex.Early().Set(fieldRetry, ex.Scratch)
 		}
 	}
 	h := &ex.Resp
@@ -265,10 +265,10 @@ func (f *Filter) refuse(ex *exchange.Exchange, i int, outcome uint8) exchange.Ve
 	case len(ex.Out) == 0:
 		ex.Bare = true
 	case r.config.ContentType.IsZero():
-		h.SetContentType(ex.Route.DefaultType)
+		h.SetType(ex.Route.DefaultType)
 	default:
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], r.config.ContentType)
-		h.SetContentTypeBytes(ex.Scratch)
+		h.SetTypeBytes(ex.Scratch)
 	}
 	return exchange.Respond
 }

@@ -54,7 +54,7 @@ func (f *Filter) tell(ex *exchange.Exchange) {
 	if len(ex.Scratch) == 0 {
 		return
 	}
-	exchange.SetResponse(&ex.Resp, fieldPolicy, ex.Scratch)
+	ex.Resp.Set(fieldPolicy, ex.Scratch)
 	ex.Scratch = ex.Scratch[:0]
 	for i := range l.Asked {
 		d := &l.Asked[i]
@@ -66,7 +66,7 @@ func (f *Filter) tell(ex *exchange.Exchange) {
 			ex.Scratch = strconv.AppendInt(ex.Scratch, ceilSeconds(q.Reset), 10)
 		}
 	}
-	exchange.SetResponse(&ex.Resp, fieldLimit, ex.Scratch)
+	ex.Resp.Set(fieldLimit, ex.Scratch)
 }
 
 // told is the i-th limit as the client is told of it; nil: it is not.

@@ -17,7 +17,6 @@ func asked(t testing.TB, client string, fields ...string) *exchange.Exchange {
 	t.Helper()
 	ex := exchange.Acquire(nil, &exchange.Conn{})
 	t.Cleanup(func() { exchange.Release(ex) })
-	ex.FillRequest()
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, "=")
 		ex.AddRequestHeader(name, []byte(value))

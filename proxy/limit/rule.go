@@ -192,7 +192,7 @@ func (c *charge) later() bool { return c.in || c.out || c.header != "" || c.fail
 
 func (c *charge) cost(ex *exchange.Exchange) (n int64) {
 	if c.header != "" {
-		return number(exchange.PeekResponse(&ex.Resp, c.header), 0)
+		return number(ex.Resp.Peek(c.header), 0)
 	}
 	if c.in {
 		n += ex.Record.BytesIn

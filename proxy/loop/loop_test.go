@@ -40,7 +40,7 @@ func (a *answering) advance(ex *exchange.Exchange) bool {
 	}
 	body := fmt.Sprintf("loop %d", ex.Worker-1)
 	ex.Resp.SetStatusCode(200)
-	ex.Resp.Set("Content-Length", fmt.Sprint(len(body)))
+	ex.Resp.SetLength(int64(len(body)))
 	ex.Place.BodyFrame = wire.BodyLength
 	ex.Send = exchange.Send{Head: true, Data: []byte(body), Last: true}
 	ex.Post(exchange.OpWrite)

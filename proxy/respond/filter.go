@@ -37,15 +37,15 @@ func (f *Filter) Step(ex *exchange.Exchange, _ exchange.Stage) exchange.Verdict 
 	case len(ex.Out) == 0:
 		ex.Bare = f.config.Status >= 300 && f.config.Status != 304
 	case f.config.ContentType.IsZero():
-		h.SetContentType(ex.Route.DefaultType)
+		h.SetType(ex.Route.DefaultType)
 	default:
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.config.ContentType)
-		h.SetContentTypeBytes(ex.Scratch)
+		h.SetTypeBytes(ex.Scratch)
 	}
 	for _, name := range f.names {
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.config.Headers[name])
 		if len(ex.Scratch) > 0 {
-			exchange.SetResponse(h, name, ex.Scratch)
+			h.Set(name, ex.Scratch)
 		}
 	}
 	return exchange.Respond

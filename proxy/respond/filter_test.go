@@ -3,6 +3,7 @@ package respond
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/unit"
@@ -30,7 +31,7 @@ func TestStep(t *testing.T) {
 			if v := New(c.config).Step(ex, exchange.Content); v != exchange.Respond {
 				t.Errorf("verdict %v", v)
 			}
-			lines := strings.Split(string(ex.Resp.AppendBytes(nil)), "\r\n")
+			lines := strings.Split(string(ex.Resp.Append(nil, time.Time{})), "\r\n")
 			got := lines[0][len("HTTP/1.1 "):][:3] + "|"
 			for _, line := range lines[1:] {
 				if line != "" && !strings.HasPrefix(line, "Date: ") && !strings.HasPrefix(line, "Content-Length: ") {

@@ -121,7 +121,7 @@ func (s *step) redirect(ex *exchange.Exchange) exchange.Verdict {
 // answer redirects to what is in Scratch.
 func answer(ex *exchange.Exchange, status int) exchange.Verdict {
 	ex.Resp.SetStatusCode(status)
-	exchange.SetResponse(&ex.Resp, "Location", ex.Scratch)
+	ex.Resp.Set("Location", ex.Scratch)
 	ex.Out = ex.Out[:0]
 	ex.Bare = true
 	return exchange.Respond
@@ -168,17 +168,17 @@ func (a *Answer) give(ex *exchange.Exchange) exchange.Verdict {
 	h.SetStatusCode(a.Status)
 	if !a.Location.IsZero() {
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], a.Location)
-		exchange.SetResponse(h, "Location", ex.Scratch)
+		h.Set("Location", ex.Scratch)
 	}
 	ex.Out = ex.AppendTemplate(ex.Out[:0], a.Body)
 	switch {
 	case len(ex.Out) == 0:
 		ex.Bare = a.Status >= 300 && a.Status != 304
 	case a.ContentType.IsZero():
-		h.SetContentType(ex.Route.DefaultType)
+		h.SetType(ex.Route.DefaultType)
 	default:
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], a.ContentType)
-		h.SetContentTypeBytes(ex.Scratch)
+		h.SetTypeBytes(ex.Scratch)
 	}
 	return exchange.Respond
 }

@@ -38,7 +38,7 @@ func applyEdits(ex *exchange.Exchange, stage exchange.Stage) (restart bool) {
 			ex.EditBody(e.Aux, e.Name, e.Value)
 		case luavm.EditReason:
 			if !ex.Place.HeadSent {
-				ex.Resp.SetStatusMessage(e.Value)
+				ex.Resp.SetReason(e.Value)
 			}
 		case luavm.EditVariable:
 			ex.SetVariable(e.Name, e.Value)
@@ -97,11 +97,11 @@ func editResponse(ex *exchange.Exchange, stage exchange.Stage, e *luavm.Edit) {
 	}
 	switch e.Kind {
 	case luavm.EditResponseSet:
-		exchange.SetResponse(h, text(e.Name), e.Value)
+		h.Set(text(e.Name), e.Value)
 	case luavm.EditResponseAdd:
-		h.AddBytesKV(e.Name, e.Value)
+		h.Add(text(e.Name), e.Value)
 	default:
-		exchange.DelResponse(h, text(e.Name))
+		h.Del(text(e.Name))
 	}
 }
 

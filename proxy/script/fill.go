@@ -1,6 +1,7 @@
 package script
 
 import (
+	"strconv"
 	"unsafe"
 
 	"perigee/luavm"
@@ -54,7 +55,7 @@ func fillRequest(ex *exchange.Exchange) error {
 	}
 	fillNumbers(ex)
 	if ex.HeadEdited {
-		ex.HeadText = ex.Req.AppendBytes(ex.HeadText[:0])
+		ex.HeadText = ex.AppendHead(ex.HeadText[:0])
 	}
 	client := ex
 	for client.Parent != nil {
@@ -213,14 +214,14 @@ func (f *Filter) responseText(ex *exchange.Exchange) []byte {
 	case ex.Place.Source == exchange.FromUpstream && !ex.Place.Altered:
 		ex.RespText = append(ex.RespText[:0], ex.UpRaw...)
 	case !ex.Scripted:
-		ex.RespText = append(ex.RespText[:0], ex.Resp.Header()...)
+		ex.RespText = append(ex.Resp.Append(ex.RespText[:0], ex.Now()), "\r\n"...)
 	default:
 		// Everything but the type is in the scripts' own edits.
 		ex.RespText = append(ex.RespText[:0], "HTTP/1.1 200 OK\r\nContent-Type: "...)
 		ex.RespText = append(ex.RespText, ex.Resp.ContentType()...)
-		if length := ex.Resp.Peek("Content-Length"); len(length) > 0 {
+		if length := ex.Resp.Length(); length >= 0 {
 			ex.RespText = append(ex.RespText, "\r\nContent-Length: "...)
-			ex.RespText = append(ex.RespText, length...)
+			ex.RespText = strconv.AppendInt(ex.RespText, length, 10)
 		}
 		ex.RespText = append(ex.RespText, "\r\n\r\n"...)
 	}

@@ -518,6 +518,6 @@ func (f *Filter) failed(ex *exchange.Exchange, stage exchange.Stage, err *luavm.
 func (f *Filter) note(ex *exchange.Exchange, err *luavm.ScriptError) {
 	ex.Record.ErrorID = f.report.Failed(ex, err)
 	if !ex.Place.HeadSent {
-		exchange.SetResponse(ex.Early(), ErrorIDHeader, []byte(ex.Record.ErrorID))
+		ex.Early().Set(ErrorIDHeader, []byte(ex.Record.ErrorID))
 	}
 }

@@ -21,6 +21,5 @@
 // fasthttp.Server is not used: it cannot hand an exchange to another driver,
 // buffers what a slow upstream sends under Content-Length, answers
 // Expect: 100-continue before a filter has spoken, keeps answers to pipelined
-// requests back, and tells nobody that a client has left. fasthttp's header
-// types are what the exchange is made of.
+// requests back, and tells nobody that a client has left.
 package serve

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"perigee/luavm"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
@@ -99,7 +97,7 @@ func (h *handler) answer(ex *exchange.Exchange, path string) bool {
 		body = make([]byte, large)
 	}
 	ex.Resp.SetStatusCode(status)
-	ex.Resp.SetBytesV("Content-Length", fmt.Appendf(nil, "%d", len(body)))
+	ex.Resp.SetLength(int64(len(body)))
 	ex.Send = exchange.Send{Head: true, Data: body, Last: true}
 	ex.Place.BodyFrame = wire.BodyLength
 	switch {
@@ -159,7 +157,6 @@ func start(t *testing.T, limits Limits) *server {
 
 func startOn(t *testing.T, limits Limits, network, addr string, config *tls.Config) *server {
 	t.Helper()
-	_ = new(fasthttp.ResponseHeader).Header() // the library's clock runs from here on
 	before := runtime.NumGoroutine()
 	h := &handler{gone: make(chan time.Duration, 10), bodyErr: make(chan error, 10)}
 	s, err := New(Options{

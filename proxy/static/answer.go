@@ -13,14 +13,14 @@ func (f *Filter) head(ex *exchange.Exchange, file *disk.File) {
 	h := &ex.Resp
 	h.SetStatusCode(200)
 	if kind := f.types.of(ex.Path); kind != "" && !ex.Typeless {
-		h.SetContentType(kind)
+		h.SetType(kind)
 	}
-	setLength(ex, file.Size)
+	h.SetLength(file.Size)
 	ex.Scratch = time.Unix(file.Modified, 0).UTC().AppendFormat(ex.Scratch[:0], dateFormat)
-	exchange.SetResponse(h, "Last-Modified", ex.Scratch)
+	h.Set("Last-Modified", ex.Scratch)
 	if f.config.ETag {
 		ex.Scratch = appendETag(ex.Scratch[:0], file)
-		exchange.SetResponse(h, "ETag", ex.Scratch)
+		h.Set("ETag", ex.Scratch)
 	}
 }
 
@@ -32,11 +32,6 @@ func appendETag(dst []byte, file *disk.File) []byte {
 	dst = strconv.AppendInt(append(dst, '"'), file.Modified, 16)
 	dst = strconv.AppendInt(append(dst, '-'), file.Size, 16)
 	return append(dst, '"')
-}
-
-func setLength(ex *exchange.Exchange, n int64) {
-	var digits [20]byte
-	ex.Resp.SetBytesV("Content-Length", strconv.AppendInt(digits[:0], n, 10))
 }
 
 // redirect sends a client that asked for a directory to where its relative
@@ -52,7 +47,7 @@ func redirect(ex *exchange.Exchange) exchange.Verdict {
 	for len(target) > 1 && target[1] == '/' {
 		target = target[1:]
 	}
-	exchange.SetResponse(&ex.Resp, "Location", target)
+	ex.Resp.Set("Location", target)
 	return answer(ex, 301)
 }
 

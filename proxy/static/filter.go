@@ -234,7 +234,7 @@ func allowed(ex *exchange.Exchange, post bool) bool {
 }
 
 func notAllowed(ex *exchange.Exchange) exchange.Verdict {
-	exchange.SetResponse(ex.Early(), "Allow", []byte("GET, HEAD"))
+	ex.Early().Set("Allow", []byte("GET, HEAD"))
 	return fail(ex, 405)
 }
 

@@ -127,7 +127,7 @@ func (r *rangeReader) number() (n int64, ok bool) {
 func (f *Filter) ranges(ex *exchange.Exchange) exchange.Verdict {
 	h, size := &ex.Resp, ex.File.Size
 	if ex.Place.Source != exchange.FromFile || h.StatusCode() != 200 || f.config.MaxRanges == 0 ||
-		string(h.Peek("Content-Length")) != strconv.FormatInt(size, 10) {
+		h.Length() != size {
 		return exchange.Continue
 	}
 	outcome := whole
@@ -137,20 +137,20 @@ func (f *Filter) ranges(ex *exchange.Exchange) exchange.Verdict {
 	}
 	switch outcome {
 	case whole:
-		exchange.SetResponse(h, "Accept-Ranges", []byte("bytes"))
+		h.Set("Accept-Ranges", []byte("bytes"))
 	case unsatisfiable:
-		exchange.SetResponse(ex.Early(), "Content-Range", []byte("bytes */"+strconv.FormatInt(size, 10)))
+		ex.Early().Set("Content-Range", []byte("bytes */"+strconv.FormatInt(size, 10)))
 		return fail(ex, 416)
 	default:
 		h.SetStatusCode(206)
-		exchange.DelResponse(h, "Accept-Ranges")
+		h.Del("Accept-Ranges")
 		if len(spans) == 1 {
-			exchange.SetResponse(h, "Content-Range", spans[0].appendTo([]byte("bytes "), size))
+			h.Set("Content-Range", spans[0].appendTo([]byte("bytes "), size))
 			ex.File.SetParts(exchange.FilePart{From: spans[0].from, To: spans[0].to})
 		} else {
 			multipart(ex, spans)
 		}
-		setLength(ex, ex.File.Length())
+		ex.Resp.SetLength(ex.File.Length())
 	}
 	return exchange.Continue
 }
@@ -172,7 +172,7 @@ func multipart(ex *exchange.Exchange, spans []span) {
 		ex.File.AddPart(exchange.FilePart{Text: text, From: s.from, To: s.to})
 	}
 	ex.File.AddPart(exchange.FilePart{Text: []byte("\r\n--" + boundary + "--\r\n")})
-	ex.Resp.SetContentType("multipart/byteranges; boundary=" + boundary)
+	ex.Resp.SetType("multipart/byteranges; boundary=" + boundary)
 }
 
 // appendTo appends first-last/size.

@@ -106,22 +106,21 @@ func (f *Filter) editRequest(ex *exchange.Exchange) {
 			ex.AddRequestHeader(e.name, ex.Scratch)
 		}
 	}
-	ex.FillRequest()
 	ex.HeadEdited = true
 }
 
 func (f *Filter) editResponse(ex *exchange.Exchange) {
 	h := &ex.Resp
 	for _, name := range f.response.remove {
-		exchange.DelResponse(h, name)
+		h.Del(name)
 	}
 	for _, e := range f.response.set {
 		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value)
 		if len(ex.Scratch) == 0 {
-			exchange.DelResponse(h, e.name)
+			h.Del(e.name)
 			continue
 		}
-		exchange.SetResponse(h, e.name, ex.Scratch)
+		h.Set(e.name, ex.Scratch)
 	}
 	add(ex, f.response.add)
 	switch h.StatusCode() {
@@ -133,7 +132,7 @@ func (f *Filter) editResponse(ex *exchange.Exchange) {
 func add(ex *exchange.Exchange, fields []field) {
 	for _, e := range fields {
 		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
-			ex.Resp.AddBytesV(e.name, ex.Scratch)
+			ex.Resp.Add(e.name, ex.Scratch)
 		}
 	}
 }
@@ -149,6 +148,6 @@ func (f *Filter) addCharset(ex *exchange.Exchange) {
 	switch string(bytes.ToLower(bytes.TrimSpace(bare))) {
 	case "text/html", "text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml":
 		ex.Scratch = append(append(ex.Scratch[:0], media...), f.charset...)
-		ex.Resp.SetContentTypeBytes(ex.Scratch)
+		ex.Resp.SetTypeBytes(ex.Scratch)
 	}
 }

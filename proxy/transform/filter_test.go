@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/unit"
@@ -65,18 +66,18 @@ func TestStep(t *testing.T) {
 				t.Errorf("verdict %v", v)
 			}
 			want := strings.TrimSuffix("Host: a.test|"+c.want, "|")
-			if got := strings.Join(fields(string(ex.Req.AppendBytes(nil))), "|"); got != want {
+			if got := strings.Join(fields(string(ex.AppendHead(nil))), "|"); got != want {
 				t.Errorf("request %q, want %q", got, want)
 			}
 			for _, line := range strings.Split(c.head, "\r\n") {
 				if name, value, ok := strings.Cut(line, ": "); ok {
-					ex.Resp.Add(name, value)
+					ex.Resp.Add(name, []byte(value))
 				}
 			}
 			if New(Config{Response: ResponseHeaders{Remove: c.edits.Remove, Set: c.edits.Set, Add: c.edits.Add}}).Step(ex, exchange.Header); ex.Resp.StatusCode() != 200 {
 				t.Error("the status changed")
 			}
-			if got := strings.Join(fields(string(ex.Resp.AppendBytes(nil))), "|"); got != c.want {
+			if got := strings.Join(fields(string(ex.Resp.Append(nil, time.Time{}))), "|"); got != c.want {
 				t.Errorf("response %q, want %q", got, c.want)
 			}
 		})
@@ -100,7 +101,7 @@ func TestCharset(t *testing.T) {
 		{"nothing", "", ""},
 	} {
 		ex := edited(t, Config{}, "")
-		ex.Resp.SetContentType(c.media)
+		ex.Resp.SetType(c.media)
 		f := New(Config{Charset: "utf-8"})
 		if !f.Edits(exchange.Header) || f.Edits(exchange.Rewrite) {
 			t.Error("a charset is no edit of the response head alone")
@@ -128,7 +129,7 @@ func TestAddOnSuccess(t *testing.T) {
 		if good {
 			want = append(want, "X-Good: a", "X-Good: b")
 		}
-		got := slices.DeleteFunc(fields(string(ex.Resp.AppendBytes(nil))), func(l string) bool { return !strings.HasPrefix(l, "X-") })
+		got := slices.DeleteFunc(fields(string(ex.Resp.Append(nil, time.Time{}))), func(l string) bool { return !strings.HasPrefix(l, "X-") })
 		if !slices.Equal(got, want) {
 			t.Errorf("%d: %q, wanted %q", status, got, want)
 		}
