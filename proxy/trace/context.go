@@ -24,14 +24,16 @@ type Context struct {
 	// Sampled says that spans are recorded.
 	Sampled bool
 
-	random bool   // the client says that the trace id is random (level 2)
-	state  []byte // tracestate to send on, checked; lent, or in text
-	bags   []byte // baggage likewise
-	text   []byte // memory for lists that came in several fields
+	random bool // the client says that the trace id is random (level 2)
+	lists  bool // state or bags are set
 
 	// ids makes ids that must not collide, here or elsewhere, and are no secret. A
 	// generator that the runtime has for secrets takes five times as long.
 	ids rand.PCG
+
+	state []byte // tracestate to send on, checked; lent, or in text
+	bags  []byte // baggage likewise
+	text  []byte // memory for lists that came in several fields
 }
 
 // Active tells whether the request is traced.
@@ -43,8 +45,8 @@ func (c *Context) Reset() {
 		return
 	}
 	c.TraceID, c.SpanID, c.Parent, c.Sampled, c.random = TraceID{}, SpanID{}, SpanID{}, false, false
-	if c.state != nil || c.bags != nil {
-		c.state, c.bags, c.text = nil, nil, c.text[:0]
+	if c.lists {
+		c.lists, c.state, c.bags, c.text = false, nil, nil, c.text[:0]
 	}
 }
 
@@ -123,6 +125,7 @@ func (c *Context) acceptBaggage(head *wire.RequestHead, raw []byte) {
 
 // list is the value of a list field; if it came in several fields, joined.
 func (c *Context) list(head *wire.RequestHead, raw []byte, id wire.FieldID) []byte {
+	c.lists = true
 	var only []byte
 	start, n := len(c.text), 0
 	for i := range head.Fields {
