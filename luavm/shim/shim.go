@@ -5,12 +5,24 @@ package shim
 /*
 #cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include -O2 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
 #cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:libpcre2-8-text.a -lluajit-5.1 -lm -ldl -rdynamic
-#cgo noescape pg_resume
-#cgo nocallback pg_resume
+#cgo noescape pg_resume_at
+#cgo nocallback pg_resume_at
 #cgo noescape pg_nothing
 #cgo nocallback pg_nothing
 #include <stdlib.h>
 #include "shim.h"
+
+// pg_resume by the addresses of C's memory. Of a pointer to a struct that holds
+// pointers Go looks up, at each call, whether it points to Go's memory.
+static int pg_resume_at(uintptr_t v, uintptr_t slot, uintptr_t run, int ref,
+                        uintptr_t thread, const char *head, uint32_t head_n,
+                        const char *resp, uint32_t resp_n, const char *body,
+                        uint32_t body_n, const char *data, uint32_t data_n,
+                        int64_t budget) {
+  return pg_resume((pg_state *)v, (pg_slot *)slot, (pg_run *)run, ref,
+                   (pg_thread *)thread, head, head_n, resp, resp_n, body,
+                   body_n, data, data_n, budget);
+}
 */
 import "C"
 
@@ -144,8 +156,7 @@ func (s *State) Collect() { C.pg_collect(s.c) }
 
 // Resume makes the call c. in is lent until it returns.
 func (s *State) Resume(c Call, in *Inputs) Status {
-	return Status(C.pg_resume(s.c, (*C.pg_slot)(unsafe.Pointer(c.Slot)), &c.Run.c, C.int(c.Ref),
-		(*C.pg_thread)(unsafe.Pointer(c.Thread)),
+	return Status(C.pg_resume_at(address(s.c), address(c.Slot), address(c.Run), C.int(c.Ref), address(c.Thread),
 		bytes(in[InHead]), C.uint32_t(len(in[InHead])),
 		bytes(in[InResp]), C.uint32_t(len(in[InResp])),
 		bytes(in[InBody]), C.uint32_t(len(in[InBody])),
@@ -322,6 +333,9 @@ func Jumps() bool { return C.pg_can_leap() != 0 }
 
 // Nothing is an empty crossing, to compare others with.
 func Nothing() { C.pg_nothing() }
+
+// address is where C's memory lies.
+func address[T any](p *T) C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(p))) }
 
 func bytes(b []byte) *C.char { return (*C.char)(unsafe.Pointer(unsafe.SliceData(b))) }
 func text(s string) *C.char  { return (*C.char)(unsafe.Pointer(unsafe.StringData(s))) }
