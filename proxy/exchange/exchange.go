@@ -310,7 +310,11 @@ type Conn struct {
 	Requests   uint64     // exchanges so far, this one included
 }
 
-var pool = sync.Pool{New: func() any { return new(Exchange) }}
+var pool = sync.Pool{New: func() any { return New() }}
+
+// New makes an exchange for a driver that has a use for it again after Empty. Down
+// and Conn are to be set.
+func New() *Exchange { return new(Exchange) }
 
 // Acquire takes an exchange from the pool. The caller gives it back with
 // Release once, after the last completion has been taken.
@@ -326,6 +330,12 @@ const keep = 64 << 10
 
 // Release empties the exchange and gives it back.
 func Release(ex *Exchange) {
+	ex.Empty()
+	pool.Put(ex)
+}
+
+// Empty makes the exchange as a new one, but for memory. No op of it is out.
+func (ex *Exchange) Empty() {
 	if ex.Pending() {
 		panic("BUG: exchange released while it waits for ops")
 	}
@@ -383,7 +393,6 @@ func Release(ex *Exchange) {
 	ex.aborted.Store(false)
 	ex.killed.Store(false)
 	ex.ends, ex.told = false, false
-	pool.Put(ex)
 }
 
 func trim(b []byte) []byte {

@@ -348,7 +348,7 @@ func (c *client) putWork() {
 	c.work = nil
 	c.scanned = 0
 	if w.pending != nil {
-		exchange.Release(w.pending)
+		l.release(w.pending)
 		w.pending = nil
 	}
 	if w.mem != nil {

@@ -82,7 +82,7 @@ func (c *client) awaitHead() {
 func (c *client) scan() (began bool, err error) {
 	ex := c.pending
 	if ex == nil {
-		ex = exchange.Acquire(c, &c.info)
+		ex = c.loop.exchange(c)
 		c.pending = ex
 		c.scanned = 0
 	}
@@ -136,7 +136,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 // the client sent is never in the answer.
 func (c *client) refuse(err error) {
 	if c.pending != nil {
-		exchange.Release(c.pending)
+		c.loop.release(c.pending)
 		c.pending = nil
 	}
 	var why *wire.Error

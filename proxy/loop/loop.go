@@ -64,6 +64,7 @@ type Loop struct {
 	heads    spares[[]byte]
 	buffers  spares[[]byte]
 	works    spares[work]
+	emptied  spares[exchange.Exchange]
 	plain    []byte // of a record that is sealed next
 	sealed   []byte // records on their way out; empty between two uses
 	waits    []*wait

@@ -1,5 +1,7 @@
 package loop
 
+import "perigee/proxy/exchange"
+
 // A request's bytes lie in memory of about the size of its head: thousands may
 // wait for an endpoint that is slow.
 //
@@ -110,4 +112,19 @@ func (l *Loop) takeWork(c *client) *work {
 	w.buf = w.first[:]
 	w.headEnd, w.r, w.w = 0, 0, 0
 	return w
+}
+
+// exchange gives a client an exchange, which release takes back.
+func (l *Loop) exchange(c *client) *exchange.Exchange {
+	ex := l.emptied.take()
+	if ex == nil {
+		ex = exchange.New()
+	}
+	ex.Down, ex.Conn = c, &c.info
+	return ex
+}
+
+func (l *Loop) release(ex *exchange.Exchange) {
+	ex.Empty()
+	l.emptied.put(ex)
 }

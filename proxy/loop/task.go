@@ -114,7 +114,7 @@ func (t *task) finish() {
 		t.family.finished()
 		return
 	}
-	exchange.Release(ex)
+	t.loop.release(ex)
 	t.client.finished()
 }
 
