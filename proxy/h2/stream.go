@@ -95,14 +95,6 @@ func (s *Stream) Close() {
 	}
 }
 
-// unhold lets the head go.
-func (s *Stream) unhold() {
-	if s.held {
-		s.held = false
-		s.conn.held--
-	}
-}
-
 // Begun says that the peer has been, or will be, sent something.
 func (s *Stream) Begun() bool { return s.id != 0 }
 
@@ -228,6 +220,9 @@ func (c *Conn) sendBlock(id uint32, block []byte, end bool) {
 		kind, flags = frameContinuation, 0
 	}
 }
+
+// Has tells whether Read has something to give, if only an end.
+func (s *Stream) Has() bool { return s.r < len(s.in) || s.ended || s.err != nil }
 
 // Read gives bytes of the answer: io.EOF behind the last, ErrWait when there are
 // none yet.

@@ -62,16 +62,17 @@ func (k *trunk) ready(events uint32) {
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		k.up.Ready(events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
-		k.touched()
 	}
 }
 
-// touched tries again what the exchanges wait for that may get further.
+// touched tries again what the exchanges wait for that may get further, and runs
+// each while its memory is near.
 func (k *trunk) touched() {
 	for c := k.up.Touched(); c != nil; c = k.up.Touched() {
 		if w, ok := c.Resident().(*link); ok {
 			w.writer.again()
 			w.reader.again()
+			k.loop.runTasks()
 		}
 	}
 }

@@ -124,7 +124,7 @@ func newConn(ctx context.Context, e *Endpoint, nc net.Conn, secure *tls.Config) 
 func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.limits = limits
 	c.link.deadlines.begin(t)
-	if c.link.resident == nil || c.lane() != nil {
+	if l := c.lane(); c.link.resident == nil || l != nil && l.trunk.patient != nil {
 		c.takeBuffer()
 	}
 	c.base, c.interim = 0, 0

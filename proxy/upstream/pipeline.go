@@ -82,6 +82,10 @@ func (p *pipeline) send(c *Conn, pieces *[3][]byte) error {
 
 func (p *pipeline) sending(*Conn) bool { return false }
 
+func (p *pipeline) has(c *Conn) bool {
+	return p.err != nil || c == p.headOf() && (p.r < p.w || p.readable)
+}
+
 func (p *pipeline) receive(c *Conn, b []byte) (int, error) {
 	if c != p.headOf() {
 		if p.err != nil {

@@ -94,7 +94,7 @@ func (c *Conn) makeRoom() {
 	case c.w < len(c.mem):
 		return
 	case c.mem == nil:
-		if c.link.resident.readable {
+		if c.link.resident.has() {
 			c.takeBuffer()
 		}
 		return

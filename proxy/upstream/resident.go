@@ -88,6 +88,14 @@ func (l *link) leave() (net.Conn, error) {
 	return nc, err
 }
 
+// has tells whether there may be something to read.
+func (r *resident) has() bool {
+	if r.lane != nil {
+		return r.lane.trunk.proto.has(r.lane.conn)
+	}
+	return r.readable
+}
+
 // receive reads once, if there may be something.
 func (r *resident) receive(l *link, p []byte) (int, error) {
 	switch {
@@ -271,10 +279,10 @@ func (c *Conn) turnHome(p []byte) (int, error) {
 		c.SentAll()
 	} else {
 		r.readable = true // an answer may have come before the end
-		if len(p) == 0 {
-			c.takeBuffer()
-			p = c.mem
-		}
+	}
+	if len(p) == 0 {
+		c.makeRoom()
+		p = c.mem
 	}
 	n, readErr := c.link.receive(p)
 	switch {

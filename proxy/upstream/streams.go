@@ -81,6 +81,8 @@ func verdict(err error) error {
 
 func (p *streams) sending(c *Conn) bool { return c.link.resident.lane.stream.Sending() }
 
+func (p *streams) has(c *Conn) bool { return c.link.resident.lane.stream.Has() }
+
 func (p *streams) receive(c *Conn, b []byte) (int, error) {
 	l := c.link.resident.lane
 	n, err := l.stream.Read(b)

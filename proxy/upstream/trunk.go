@@ -71,6 +71,8 @@ type protocol interface {
 	send(c *Conn, pieces *[3][]byte) error
 	// sending tells whether something that send took has still to wait for room.
 	sending(c *Conn) bool
+	// has tells whether receive has something to give, if only an end.
+	has(c *Conn) bool
 	// receive gives bytes of the lane's answer, as link.receive does.
 	receive(c *Conn, p []byte) (int, error)
 	// arrived looks at what may have come.
@@ -238,10 +240,11 @@ func (t *Trunk) Touched() *Conn {
 }
 
 // Ready says that there are bytes to read, or with ended that none follow those.
+// They are read by Work.
 func (t *Trunk) Ready(ended bool) {
-	t.readable = true
+	t.readable, t.again = true, true
 	t.ended = t.ended || ended
-	t.proto.arrived()
+	t.attend()
 }
 
 // Writable says that the socket takes bytes again.
@@ -300,13 +303,14 @@ func (t *Trunk) fail(err error) {
 }
 
 // Work does what the trunk has asked the loop to attend to: it sends what has
-// come together, as far as there is room.
+// come together, as far as there is room, and then reads what has come: the
+// endpoint has something to do meanwhile.
 func (t *Trunk) Work() {
+	t.push()
 	if t.again && t.err == nil {
 		t.again = false
 		t.proto.arrived()
 	}
-	t.push()
 	if t.sent > 0 && t.sent == len(t.out) {
 		t.sent = 0
 		if t.out = t.out[:0]; cap(t.out) > keepOut {
