@@ -36,7 +36,7 @@ type Conn struct {
 	// touched is told of a stream that has something new: bytes, an end, or room.
 	touched func(*Stream)
 
-	streams map[uint32]*Stream
+	streams table
 	open    int // those that Open gave
 	free    []*Stream
 	next    uint32 // id of the next stream
@@ -67,7 +67,7 @@ type Conn struct {
 // all that follows. touched is called from within Feed and Flushed.
 func New(out *[]byte, limits Limits, touched func(*Stream)) *Conn {
 	c := &Conn{
-		out: out, limits: limits, touched: touched, streams: map[uint32]*Stream{}, next: 1,
+		out: out, limits: limits, touched: touched, next: 1,
 		most: firstStreams, initial: startWindow, frameSize: frameMost, window: startWindow, granted: connWindow,
 	}
 	b := append(*out, preface...)
@@ -157,7 +157,7 @@ func (c *Conn) idled() error {
 // find gives the stream of a frame; nil: it has ended here, and the frame was on
 // its way. ours false: there never was such a stream.
 func (c *Conn) find(id uint32) (s *Stream, ours bool) {
-	return c.streams[id], id%2 == 1 && id < c.next
+	return c.streams.get(id), id%2 == 1 && id < c.next
 }
 
 func (c *Conn) data(f *frame) error {
@@ -287,7 +287,7 @@ func (c *Conn) setting(id uint16, value uint32) error {
 		}
 		more := int64(value) - c.initial
 		c.initial = int64(value)
-		for _, s := range c.streams {
+		for s := range c.streams.all {
 			if s.window += more; s.window > mostWindow {
 				return broken(FlowControl, "a window that is too large")
 			}
@@ -322,8 +322,8 @@ func (c *Conn) goAway(f *frame) error {
 	c.leaving = true
 	last := binary.BigEndian.Uint32(f.payload) & mostWindow
 	code := Code(binary.BigEndian.Uint32(f.payload[4:]))
-	for id, s := range c.streams {
-		if id > last && s.err == nil {
+	for s := range c.streams.all {
+		if s.id > last && s.err == nil {
 			s.closed = true
 			s.fail(&Error{Code: code, Unserved: !s.answered})
 			c.touch(s)
@@ -398,7 +398,7 @@ func (c *Conn) unwait(s *Stream) {
 // Fail ends all streams with the connection.
 func (c *Conn) Fail(err error) {
 	c.leaving = true
-	for _, s := range c.streams {
+	for s := range c.streams.all {
 		s.closed = true
 		s.fail(err)
 		c.touch(s)

@@ -385,8 +385,8 @@ func FuzzFeed(f *testing.F) {
 			_, _ = text(s)
 			s.Close()
 		}
-		if len(c.streams) != 0 || c.open != 0 {
-			t.Errorf("%d streams are left", len(c.streams))
+		if c.streams.n != 0 || c.open != 0 {
+			t.Errorf("%d streams are left", c.streams.n)
 		}
 	})
 }

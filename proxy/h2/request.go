@@ -57,7 +57,7 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 		s.err = errHeadLong
 		return len(p), errHeadLong
 	}
-	if len(c.streams) >= int(min(c.most, 1<<20)) {
+	if c.streams.n >= int(min(c.most, 1<<20)) {
 		// The peer has said how many it takes since this one was opened. It
 		// would refuse a stream, or take offence.
 		s.err = errCrowded

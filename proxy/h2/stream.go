@@ -66,7 +66,7 @@ func (s *Stream) begin() {
 	c := s.conn
 	s.id = c.next
 	c.next += 2
-	c.streams[s.id] = s
+	c.streams.add(s)
 	s.window, s.granted, s.length = c.initial, Window, -1
 }
 
@@ -79,7 +79,7 @@ func (s *Stream) Close() {
 	c.open--
 	s.unhold()
 	if s.id != 0 {
-		delete(c.streams, s.id)
+		c.streams.remove(s)
 		c.unwait(s)
 		if !s.closed && !(s.sent && s.ended) {
 			*c.out = appendNumber(*c.out, frameReset, s.id, uint32(Cancel))
