@@ -12,7 +12,10 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 	var lent shim.Inputs
 	var thread *shim.Thread
 	if in != nil {
-		lent = shim.Inputs{in.Head, in.Resp, in.Body, in.Data}
+		// One by one: a copy of the whole in wide words waits for the narrow ones
+		// that have just been written.
+		lent[shim.InHead], lent[shim.InResp] = in.Head, in.Resp
+		lent[shim.InBody], lent[shim.InData] = in.Body, in.Data
 	}
 	if done != nil {
 		thread = done.thread

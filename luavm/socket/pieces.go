@@ -19,7 +19,7 @@ type Pieces struct {
 }
 
 // Set makes a, b and c what is to be sent.
-func (p *Pieces) Set(a, b, c []byte) { p.list = [maxPieces][]byte{a, b, c} }
+func (p *Pieces) Set(a, b, c []byte) { p.list[0], p.list[1], p.list[2] = a, b, c }
 
 // Drop forgets what has not left.
 func (p *Pieces) Drop() { *p = Pieces{} }
@@ -34,6 +34,19 @@ func (p *Pieces) List() *[maxPieces][]byte { return &p.list }
 // bytes that were. The error is syscall.EAGAIN if some have to wait for room, or
 // the system's; after that they are dropped.
 func (p *Pieces) Write(fd uintptr) (sent int, err error) {
+	if first := p.list[0]; len(first) > 0 && len(p.list[1])+len(p.list[2]) == 0 {
+		// Short answers and requests are one piece, and leave whole.
+		sent, err = WriteOnce(fd, first)
+		switch {
+		case err == syscall.EAGAIN:
+			return 0, err
+		case err == nil && sent == len(first):
+			p.list[0] = nil
+			return sent, nil
+		case err == nil:
+			p.list[0] = first[sent:]
+		}
+	}
 	for {
 		n, left, errno := p.once(fd)
 		switch {

@@ -170,8 +170,8 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 }
 
 // input lends the run what it may read of the exchange.
-func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input {
-	in := luavm.Input{Head: ex.Raw[ex.Head.Method.Start:]}
+func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage, in *luavm.Input) {
+	in.Head = ex.Raw[ex.Head.Method.Start:]
 	if ex.HeadEdited {
 		in.Head = ex.HeadText
 	}
@@ -196,7 +196,6 @@ func (f *Filter) input(ex *exchange.Exchange, stage exchange.Stage) luavm.Input 
 	case exchange.Log:
 		in.Resp = ex.RespText
 	}
-	return in
 }
 
 // readsUpstream tells whether the upstream's own copy of the head will do.

@@ -157,14 +157,16 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	}
 	f.fillStage(ex, stage)
 	if f.adjoins(ex, stage) {
-		in := f.input(ex, stage)
+		var in luavm.Input
+		f.input(ex, stage, &in)
 		return f.settle(ex, stage, ex.Lua.StartWith(f.scripts[stage], phases[stage], f.scripts[exchange.Access], luavm.PhaseAccess, &in))
 	}
 	minds := stage < exchange.Balancer && f.mindsClient()
 	if minds {
 		ex.Lua.ClearFlags(luavm.FlagOnAbort)
 	}
-	in := f.input(ex, stage)
+	var in luavm.Input
+	f.input(ex, stage, &in)
 	ex.Spans().BeginPhase(stage, f.scripts[stage].Name())
 	verdict := f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
 	if minds && ex.Running(stage) {
@@ -274,7 +276,8 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 			return hangup(ex, fatal)
 		}
 		f.fillStage(ex, stage)
-		in := f.input(ex, stage)
+		var in luavm.Input
+		f.input(ex, stage, &in)
 		out := ex.Lua.Resume(op, &in)
 		if out.Kind == luavm.Gone {
 			continue

@@ -74,7 +74,8 @@ func (s *setter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		return verdict
 	}
 	s.fillStage(ex, stage)
-	in := s.input(ex, stage)
+	var in luavm.Input
+	s.input(ex, stage, &in)
 	in.Data = s.arguments(ex)
 	out := ex.Lua.Start(s.script, luavm.PhaseSet, &in)
 	s.metrics.Observe(ex.Record.Shard, out.Ran)
