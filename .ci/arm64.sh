@@ -27,7 +27,7 @@ tests() {
 	begin=$(date +%s)
 	$go test -tags luajit -c -ldflags '-extldflags -static-libgcc' -o "$work/$package.test" ./$package
 	(cd $package && timeout -s KILL 900 "$@" "$work/$package.test" -test.short -test.skip CJSON -test.timeout 880s -test.v) >"$work/log" 2>&1 ||
-		{ grep -E '^ *--- FAIL|^    [a-z]' "$work/log" | head -n 40 >&2; die "tests of $package"; }
+		{ grep -E -B 20 '^ *--- FAIL|^panic:' "$work/log" | head -n 200 >&2; die "tests of $package"; }
 	say "$package: $(grep -c '^--- PASS' "$work/log") tests passed, $(grep -c '^--- SKIP' "$work/log" || true) skipped, $(($(date +%s) - begin)) s"
 }
 tests luavm $emulator

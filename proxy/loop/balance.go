@@ -212,11 +212,24 @@ func idleTime() int64 {
 	return idle * tick
 }
 
-// cpuTime is what the calling thread has used.
-func cpuTime() int64 {
+// threadTime is CPU time that a loop has used on whichever thread it was. It changes
+// its thread when it yields, if ever; what it has used since it was last asked is
+// lost then.
+type threadTime struct {
+	tid         int
+	last, total int64
+}
+
+// used is called on the loop's thread.
+func (t *threadTime) used() int64 {
 	var ts unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) != nil {
-		return 0
+		return t.total
 	}
-	return ts.Nano()
+	tid, now := unix.Gettid(), ts.Nano()
+	if tid == t.tid {
+		t.total += now - t.last
+	}
+	t.tid, t.last = tid, now
+	return t.total
 }

@@ -22,6 +22,8 @@ type stats struct {
 	taken     atomic.Uint64 // connections after their handshakes
 	tunnels   atomic.Uint64
 
+	thread threadTime // the loop's alone
+
 	// The longest turn of this half minute and of the one before.
 	least   int64 // what a turn must exceed to be noted
 	half    int64 // when the half minute ends
@@ -44,7 +46,7 @@ func (s *stats) turned(took, now int64, run *exchange.Run) {
 	s.working.Add(took)
 	if took > int64(heldUp) {
 		// It may have waited for a core all the while.
-		took := min(took, cpuTime()-s.cpu.Load())
+		took := min(took, s.thread.used()-s.cpu.Load())
 		if took > s.stall.Load() {
 			s.stall.Store(took)
 		}
