@@ -343,6 +343,9 @@ int pg_run_threads(pg_state *v, pg_slot *s, pg_run *r, int ref) {
       end_all(v, s, r);
       return kind;
     }
+    /* What was yielded is for coroutine.resume of a script between. LuaJIT for
+       arm64 takes what is left of it for results where a C function yielded. */
+    lua_settop(co, 0);
     switch (t->op) {
     case PG_OP_LEAVE:                    /* ngx.exit yields and never returns */
       end_all(v, s, r);
