@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -92,8 +91,8 @@ func (b *bed) measure(idle int, only *regexp.Regexp) (*report, error) {
 			return nil, err
 		}
 	}
-	if wanted("Idle connections") {
-		if err := b.idle(r, idle); err != nil {
+	if wanted(memoryTitle) {
+		if err := b.memory(r, idle); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +123,7 @@ func sections() []section {
 			return load{connections: 32, path: "/", config: withScripts(n)}
 		})},
 		{"Routes", "routes", sweep([]int{10, 100, 1000}, func(n int) load {
-			return load{connections: 32, path: fmt.Sprintf("/r%d/", n-1), config: manyRoutes(n)}
+			return load{connections: 32, path: fmt.Sprintf("/r%d/", n-1), config: manyRoutes(0, n)}
 		})},
 		{"Cores", "GOMAXPROCS", sweep(cores(), func(n int) load {
 			return load{connections: 32, path: "/", env: []string{"GOMAXPROCS=" + strconv.Itoa(n)}}
@@ -166,19 +165,24 @@ func (b *bed) start(config string, env []string) (*exec.Cmd, error) {
 	cmd := exec.Command("bin/perigee", "run", "-c", path)
 	cmd.Env = append(append(os.Environ(), env...),
 		"LOAD_LISTEN="+gatewayAddr, "LOAD_ADMIN="+adminAddr, "LOAD_ORIGIN="+originAddr)
+	return cmd, serve(cmd, "http://"+adminAddr+"/readyz")
+}
+
+// serve starts cmd and waits until url answers with success.
+func serve(cmd *exec.Cmd, url string) error {
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	for range 600 {
-		if exec.Command("bin/perigee", "healthcheck", "http://"+adminAddr+"/readyz").Run() == nil {
-			return cmd, nil
+		if exec.Command("bin/perigee", "healthcheck", url).Run() == nil {
+			return nil
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	end(cmd)
-	return nil, fmt.Errorf("the gateway is not ready: %s", log.String())
+	return fmt.Errorf("%s is not ready: %s does not answer with success: %s", cmd.Path, url, log.String())
 }
 
 func end(cmd *exec.Cmd) {
@@ -243,40 +247,6 @@ func wrkSaid(text []byte) (result wrkResult, err error) {
 	return result, nil
 }
 
-// idle holds connections that have asked once and say nothing more.
-func (b *bed) idle(r *report, n int) error {
-	gateway, err := b.start("", nil)
-	if err != nil {
-		return err
-	}
-	defer end(gateway)
-	before := settledBytes(gateway.Process.Pid)
-	var held []net.Conn
-	defer func() {
-		for _, c := range held {
-			_ = c.Close()
-		}
-	}()
-	answer := make([]byte, 4096)
-	for len(held) < n {
-		c, err := net.Dial("tcp", gatewayAddr)
-		if err != nil {
-			return fmt.Errorf("connection %d: %w", len(held), err)
-		}
-		held = append(held, c)
-		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: idle\r\n\r\n"); err != nil {
-			return err
-		}
-		if _, err := c.Read(answer); err != nil {
-			return fmt.Errorf("connection %d: %w", len(held), err)
-		}
-	}
-	after := residentBytes(gateway.Process.Pid)
-	fmt.Fprintf(&r.text, "\n## Idle connections\n\n%d connections that have asked once: RSS from %d MiB to %d MiB, %.1f KiB each.\n",
-		n, before>>20, after>>20, float64(after-before)/float64(n)/1024)
-	return nil
-}
-
 // withinSLO looks for the highest rate whose thresholds hold, to a tenth.
 func (b *bed) withinSLO(r *report) error {
 	if b.k6 == "" {
@@ -318,20 +288,6 @@ func cpuTime(pid int) time.Duration {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // a hundred ticks a second
-}
-
-// settledBytes waits until what starting has left behind is given back.
-func settledBytes(pid int) int64 {
-	least := residentBytes(pid)
-	for range 10 {
-		time.Sleep(500 * time.Millisecond)
-		now := residentBytes(pid)
-		if now >= least {
-			break
-		}
-		least = now
-	}
-	return least
 }
 
 func residentBytes(pid int) int64 {

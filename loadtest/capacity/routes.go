@@ -47,9 +47,9 @@ func everyRoute(n int) string {
 
 // manyRoutes is a configuration with n routes of one host; the last one is asked
 // for.
-func manyRoutes(n int) string {
+func manyRoutes(loops, n int) string {
 	var b strings.Builder
-	b.WriteString(configHead(0))
+	b.WriteString(configHead(loops))
 	for i := range n {
 		fmt.Fprintf(&b, "  - {name: r%d, match: {paths: [\"/r%d/\"]}, proxy: {path: /}, upstream: origin}\n", i, i)
 	}
