@@ -119,3 +119,39 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*16), "ns/exchange")
 }
+
+// BenchmarkBody is an answer of 100 KiB, as reads of a socket give it.
+func BenchmarkBody(b *testing.B) {
+	var out []byte
+	c := New(&out, Limits{HeaderBytes: 16 << 10, Streams: 100}, func(*Stream) {})
+	c.greeted = true
+	var frames bytes.Buffer
+	framer := http2.NewFramer(&frames, nil)
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x88}, EndHeaders: true})
+	for i := range 13 {
+		_ = framer.WriteData(1, i == 12, make([]byte, 8<<10))
+	}
+	buf := make([]byte, 64<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		out, c.granted, c.next = out[:0], connWindow, 1
+		s := c.Open()
+		if err := s.Send(&[3][]byte{[]byte(get)}); err != nil {
+			b.Fatal(err)
+		}
+		for from, to := 0, 0; to < frames.Len(); {
+			to = min(from+48<<10, frames.Len())
+			used, err := c.Feed(frames.Bytes()[from:to])
+			if err != nil {
+				b.Fatal(err)
+			}
+			from += used
+			for s.Has() {
+				if _, err := s.Read(buf); err != nil {
+					break
+				}
+			}
+		}
+		s.Close()
+	}
+}

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"perigee/proxy/wire"
 )
 
 // peer is the server's side in a test, made of x/net's frames and HPACK.
@@ -300,6 +302,52 @@ func TestFlowControl(t *testing.T) {
 	s.Close()
 	if p.conn.Room() != 2 {
 		t.Error("the place is not free again")
+	}
+}
+
+// TestLongBody reads bodies of several streams in turn: what one holds is never
+// another one's, and what was borrowed is given back.
+func TestLongBody(t *testing.T) {
+	p := newPeer(t)
+	var want, got [4][]byte
+	read := func(i int, s *Stream, n int) {
+		buf := make([]byte, min(n, 60_000))
+		n, _ = s.Read(buf)
+		got[i] = append(got[i], buf[:n]...)
+	}
+	for range 3 {
+		var streams [4]*Stream
+		for i := range streams {
+			streams[i] = p.begin(get)
+			p.headers(streams[i].id, false, ":status", "200")
+			want[i], got[i] = []byte("HTTP/1.1 200 \r\ntransfer-encoding: chunked\r\n\r\n"), nil
+		}
+		for n := range 60 {
+			for i, s := range streams {
+				piece := bytes.Repeat([]byte{byte('a' + i)}, 500+i*1000+n*10)
+				for s.granted < int64(len(piece)) {
+					read(i, s, 60_000)
+				}
+				_ = p.framer.WriteData(s.id, n == 59, piece)
+				want[i] = append(append(wire.AppendChunkHeader(want[i], len(piece)), piece...), "\r\n"...)
+			}
+			if err := p.feed(); err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range streams {
+				read(i, s, 3*i+n*n*5) // some fall behind
+			}
+		}
+		for i, s := range streams {
+			rest, err := text(s)
+			if want[i] = append(want[i], "0\r\n\r\n"...); err != io.EOF || string(got[i])+rest != string(want[i]) {
+				t.Errorf("stream %d: %d bytes, want %d, %v", i, len(got[i])+len(rest), len(want[i]), err)
+			}
+			s.Close()
+			if s.large != nil || cap(s.in) > keepBody {
+				t.Errorf("stream %d holds %d bytes", i, cap(s.in))
+			}
+		}
 	}
 }
 

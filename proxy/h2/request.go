@@ -273,6 +273,9 @@ func (s *Stream) endHead(start, status int, end bool) {
 	s.conn.touch(s)
 }
 
+// chunkFrame is more than a chunk's framing, and the last one's, add to a piece.
+const chunkFrame = 32
+
 // takeData takes a piece of the body.
 func (s *Stream) takeData(p []byte, end bool) {
 	if s.err != nil || s.closed || s.ended {
@@ -292,6 +295,7 @@ func (s *Stream) takeData(p []byte, end bool) {
 	}
 	s.makeRoom()
 	if len(p) > 0 {
+		s.enlarge(len(p) + chunkFrame)
 		if s.framed {
 			s.in = wire.AppendChunkHeader(s.in, len(p))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 
 	"perigee/proxy/wire"
 )
@@ -36,15 +37,17 @@ type Stream struct {
 	// What comes. in[r:] is HTTP/1.1 that has not been read.
 	in       []byte
 	r        int
-	granted  int64 // what the peer may still send
-	forHead  bool  // the request was a HEAD
-	answered bool  // a final head has come
-	framed   bool  // the body goes to in as chunks
-	length   int64 // what the head promised; -1: nothing
-	got      int64 // of the body
-	bare     bool  // the answer has no body
-	ended    bool  // END_STREAM has come
-	closed   bool  // the peer has ended the stream altogether
+	large    *[largeBody]byte // memory of in while much waits to be read
+	small    []byte           // and of in before
+	granted  int64            // what the peer may still send
+	forHead  bool             // the request was a HEAD
+	answered bool             // a final head has come
+	framed   bool             // the body goes to in as chunks
+	length   int64            // what the head promised; -1: nothing
+	got      int64            // of the body
+	bare     bool             // the answer has no body
+	ended    bool             // END_STREAM has come
+	closed   bool             // the peer has ended the stream altogether
 	err      error
 }
 
@@ -70,8 +73,40 @@ func (s *Stream) begin() {
 	s.window, s.granted, s.length = c.initial, Window, -1
 }
 
-// keepBody is the largest memory of a body that is held on to.
+// keepBody is the largest memory of a body that a stream holds on to. For more it
+// borrows some, until all is read.
 const keepBody = 16 << 10
+
+// largeBody has room for a window of body, behind half a window that was read.
+const largeBody = Window * 3 / 2
+
+var largeBodies = sync.Pool{New: func() any { return new([largeBody]byte) }}
+
+// enlarge makes room for n more bytes: of its own, or borrowed if they are too
+// many to hold on to. What is even more, append finds room for.
+func (s *Stream) enlarge(n int) {
+	n += len(s.in)
+	switch {
+	case n <= cap(s.in) || s.large != nil || n > largeBody:
+	case n > keepBody:
+		s.large, s.small = largeBodies.Get().(*[largeBody]byte), s.in
+		s.in = append(s.large[:0], s.in...)
+	case n > keepBody/4:
+		s.in = append(make([]byte, 0, keepBody), s.in...)
+	}
+}
+
+// giveBack ends the use of borrowed memory, and forgets in.
+func (s *Stream) giveBack() {
+	s.in, s.r = s.in[:0], 0
+	if s.large != nil {
+		largeBodies.Put(s.large)
+		s.in, s.large, s.small = s.small[:0], nil, nil
+	}
+	if cap(s.in) > keepBody {
+		s.in = nil
+	}
+}
 
 // Close ends the exchange; what is not complete is canceled.
 func (s *Stream) Close() {
@@ -85,11 +120,8 @@ func (s *Stream) Close() {
 			*c.out = appendNumber(*c.out, frameReset, s.id, uint32(Cancel))
 		}
 	}
-	in := s.in[:0]
-	if cap(in) > keepBody {
-		in = nil
-	}
-	*s = Stream{conn: c, in: in, chunks: s.chunks}
+	s.giveBack()
+	*s = Stream{conn: c, in: s.in, chunks: s.chunks}
 	if len(c.free) < c.limits.Streams {
 		c.free = append(c.free, s)
 	}
@@ -230,10 +262,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if s.r < len(s.in) {
 		n := copy(p, s.in[s.r:])
 		if s.r += n; s.r == len(s.in) {
-			s.in, s.r = s.in[:0], 0
-			if cap(s.in) > 4*Window {
-				s.in = nil
-			}
+			s.giveBack()
 		}
 		s.grant()
 		return n, nil
