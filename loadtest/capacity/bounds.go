@@ -5,10 +5,9 @@ import (
 	"fmt"
 )
 
-// What the gateway's RSS may be: a third to a half more than what is measured, since
+// What the gateway's RSS may be: a quarter to a half more than what is measured, since
 // the collector's timing moves it by a few MiB. A buffer of 4 KiB that each idle
-// connection keeps breaks mostPerConnection, a matcher of its own for each route
-// mostPerRoute.
+// connection keeps breaks them by far.
 const (
 	mostAtRest        = 24 << 20
 	mostPerConnection = 1280     // 12 MiB for 10,000
@@ -16,8 +15,8 @@ const (
 )
 
 // mostToNginx bounds the gateway's PSS with idle connections as a multiple of nginx's
-// in the same run, whose figures move alike. 1.4 to 1.6 have been measured: a Go runtime and
-// Lua VMs are there before the first connection. More than 2 is more than the room that
+// in the same run, whose figures move alike. 1.4 to 1.6 have been measured: a Go
+// runtime and Lua VMs are there before the first connection. More than 2 is more than the room that
 // a limit of memory leaves where nginx is replaced.
 const mostToNginx = 2
 
