@@ -127,13 +127,13 @@ func (p *process) round(b *testing.B, n int) float64 {
 
 // sets is how many times the processes that are compared are started anew: where
 // the memory of one lies makes it faster or slower than its like by a percent.
-const sets = 5
+const sets = 15
 
 // BenchmarkTracing compares the CPU time of a gateway that traces with one that
 // does not, in turns, each a process of its own. What counts is the median over
 // rounds of the difference within a round: us/op-off is the gateway's time without
 // tracing, %-1 and %-0 what sampling of 1% and of nothing adds to it. Run it with
-// -benchtime 1x; ROUNDS are 300 unless set, divided among sets of processes.
+// -benchtime 1x; ROUNDS are 450 unless set, divided among sets of processes.
 func BenchmarkTracing(b *testing.B) {
 	binary := build(b)
 	collector := proxytest.NewCollector(b, "http", "127.0.0.1:0")
@@ -141,7 +141,7 @@ func BenchmarkTracing(b *testing.B) {
 	block := func(share string) string {
 		return fmt.Sprintf("tracing: {endpoint: http://%s, sample: %s}", collector.Addr, share)
 	}
-	rounds := 300
+	rounds := 450
 	if n, err := strconv.Atoi(os.Getenv("ROUNDS")); err == nil {
 		rounds = n
 	}
