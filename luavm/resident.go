@@ -185,11 +185,12 @@ func (s Socket) Settle(who func(fd int) (Resident, error)) error {
 	if err != nil {
 		return err
 	}
-	if s.k.resident, err = who(fd); err != nil {
+	resident, err := who(fd)
+	if err != nil { // the poller's descriptor is closed: so is the socket
 		_ = unix.Close(fd)
 		return err
 	}
-	s.k.fd = fd
+	s.k.resident, s.k.fd = resident, fd
 	s.sock.FD = int32(fd)
 	s.sock.Listen(s.k.resident.Ear())
 	return nil
