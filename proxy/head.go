@@ -65,13 +65,7 @@ func appendUpstreamHead(ex *exchange.Exchange) {
 // setFields sets the route's own fields.
 func setFields(ex *exchange.Exchange, p *exchange.Proxy) {
 	for i := range p.SetHeaders {
-		f := &p.SetHeaders[i]
-		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], f.Value)
-		if len(ex.Scratch) == 0 {
-			ex.DelRequestHeader(f.Name)
-			continue
-		}
-		ex.SetRequestHeader(f.Name, ex.Scratch)
+		ex.SetRequestTemplate(p.SetHeaders[i].Name, p.SetHeaders[i].Value)
 	}
 }
 

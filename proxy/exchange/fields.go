@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 
+	"perigee/proxy/unit"
 	"perigee/proxy/wire"
 )
 
@@ -122,7 +123,7 @@ func (ex *Exchange) listedInConnection(name []byte) bool {
 // not added: it would name nobody, and stand beside the endpoint's. A second Host
 // takes the place of the first.
 func (ex *Exchange) AddRequestHeader(name string, value []byte) {
-	if len(name) == len(hostName) && sameName([]byte(hostName), name) {
+	if sameName(bytesOf(hostName), name) {
 		if len(value) == 0 {
 			return
 		}
@@ -157,6 +158,17 @@ func oneLine(text []byte) {
 func (ex *Exchange) SetRequestHeader(name string, value []byte) {
 	ex.DelRequestHeader(name)
 	ex.AddRequestHeader(name, value)
+}
+
+// SetRequestTemplate is SetRequestHeader of what t comes to; where that is nothing,
+// there is no such field.
+func (ex *Exchange) SetRequestTemplate(name string, t unit.Template) {
+	ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], t)
+	if len(ex.Scratch) == 0 {
+		ex.DelRequestHeader(name)
+		return
+	}
+	ex.SetRequestHeader(name, ex.Scratch)
 }
 
 // DelRequestHeader removes all fields of that name.

@@ -35,11 +35,8 @@ func BodyFileError(err error) error {
 // it became an exchange.
 func AppendRefusal(dst []byte, status int) []byte {
 	text := fasthttp.StatusMessage(status)
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, text...)
-	dst = append(dst, "\r\nContent-Type: text/plain\r\nContent-Length: "...)
+	dst = appendStatusLine(dst, status, nil)
+	dst = append(dst, "Content-Type: text/plain\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(text)+1), 10)
 	dst = append(dst, "\r\nConnection: close\r\n\r\n"...)
 	dst = append(dst, text...)

@@ -83,7 +83,7 @@ func (h *ResponseHead) Add(name string, value []byte) {
 	case id == wire.FieldTransferEncoding:
 		return
 	case id == wire.FieldContentLength:
-		if n := number(value); n >= 0 {
+		if n, ok := wire.Decimal(value); ok {
 			h.SetLength(n)
 		}
 		return
@@ -100,7 +100,8 @@ func (h *ResponseHead) Set(name string, value []byte) {
 	case wire.FieldTransferEncoding:
 		return
 	case wire.FieldContentLength:
-		h.SetLength(number(value))
+		h.length = 0
+		h.Add(name, value)
 		return
 	}
 	if at := h.only(id, name); at >= 0 && h.fields[at].Value.Len() == len(value) {
@@ -275,21 +276,6 @@ func (h *ResponseHead) only(id wire.FieldID, name string) int {
 		at = i
 	}
 	return at
-}
-
-// number reads a Content-Length; -1: it is none.
-func number(value []byte) int64 {
-	if len(value) == 0 || len(value) > 18 {
-		return -1
-	}
-	n := int64(0)
-	for _, c := range value {
-		if c < '0' || c > '9' {
-			return -1
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n
 }
 
 // statusLines are the first lines of answers whose reason is the usual one.

@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"golang.org/x/net/http2/hpack"
+
+	"perigee/proxy/wire"
 )
 
 // What an endpoint says in one head it says in most: its name, a type, the date
@@ -204,7 +206,7 @@ func (f *field) finish(colon int) {
 // judge tells what a field is to HTTP/1.1 (RFC 9113 §8.2.1, §8.2.2).
 func judge(name, value []byte) (kind fieldKind, number int64) {
 	if string(name) == ":status" {
-		if number, ok := decimal(value); ok && len(value) == 3 {
+		if number, ok := wire.Decimal(value); ok && len(value) == 3 {
 			return fieldStatus, number
 		}
 		return fieldBad, 0
@@ -226,23 +228,12 @@ func judge(name, value []byte) (kind fieldKind, number int64) {
 	case "connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade":
 		return fieldBad, 0
 	case "content-length":
-		if number, ok := decimal(value); ok {
+		if number, ok := wire.Decimal(value); ok {
 			return fieldLength, number
 		}
 		return fieldBad, 0
 	}
 	return fieldPlain, 0
-}
-
-// decimal reads a number that no arithmetic overflows with.
-func decimal(digits []byte) (n int64, ok bool) {
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(d-'0')
-	}
-	return n, len(digits) > 0 && len(digits) <= 18
 }
 
 // staticNames and staticFields are the static table for decoder.

@@ -94,12 +94,7 @@ func (f *Filter) editRequest(ex *exchange.Exchange) {
 		ex.DelRequestHeader(name)
 	}
 	for _, e := range f.request.set {
-		ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value)
-		if len(ex.Scratch) == 0 {
-			ex.DelRequestHeader(e.name)
-			continue
-		}
-		ex.SetRequestHeader(e.name, ex.Scratch)
+		ex.SetRequestTemplate(e.name, e.value)
 	}
 	for _, e := range f.request.add {
 		if ex.Scratch = ex.AppendTemplate(ex.Scratch[:0], e.value); len(ex.Scratch) > 0 {
