@@ -273,13 +273,27 @@ const yieldEvery = 8 * time.Millisecond
 
 // yield does so. A goroutine that is locked to its thread can only be run again by
 // way of another thread: that one has to be woken, find a core, take the goroutine
-// up and wake the loop's thread, which on a busy machine takes milliseconds. One
-// that is not locked goes on at once, nearly always on the thread it was on.
+// up and wake the loop's thread, which on a busy machine takes milliseconds. Neither
+// is runtime.Gosched of use while there is a P without work: it wakes a thread to
+// look for some, which has slept for long and so is given this core, and takes the
+// loop with it. goyield wakes nobody. But it leaves the goroutines of the global
+// queue to others, so where all Ps are loops' it is Gosched that must be called.
 func (l *Loop) yield() {
 	runtime.UnlockOSThread()
-	runtime.Gosched()
+	if int(l.server.active.Load()) < runtime.GOMAXPROCS(0) {
+		goyield()
+	} else {
+		runtime.Gosched()
+	}
 	runtime.LockOSThread()
 }
+
+// goyield has the scheduler of the runtime look for something else to do on this
+// P, and goes on when there is nothing. The runtime keeps it for packages that link
+// to it by name (go.dev/issue/67401).
+//
+//go:linkname goyield runtime.goyield
+func goyield()
 
 // poll waits for events. While there are many, the first look does not wait: a
 // loop that is busy then never tells the scheduler that it may sleep.
