@@ -17,7 +17,8 @@ import (
 //	        share of a core that the thread of each active loop uses
 //	                  |
 //	one over 0.85 ----+---- all others together under 0.6 of what one less
-//	or one held up    |     would leave each
+//	or one held up,   |     would leave each
+//	or crowded        |
 //	      v                         v
 //	active + 1: the busiest    active - 1: the last gives its
 //	gives some of its          connections away
@@ -26,7 +27,9 @@ import (
 // The share is the thread's CPU time, not the time outside of polls: on a
 // machine whose cores others use a loop waits for a core, and a second one would
 // wait beside it. For the same reason more loops than half of the cores become
-// active only while a core has time for them.
+// active only while a core has time for them, unless loops are crowded: of a
+// thousand exchanges half still bring many events at a time, and others keep the
+// loop from its core for long enough that even with a share of 0.7 it lags behind.
 //
 // Connections change loops between two requests, when there is nothing of them
 // but a descriptor. Those that are idle stay where they are: they cost nothing.
@@ -39,6 +42,10 @@ const (
 	// need a third more CPU for the same requests, and whoever sends and answers
 	// more of them needs more too: with less to spare all get slower.
 	spareCore = 0.4
+	// crowd is how many exchanges make a loop crowded, and crowdShare what its
+	// share must exceed for another.
+	crowd      = 256
+	crowdShare = 0.7
 	// heldUp is how long a loop may be away from its poll before its
 	// connections are spread: a script that computes holds up its neighbours.
 	heldUp = 50 * time.Millisecond
@@ -60,10 +67,10 @@ func (s *Server) balance(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		at := time.Now()
-		shares, stalled := make([]float64, len(s.loops)), false
+		loads, stalled := make([]load, len(s.loops)), false
 		for i, l := range s.loops {
 			used := l.stats.cpu.Load()
-			shares[i] = float64(used-cpu[i]) / float64(at.Sub(last))
+			loads[i] = load{float64(used-cpu[i]) / float64(at.Sub(last)), l.stats.underWay.Load()}
 			cpu[i] = used
 			stalled = l.stats.stall.Swap(0) > int64(heldUp) || stalled
 		}
@@ -72,17 +79,15 @@ func (s *Server) balance(stop <-chan struct{}) {
 		rest = idle
 		last = at
 		active := int(s.active.Load())
-		if idle > 0 && !stalled && spare < spareCore && active >= runtime.NumCPU()/2 {
-			shares = calmed(shares)
-		}
-		switch next := decide(shares, active, stalled); {
+		tight := idle > 0 && spare < spareCore && active >= runtime.NumCPU()/2
+		switch next := decide(loads, active, stalled, tight); {
 		case next > active || stalled:
 			grown = at
 			if next == active {
 				break
 			}
 			s.active.Store(int32(next))
-			s.spread(shares, active)
+			s.spread(loads, active)
 		case next < active && at.Sub(grown) > calm:
 			s.active.Store(int32(next))
 			s.gather(next)
@@ -90,23 +95,30 @@ func (s *Server) balance(stop <-chan struct{}) {
 	}
 }
 
-// calmed are shares that make nothing grow.
-func calmed(shares []float64) []float64 {
-	for i, share := range shares {
-		shares[i] = min(share, busyShare)
+// load is how much a loop has to do: its thread's share of a core, and how many
+// exchanges are under way.
+type load struct {
+	share    float64
+	underWay int64
+}
+
+// full tells whether the loop needs help. tight: the machine has no core for it.
+func (l load) full(tight bool) bool {
+	if l.underWay >= crowd {
+		return l.share > crowdShare
 	}
-	return shares
+	return !tight && l.share > busyShare
 }
 
 // decide is how many loops should be active, given how busy each is.
-func decide(shares []float64, active int, stalled bool) int {
-	total, most := 0.0, 0.0
-	for _, share := range shares {
-		total += share
-		most = max(most, share)
+func decide(loads []load, active int, stalled, tight bool) int {
+	total, full := 0.0, stalled
+	for _, l := range loads {
+		total += l.share
+		full = full || l.full(tight)
 	}
 	switch {
-	case active < len(shares) && (most > busyShare || stalled):
+	case active < len(loads) && full:
 		return active + 1
 	case active > 1 && !stalled && total < spareShare*float64(active-1):
 		return active - 1
@@ -115,10 +127,10 @@ func decide(shares []float64, active int, stalled bool) int {
 }
 
 // spread has the busiest of the former loops give connections to the new one.
-func (s *Server) spread(shares []float64, to int) {
+func (s *Server) spread(loads []load, to int) {
 	busiest := 0
 	for i := range to {
-		if shares[i] > shares[busiest] {
+		if loads[i].share > loads[busiest].share {
 			busiest = i
 		}
 	}

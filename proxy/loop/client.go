@@ -145,7 +145,10 @@ func (c *client) close() {
 func (c *client) abandon() {
 	if w := c.work; w != nil {
 		c.work = nil
-		w.task.ex = nil
+		if w.task.ex != nil {
+			w.task.ex = nil
+			c.loop.underWay--
+		}
 		c.loop.drop(&w.out.timer)
 	}
 	c.close()

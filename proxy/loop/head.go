@@ -128,6 +128,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 		ex.Abort()
 	}
 	l.stats.exchanges.Add(1)
+	l.underWay++
 	l.server.opt.Begin(ex)
 	c.task.schedule()
 }

@@ -70,7 +70,9 @@ type Loop struct {
 	waits    []*wait
 	trunks   []*trunk // have something to do before the next poll
 	places   map[*upstream.Endpoint]*places
-	begun    uint    // exchanges
+	begun    uint // exchanges
+	underWay int  // of them
+	quickest quickest
 	current  *client // what a panic is the fault of
 
 	eager bool // the last poll brought much
@@ -79,6 +81,7 @@ type Loop struct {
 	acceptors  []*acceptor
 	cpuAt      int64
 	yieldedAt  int64
+	yields     uint
 	target     *Loop // is given connections
 	giving     int   // how many
 
@@ -156,6 +159,7 @@ func (l *Loop) post(p poster) {
 // run is the loop's life.
 func (l *Loop) run() {
 	runtime.LockOSThread()
+	beExact()
 	defer l.server.done.Done()
 	for !l.turn() {
 	}
@@ -273,19 +277,21 @@ const yieldEvery = 8 * time.Millisecond
 
 // yield does so. A goroutine that is locked to its thread can only be run again by
 // way of another thread: that one has to be woken, find a core, take the goroutine
-// up and wake the loop's thread, which on a busy machine takes milliseconds. Neither
-// is runtime.Gosched of use while there is a P without work: it wakes a thread to
-// look for some, which has slept for long and so is given this core, and takes the
-// loop with it. goyield wakes nobody. But it leaves the goroutines of the global
-// queue to others, so where all Ps are loops' it is Gosched that must be called.
+// up and wake the loop's thread, which on a busy machine takes milliseconds. Nor is
+// runtime.Gosched of use while there is a P without work: it wakes a thread to look
+// for some, which has slept for long and so is given this core, and takes the loop
+// with it. goyield wakes nobody. But it leaves the goroutines of the global queue
+// to others, so where loops have all Ps it has to be Gosched now and then.
 func (l *Loop) yield() {
+	l.yields++
 	runtime.UnlockOSThread()
-	if int(l.server.active.Load()) < runtime.GOMAXPROCS(0) {
+	if l.yields%4 != 0 || int(l.server.active.Load()) < runtime.GOMAXPROCS(0) {
 		goyield()
 	} else {
 		runtime.Gosched()
 	}
 	runtime.LockOSThread()
+	beExact()
 }
 
 // goyield has the scheduler of the runtime look for something else to do on this
@@ -303,10 +309,14 @@ func (l *Loop) poll(more bool) {
 	if l.now-l.cpuAt > int64(balanceEvery)/4 {
 		l.cpuAt = l.now
 		l.stats.cpu.Store(l.stats.thread.used())
+		l.stats.underWay.Store(int64(l.underWay))
 	}
 	if l.now-l.yieldedAt > int64(yieldEvery) {
 		l.yieldedAt = l.now
 		l.yield()
+	}
+	if l.eager && !more {
+		l.rest()
 	}
 	l.got, l.next = 0, 0
 	if l.eager || more {

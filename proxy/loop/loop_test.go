@@ -160,7 +160,7 @@ func TestConnectionsMoveBetweenLoops(t *testing.T) {
 		for active := 1; active < 3; active++ {
 			former := seen[active].Load()
 			s.active.Store(int32(active + 1))
-			s.spread(make([]float64, 3), active)
+			s.spread(make([]load, 3), active)
 			eventually(t, "the new loop serves", func() bool { return seen[active].Load() > former || failed.Load() > 0 })
 		}
 		for active := 2; active > 0; active-- {
@@ -178,33 +178,41 @@ func TestConnectionsMoveBetweenLoops(t *testing.T) {
 }
 
 func TestDecide(t *testing.T) {
+	shares := func(all ...float64) []load {
+		loads := make([]load, len(all))
+		for i, share := range all {
+			loads[i].share = share
+		}
+		return loads
+	}
 	for _, c := range []struct {
-		name    string
-		shares  []float64
-		active  int
-		stalled bool
-		want    int
+		name           string
+		loads          []load
+		active         int
+		stalled, tight bool
+		want           int
 	}{
-		{"idle", []float64{0, 0, 0}, 1, false, 1},
-		{"one has time", []float64{0.8, 0, 0}, 1, false, 1},
-		{"one has none", []float64{0.95, 0, 0}, 1, false, 2},
-		{"one is held up", []float64{0.2, 0, 0}, 1, true, 2},
-		{"all are needed", []float64{0.9, 0.9, 0.9}, 3, false, 3},
-		{"no more of them", []float64{0.99, 0.99}, 2, true, 2},
-		{"less do", []float64{0.3, 0.2, 0.2}, 3, false, 2},
-		{"not yet less", []float64{0.5, 0.4, 0.4}, 3, false, 3},
-		{"held up, so not less", []float64{0.1, 0.1, 0}, 2, true, 3},
-		{"one of one", []float64{1}, 1, true, 1},
+		{"idle", shares(0, 0, 0), 1, false, false, 1},
+		{"one has time", shares(0.8, 0, 0), 1, false, false, 1},
+		{"one has none", shares(0.95, 0, 0), 1, false, false, 2},
+		{"one has none, but no core has time", shares(0.95, 0, 0), 1, false, true, 1},
+		{"one is held up", shares(0.2, 0, 0), 1, true, false, 2},
+		{"one is held up, and no core has time", shares(0.2, 0, 0), 1, true, true, 2},
+		{"all are needed", shares(0.9, 0.9, 0.9), 3, false, false, 3},
+		{"no more of them", shares(0.99, 0.99), 2, true, false, 2},
+		{"less do", shares(0.3, 0.2, 0.2), 3, false, false, 2},
+		{"not yet less", shares(0.5, 0.4, 0.4), 3, false, false, 3},
+		{"held up, so not less", shares(0.1, 0.1, 0), 2, true, false, 3},
+		{"one of one", shares(1), 1, true, false, 1},
+		{"crowded and busy", []load{{0.75, 1000}, {}}, 1, false, false, 2},
+		{"crowded, and no core has time", []load{{0.75, 1000}, {}}, 1, false, true, 2},
+		{"crowded by those who wait", []load{{0.3, 1000}, {}}, 1, false, false, 1},
+		{"not crowded", []load{{0.75, 64}, {}}, 1, false, false, 1},
+		{"the crowd shared", []load{{0.45, 500}, {0.45, 500}}, 2, false, true, 2},
 	} {
-		if got := decide(c.shares, c.active, c.stalled); got != c.want {
+		if got := decide(c.loads, c.active, c.stalled, c.tight); got != c.want {
 			t.Errorf("%s: %d active, want %d", c.name, got, c.want)
 		}
-	}
-}
-
-func TestCalmedSharesMakeNothingGrow(t *testing.T) {
-	if n := decide(calmed([]float64{1, 0.2}), 1, false); n != 1 {
-		t.Errorf("%d active, want 1", n)
 	}
 	if idleTime() <= 0 {
 		t.Error("the machine does not tell how long its cores were idle")

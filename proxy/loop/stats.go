@@ -18,6 +18,7 @@ type stats struct {
 	working   atomic.Int64 // ns outside of polls
 	stall     atomic.Int64 // the longest turn since balance looked, in ns
 	cpu       atomic.Int64 // ns that the thread has used, now and then
+	underWay  atomic.Int64 // exchanges, now and then
 	clients   atomic.Int64
 	taken     atomic.Uint64 // connections after their handshakes
 	tunnels   atomic.Uint64

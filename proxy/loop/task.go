@@ -114,6 +114,8 @@ func (t *task) finish() {
 		t.family.finished()
 		return
 	}
+	t.loop.underWay--
+	t.loop.quickest.add(ex.Record.Duration)
 	t.loop.release(ex)
 	t.client.finished()
 }
