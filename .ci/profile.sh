@@ -25,6 +25,16 @@ $go build -o "$work/origin" ./loadtest/origin
 started="$started $!"
 redis-server --port 18082 --bind 127.0.0.1 --save '' --appendonly no --dir "$work" >/dev/null &
 started="$started $!"
+cat >"$work/nginx.conf" <<END
+worker_processes 1; daemon off; pid $work/nginx.pid; error_log stderr warn;
+events {}
+http {
+  access_log off; keepalive_requests 1000000000;
+  server { listen 127.0.0.1:18083 http2; location / { return 200 "hello by HTTP/2\\n"; } }
+}
+END
+nginx -e stderr -p "$work" -c "$work/nginx.conf" 2>/dev/null &
+started="$started $!"
 bin/perigee run -c bench/flame/flame.yaml &
 gateway=$!
 started="$started $gateway"
@@ -81,6 +91,8 @@ flame)
 pgo)
 	seconds=${T:-15}
 	sample w1 http://127.0.0.1:18080/
+	sample w1-pipelined http://127.0.0.1:18080/bytes/67
+	sample w1-h2c http://127.0.0.1:18080/bytes/68
 	sample w2 http://127.0.0.1:18080/bytes/66
 	sample w4 http://127.0.0.1:18080/w4
 	sample w5 http://127.0.0.1:18080/bytes/100000
