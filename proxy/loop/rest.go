@@ -22,16 +22,16 @@ import (
 //
 // Nobody should notice. Where an exchange takes 60 us, because few clients wait for
 // each other's answers, a rest would only be a delay; where 64 clients keep all
-// cores busy it takes a millisecond whatever the loop does. So a rest is a
-// sixteenth of the time that nine in ten exchanges take or exceed, and there is
-// none where that comes to less than leastRest. A loop that has had nothing to do
-// goes on at once: it sleeps in its poll, and the first event ends that.
+// cores busy it takes a millisecond whatever the loop does. So a rest is an eighth
+// of the time that nine in ten exchanges take or exceed, and there is none where
+// that comes to less than leastRest. A loop that has had nothing to do goes on at
+// once: it sleeps in its poll, and the first event ends that.
 const (
-	restShare = 16
+	restShare = 8
 	leastRest = int64(25 * time.Microsecond)
 	mostRest  = int64(100 * time.Microsecond)
 	// few is how many events a look must bring for another at once.
-	few = 8
+	few = 16
 )
 
 // quickest follows what nine in ten exchanges take or exceed, in ns: each that
