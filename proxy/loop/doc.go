@@ -50,6 +50,9 @@
 // up brings, so a loop that has time to spare takes them all, and others begin
 // to when it has none (see balance.go).
 //
+// A busy loop that finds few events rests for a moment before it looks again, if
+// that is little beside what its exchanges take anyway (rest.go).
+//
 // # TLS
 //
 // A handshake computes for longer than a hundred requests and waits for its
