@@ -67,21 +67,21 @@ func (s *Server) balance(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		at := time.Now()
-		loads, stalled := make([]load, len(s.loops)), false
+		loads, now := make([]load, len(s.loops)), pressure{}
 		for i, l := range s.loops {
 			used := l.stats.cpu.Load()
 			loads[i] = load{float64(used-cpu[i]) / float64(at.Sub(last)), l.stats.underWay.Load()}
 			cpu[i] = used
-			stalled = l.stats.stall.Swap(0) > int64(heldUp) || stalled
+			now.stalled = l.stats.stall.Swap(0) > int64(heldUp) || now.stalled
 		}
 		idle := idleTime()
 		spare := float64(idle-rest) / float64(at.Sub(last))
 		rest = idle
 		last = at
 		active := int(s.active.Load())
-		tight := idle > 0 && spare < spareCore && active >= runtime.NumCPU()/2
-		switch next := decide(loads, active, stalled, tight); {
-		case next > active || stalled:
+		now.tight = idle > 0 && spare < spareCore && active >= runtime.NumCPU()/2
+		switch next := decide(loads, active, now); {
+		case next > active || now.stalled:
 			grown = at
 			if next == active {
 				break
@@ -102,7 +102,13 @@ type load struct {
 	underWay int64
 }
 
-// full tells whether the loop needs help. tight: the machine has no core for it.
+// pressure is what else there is to decide by.
+type pressure struct {
+	stalled bool // a loop has been held up
+	tight   bool // the machine has no core to spare for another
+}
+
+// full tells whether the loop needs help.
 func (l load) full(tight bool) bool {
 	if l.underWay >= crowd {
 		return l.share > crowdShare
@@ -111,16 +117,16 @@ func (l load) full(tight bool) bool {
 }
 
 // decide is how many loops should be active, given how busy each is.
-func decide(loads []load, active int, stalled, tight bool) int {
-	total, full := 0.0, stalled
+func decide(loads []load, active int, p pressure) int {
+	total, full := 0.0, p.stalled
 	for _, l := range loads {
 		total += l.share
-		full = full || l.full(tight)
+		full = full || l.full(p.tight)
 	}
 	switch {
 	case active < len(loads) && full:
 		return active + 1
-	case active > 1 && !stalled && total < spareShare*float64(active-1):
+	case active > 1 && !p.stalled && total < spareShare*float64(active-1):
 		return active - 1
 	}
 	return active

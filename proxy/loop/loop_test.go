@@ -186,31 +186,31 @@ func TestDecide(t *testing.T) {
 		return loads
 	}
 	for _, c := range []struct {
-		name           string
-		loads          []load
-		active         int
-		stalled, tight bool
-		want           int
+		name   string
+		loads  []load
+		active int
+		now    pressure
+		want   int
 	}{
-		{"idle", shares(0, 0, 0), 1, false, false, 1},
-		{"one has time", shares(0.8, 0, 0), 1, false, false, 1},
-		{"one has none", shares(0.95, 0, 0), 1, false, false, 2},
-		{"one has none, but no core has time", shares(0.95, 0, 0), 1, false, true, 1},
-		{"one is held up", shares(0.2, 0, 0), 1, true, false, 2},
-		{"one is held up, and no core has time", shares(0.2, 0, 0), 1, true, true, 2},
-		{"all are needed", shares(0.9, 0.9, 0.9), 3, false, false, 3},
-		{"no more of them", shares(0.99, 0.99), 2, true, false, 2},
-		{"less do", shares(0.3, 0.2, 0.2), 3, false, false, 2},
-		{"not yet less", shares(0.5, 0.4, 0.4), 3, false, false, 3},
-		{"held up, so not less", shares(0.1, 0.1, 0), 2, true, false, 3},
-		{"one of one", shares(1), 1, true, false, 1},
-		{"crowded and busy", []load{{0.75, 1000}, {}}, 1, false, false, 2},
-		{"crowded, and no core has time", []load{{0.75, 1000}, {}}, 1, false, true, 2},
-		{"crowded by those who wait", []load{{0.3, 1000}, {}}, 1, false, false, 1},
-		{"not crowded", []load{{0.75, 64}, {}}, 1, false, false, 1},
-		{"the crowd shared", []load{{0.45, 500}, {0.45, 500}}, 2, false, true, 2},
+		{"idle", shares(0, 0, 0), 1, pressure{}, 1},
+		{"one has time", shares(0.8, 0, 0), 1, pressure{}, 1},
+		{"one has none", shares(0.95, 0, 0), 1, pressure{}, 2},
+		{"one has none, but no core has time", shares(0.95, 0, 0), 1, pressure{tight: true}, 1},
+		{"one is held up", shares(0.2, 0, 0), 1, pressure{stalled: true}, 2},
+		{"one is held up, and no core has time", shares(0.2, 0, 0), 1, pressure{stalled: true, tight: true}, 2},
+		{"all are needed", shares(0.9, 0.9, 0.9), 3, pressure{}, 3},
+		{"no more of them", shares(0.99, 0.99), 2, pressure{stalled: true}, 2},
+		{"less do", shares(0.3, 0.2, 0.2), 3, pressure{}, 2},
+		{"not yet less", shares(0.5, 0.4, 0.4), 3, pressure{}, 3},
+		{"held up, so not less", shares(0.1, 0.1, 0), 2, pressure{stalled: true}, 3},
+		{"one of one", shares(1), 1, pressure{stalled: true}, 1},
+		{"crowded and busy", []load{{0.75, 1000}, {}}, 1, pressure{}, 2},
+		{"crowded, and no core has time", []load{{0.75, 1000}, {}}, 1, pressure{tight: true}, 2},
+		{"crowded by those who wait", []load{{0.3, 1000}, {}}, 1, pressure{}, 1},
+		{"not crowded", []load{{0.75, 64}, {}}, 1, pressure{}, 1},
+		{"the crowd shared", []load{{0.45, 500}, {0.45, 500}}, 2, pressure{tight: true}, 2},
 	} {
-		if got := decide(c.loads, c.active, c.stalled, c.tight); got != c.want {
+		if got := decide(c.loads, c.active, c.now); got != c.want {
 			t.Errorf("%s: %d active, want %d", c.name, got, c.want)
 		}
 	}
