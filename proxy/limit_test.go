@@ -35,7 +35,15 @@ func indent(text, by string) string {
 // get asks once and tells status, head and body.
 func get(t *testing.T, g *proxytest.Gateway, path string, fields ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, g.URL(path), nil)
+	return getBy(t, g.Client(), g.URL(path), fields...)
+}
+
+// getBy is get by a client that keeps its connection: a request is read only when the
+// one before has ended, be its answer here long since, so what that one has taken is
+// given back and what it is to be charged is charged.
+func getBy(t *testing.T, client *http.Client, url string, fields ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +51,7 @@ func get(t *testing.T, g *proxytest.Gateway, path string, fields ...string) (int
 		name, value, _ := strings.Cut(f, "=")
 		req.Header.Set(name, value)
 	}
-	res, err := g.Client().Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +129,9 @@ func TestLimitOutcomes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := limited(t, c.limits)
+			client := g.Client()
 			for i, want := range c.want {
-				status, _, body := get(t, g, "/", c.fields...)
+				status, _, body := getBy(t, client, g.URL("/"), c.fields...)
 				if status != want {
 					t.Fatalf("request %d: %d, want %d\n%s", i, status, want, g.Log)
 				}
