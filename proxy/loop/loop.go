@@ -69,6 +69,8 @@ type Loop struct {
 	sealed   []byte // records on their way out; empty between two uses
 	waits    []*wait
 	trunks   []*trunk // have something to do before the next poll
+	held     []*trunk // have something to send, but not at once
+	heldAt   int64    // since when
 	places   map[*upstream.Endpoint]*places
 	begun    uint // exchanges
 	underWay int  // of them
@@ -316,11 +318,17 @@ func (l *Loop) poll(more bool) {
 		l.yield()
 	}
 	if l.eager && !more {
-		l.rest()
+		more = l.rest()
+	}
+	if len(l.held) > 0 && l.now-l.heldAt > mostHold {
+		more = l.letGo()
 	}
 	l.got, l.next = 0, 0
-	if l.eager || more {
+	if l.eager || more || len(l.held) > 0 {
 		l.got = l.pollOnce()
+	}
+	if l.got == 0 && len(l.held) > 0 {
+		more = l.letGo()
 	}
 	if l.eager = l.got > 0; !l.eager && !more {
 		l.sleep()

@@ -32,6 +32,9 @@ const (
 	mostRest  = int64(100 * time.Microsecond)
 	// few is how many events a look must bring for another at once.
 	few = 16
+	// mostHold is how long requests may wait to leave together while the loop finds
+	// other things to do; see held.
+	mostHold = int64(100 * time.Microsecond)
 )
 
 // quickest follows what nine in ten exchanges take or exceed, in ns: each that
@@ -52,14 +55,21 @@ func (q *quickest) add(took time.Duration) {
 	}
 }
 
-// rest lets events come together; see above.
-func (l *Loop) rest() {
+// rest lets events come together; see above. What is held leaves before, so that its
+// endpoint works meanwhile. more is as settle's.
+func (l *Loop) rest() (more bool) {
 	if l.got >= few {
-		return
+		return false
 	}
-	if ns := min(int64(l.quickest)/restShare, mostRest); ns >= leastRest {
-		_ = unix.Nanosleep(&unix.Timespec{Nsec: ns}, nil)
+	ns := min(int64(l.quickest)/restShare, mostRest)
+	if ns < leastRest {
+		return false
 	}
+	if len(l.held) > 0 && l.letGo() {
+		return true
+	}
+	_ = unix.Nanosleep(&unix.Timespec{Nsec: ns}, nil)
+	return false
 }
 
 // beExact has the kernel end this thread's rests when they are over: by itself it

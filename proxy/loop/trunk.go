@@ -20,6 +20,8 @@ type trunk struct {
 	timer   timer // of a trunk without exchanges
 	hold    timer // while heads of answers wait for what follows them
 	queued  bool  // in Loop.trunks
+	held    bool  // in Loop.held
+	hurried bool  // nothing is to be held back this time
 	retired bool
 	closed  bool
 }
@@ -110,9 +112,27 @@ func (l *Loop) attend() bool {
 	return true
 }
 
+// A wake-up that brings two requests would have a trunk write twice where four came
+// soon after each other. So while its endpoint has others to answer and the loop finds
+// more to do, a trunk holds them:
+//
+//	wake-up: 2 requests, held -- 3 more, held -- nothing to do: 5 leave in one write
+//
+// letGo has them leave: before the loop rests or sleeps, or when they have waited for
+// mostHold. more is as settle's.
+func (l *Loop) letGo() (more bool) {
+	for _, k := range l.held {
+		k.held, k.hurried = false, true
+		k.Attend()
+	}
+	clear(l.held)
+	l.held = l.held[:0]
+	return l.settle()
+}
+
 func (k *trunk) attend() {
 	up, l := k.up, k.loop
-	up.Work()
+	up.Work(k.holds())
 	k.touched()
 	if up.Over() {
 		k.closed = true
@@ -135,6 +155,23 @@ func (k *trunk) attend() {
 	default:
 		l.set(&k.timer, 0)
 	}
+}
+
+// holds tells whether what the trunk has to send is held back, until letGo.
+func (k *trunk) holds() bool {
+	l, hurried := k.loop, k.hurried
+	k.hurried = false
+	if hurried || !k.up.CanWait() {
+		return false
+	}
+	if !k.held {
+		k.held = true
+		if len(l.held) == 0 {
+			l.heldAt = l.now
+		}
+		l.held = append(l.held, k)
+	}
+	return true
 }
 
 // bound sees to it that heads do not wait for long.

@@ -66,6 +66,7 @@ func (p *pipeline) send(c *Conn, pieces *[3][]byte) error {
 	}
 	if !l.began {
 		l.began = true
+		p.fresh++
 		l.head = bytes.HasPrefix(pieces[0], []byte("HEAD "))
 		if p.first == len(p.order) {
 			p.order, p.first = p.order[:0], 0

@@ -60,6 +60,9 @@ func (p *streams) send(c *Conn, pieces *[3][]byte) error {
 	}
 	switch {
 	case err == nil:
+		if !l.stream.Begun() {
+			p.fresh++
+		}
 		err = l.stream.Send(pieces)
 		p.attend()
 	case !l.stream.Begun():

@@ -38,6 +38,7 @@ type Trunk struct {
 	r, w            int // in[r:w] has not been looked at
 	out             []byte
 	sent            int   // out[:sent] has left
+	fresh           int   // exchanges whose first bytes are in out[sent:]
 	full            bool  // the socket takes no more at present
 	mute            bool  // it takes none any more
 	err             error // why the connection has ended
@@ -302,11 +303,27 @@ func (t *Trunk) fail(err error) {
 	t.attend()
 }
 
+// What is enough to leave at once.
+const (
+	enoughRequests = 32
+	enoughBytes    = 16 << 10
+)
+
+// CanWait tells whether what is to be sent loses nothing by waiting a little for
+// more to come together: it is little, and the endpoint has more requests of this
+// connection to answer than wait here.
+func (t *Trunk) CanWait() bool {
+	n := len(t.out) - t.sent
+	return n > 0 && n < enoughBytes && t.fresh < enoughRequests && t.fresh < t.live-t.fresh
+}
+
 // Work does what the trunk has asked the loop to attend to: it sends what has
-// come together, as far as there is room, and then reads what has come: the
-// endpoint has something to do meanwhile.
-func (t *Trunk) Work() {
-	t.push()
+// come together, as far as there is room, unless that is to wait, and then reads
+// what has come: the endpoint has something to do meanwhile.
+func (t *Trunk) Work(wait bool) {
+	if !wait {
+		t.push()
+	}
 	if t.again && t.err == nil {
 		t.again = false
 		t.proto.arrived()
@@ -327,6 +344,7 @@ func (t *Trunk) push() {
 		switch err {
 		case nil:
 			t.sent += n
+			t.fresh = 0
 		case syscall.EAGAIN:
 			t.full = true
 		default:
