@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
 )
 
 // Classes of bytes; one table lookup answers for all of them.
@@ -101,6 +102,13 @@ const (
 	highs = 0x8080808080808080
 )
 
+// word is the eight bytes of b from i on, which must be there: the caller's loop has
+// seen to it, and a second look costs as much as what is done with them.
+func word(b []byte, i int) uint64 {
+	w := (*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))
+	return binary.LittleEndian.Uint64(w[:])
+}
+
 // dirt has the top bit set of bytes of x that are below low (at most 0x80) or
 // equal to DEL; bytes from 0x80 up are clean. A borrow can only start at a byte
 // that is dirty itself and only move up, so the lowest mark, and whether there
@@ -138,11 +146,14 @@ func firstBad(b []byte, want uint8, low uint64) int {
 	return len(b)
 }
 
-// valueEnd returns the index of the first byte of b from i on that no field value
-// holds: of its CR, if all is well. len(b) when there is none.
-func valueEnd(b []byte, i int) int {
+// valueLen returns how many bytes at the start of b may be a field value's: what
+// comes then is its CR, if all is well, or nothing.
+//
+//go:noinline
+func valueLen(b []byte) int {
+	i := 0
 	for i+8 <= len(b) {
-		marks := dirt(binary.LittleEndian.Uint64(b[i:]), ' ')
+		marks := dirt(word(b, i), ' ')
 		if marks == 0 {
 			i += 8
 			continue

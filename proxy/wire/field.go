@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // Span is a piece of the buffer that was scanned: bytes Start up to End.
 type Span struct{ Start, End uint32 }
@@ -119,14 +122,32 @@ var fieldNames = [fieldCount]string{
 // String returns the field's name in lower case, "" for FieldOther.
 func (id FieldID) String() string { return fieldNames[id%fieldCount] }
 
-// fieldSlots finds a known name: nameHash of it is its place. The multiplier
-// was searched so that no two known names share a slot; whoever adds a field
-// and meets the panic searches another.
+// A known is a known name as words: its first eight bytes and its last, which are
+// the same ones, filled up with zeros, where it has no more.
+type known struct {
+	first, last uint64
+	length      int
+}
+
+var knownNames = buildKnown()
+
+func buildKnown() (all [fieldCount]known) {
+	for id := FieldOther + 1; id < fieldCount; id++ {
+		name := []byte(fieldNames[id])
+		first, last := nameWords(name, len(name))
+		all[id] = known{first, last, len(name)}
+	}
+	return all
+}
+
+// fieldSlots finds a known name: nameHash of its words is its place. The multiplier
+// was searched so that no two known names share a slot; whoever adds a field and
+// meets the panic searches another.
 var fieldSlots = buildFieldSlots()
 
-func buildFieldSlots() (slots [128]FieldID) {
+func buildFieldSlots() (slots [256]FieldID) {
 	for id := FieldOther + 1; id < fieldCount; id++ {
-		at := nameHash([]byte(fieldNames[id]))
+		at := nameHash(knownNames[id].first, knownNames[id].last)
 		if slots[at] != FieldOther {
 			panic("BUG: wire: field names " + fieldNames[id] + " and " +
 				fieldNames[slots[at]] + " need another nameHash multiplier")
@@ -136,30 +157,77 @@ func buildFieldSlots() (slots [128]FieldID) {
 	return slots
 }
 
-// nameHash mixes length, first, last and a middle byte (at three quarters: it
-// tells x-forwarded-host from x-forwarded-port) into 7 bits, without case.
-func nameHash(name []byte) uint32 {
-	n := uint32(len(name))
-	key := uint32(name[0]) | uint32(name[n*3/4])<<8 | uint32(name[n-1])<<16 | 0x202020
-	return (key | n<<24) * 0xa6b13a9 >> 25
+const spaces = ones * ' '
+
+// nameHash mixes both words into 8 bits, without case.
+func nameHash(first, last uint64) uint8 {
+	return uint8(((first | spaces) ^ (last|spaces)<<1) * 0xef19268711588347 >> 56)
+}
+
+// nameWords gives the words of the name that is the first n bytes of line, which has
+// as many at least; see known.
+func nameWords(line []byte, n int) (first, last uint64) {
+	switch {
+	case n >= 8:
+		return word(line, 0), word(line, n-8)
+	case len(line) >= 8:
+		first = word(line, 0) & (1<<(8*n&63) - 1)
+	default:
+		for i := range n {
+			first |= uint64(line[i]) << (8 * i)
+		}
+	}
+	return first, first
+}
+
+// lookUp returns the ID of the name that is the first n bytes of line.
+func lookUp(line []byte, n int) FieldID {
+	first, last := nameWords(line, n)
+	id := fieldSlots[nameHash(first, last)] & 63
+	k := &knownNames[id]
+	if k.length != n || first|k.first>>1&spaces != k.first || last|k.last>>1&spaces != k.last ||
+		n > 16 && !foldName(line[8:n-8], fieldNames[id][8:n-8]) {
+		return FieldOther
+	}
+	return id
 }
 
 // LookupField returns the ID of a field name in any case, FieldOther if it is
 // not a known one.
-func LookupField(name []byte) FieldID {
-	if len(name) < 2 || len(name) > 25 {
-		return FieldOther
+func LookupField(name []byte) FieldID { return lookUp(name, len(name)) }
+
+// fieldName reads the name at the start of line, which a colon ends; n is how long
+// it is, 0 where there is no good one.
+//
+// The colon is looked for eight bytes at a time. A known name needs no further look
+// at its bytes: they are those of a token because they are those of the name.
+func fieldName(line []byte) (id FieldID, n int) {
+	for n+8 <= len(line) {
+		x := word(line, n) ^ ones*':'
+		if marks := (x - ones) &^ x & highs; marks != 0 {
+			n += bits.TrailingZeros64(marks) / 8
+			break
+		}
+		n += 8
 	}
-	id := fieldSlots[nameHash(name)]
-	if known := fieldNames[id]; len(known) == len(name) && foldName(name, known) {
-		return id
+	for n < len(line) && line[n] != ':' {
+		n++
 	}
-	return FieldOther
+	if n == len(line) {
+		return FieldOther, 0
+	}
+	if id = lookUp(line, n); id == FieldOther && !IsToken(line[:n]) {
+		return FieldOther, 0
+	}
+	return id, n
 }
 
+// Case is bit 5 of a letter, and among letters, digits and '-' bit 6 marks the letters.
+// So a name is the known one if it is after bit 5 has been set where the known one has
+// bit 6, and nowhere else.
+
 // foldName compares names of equal length, lower being of letters, digits and
-// '-' only. Case is bit 5 of a letter, and among those bytes bit 6 marks the
-// letters; so bit 5 is set where lower has bit 6, and nowhere else.
+// '-' only.
 func foldName(name []byte, lower string) bool {
 	i := 0
 	for ; i+8 <= len(name); i += 8 {

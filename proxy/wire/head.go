@@ -81,7 +81,11 @@ func (h *Head) Find(id FieldID) (f Field, ok bool) {
 	return Field{}, false
 }
 
-func (h *Head) reset() { *h = Head{Fields: h.Fields[:0], ContentLength: -1} }
+func (h *Head) reset() {
+	h.Fields, h.ContentLength, h.Body, h.Minor = h.Fields[:0], -1, BodyNone, 0
+	h.Chunked, h.Close, h.Upgrade, h.startLine = false, false, false, false
+	h.Offset, h.seen, h.next, h.empty = 0, 0, 0, 0
+}
 
 func (h *Head) fail(at int, e *Error) *Error {
 	h.Offset = at
@@ -140,30 +144,33 @@ func (h *Head) scanFields(buf []byte, from int, lim Limits) (n int, err *Error) 
 
 // goodFields takes field lines for as long as they are complete and good.
 func (h *Head) goodFields(buf []byte, most int) {
-	for len(h.Fields) < most {
-		start := h.next
-		colon := start
-		for colon < len(buf) && class[buf[colon]]&classToken != 0 {
-			colon++
-		}
-		if colon == start || colon == len(buf) || buf[colon] != ':' {
-			return
+	fields, next := h.Fields, h.next
+	for len(fields) < most {
+		line := buf[next:]
+		id, colon := fieldName(line)
+		if colon == 0 {
+			break
 		}
 		value := colon + 1
-		for value < len(buf) && (buf[value] == ' ' || buf[value] == '\t') {
+		for value < len(line) && (line[value] == ' ' || line[value] == '\t') {
 			value++
 		}
-		cr := valueEnd(buf, value)
-		if cr+1 >= len(buf) || buf[cr] != '\r' || buf[cr+1] != '\n' {
-			return
+		cr := value + valueLen(line[value:])
+		if cr+1 >= len(line) || line[cr] != '\r' || line[cr+1] != '\n' {
+			break
 		}
 		end := cr
-		for end > value && (buf[end-1] == ' ' || buf[end-1] == '\t') {
+		for end > value && (line[end-1] == ' ' || line[end-1] == '\t') {
 			end--
 		}
-		h.appendField(buf, Span{uint32(start), uint32(colon)}, Span{uint32(value), uint32(end)})
-		h.next = cr + 2
+		h.seen |= 1 << (id & 63)
+		at := uint32(next)
+		fields = append(fields, Field{
+			Name: Span{at, at + uint32(colon)}, Value: Span{at + uint32(value), at + uint32(end)}, ID: id,
+		})
+		next += cr + 2
 	}
+	h.Fields, h.next = fields, next
 }
 
 func (h *Head) appendField(buf []byte, name, value Span) {
@@ -240,6 +247,10 @@ func number(b []byte) (n int64, ok bool) {
 // connection reads one Connection field into what is known so far. ok is false
 // when a member is not a token.
 func (o *options) connection(list []byte) (ok bool) {
+	if len(list) == len("keep-alive") && foldName(list, "keep-alive") { // as most say
+		o.keepAlive = true
+		return true
+	}
 	ok = true
 	for len(list) > 0 {
 		var member []byte

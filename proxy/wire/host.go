@@ -12,8 +12,12 @@ func ValidHost(b []byte) bool {
 	for plain < len(b) && class[b[plain]]&classHost != 0 {
 		plain++
 	}
-	if plain == len(b) {
-		return plain > 0 // a name without port or escapes, as most are
+	switch {
+	case plain == 0:
+	case plain == len(b):
+		return true // a name without port or escapes, as most are
+	case b[plain] == ':':
+		return validPort(b[plain+1:]) // as for SplitHost: no port holds a colon
 	}
 	host, port := SplitHost(b)
 	return validPort(port) && validName(host)
@@ -34,8 +38,17 @@ func validPort(port []byte) bool {
 	if len(port) == 0 {
 		return true
 	}
-	n, ok := number(port)
-	return ok && len(port) <= 5 && n <= 65535
+	if len(port) > 5 {
+		return false
+	}
+	n := 0
+	for _, c := range port {
+		if c < '0' || c > '9' {
+			return false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n <= 65535
 }
 
 func validName(host []byte) bool {

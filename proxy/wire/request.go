@@ -54,8 +54,7 @@ type RequestHead struct {
 func ScanRequest(h *RequestHead, buf []byte, from int, lim Limits) (n int, err error) {
 	lim = lim.orDefault()
 	if from <= 0 {
-		h.Head.reset()
-		*h = RequestHead{Head: h.Head}
+		h.reset()
 		from = 0
 	}
 	if !h.startLine {
@@ -74,6 +73,12 @@ func ScanRequest(h *RequestHead, buf []byte, from int, lim Limits) (n int, err e
 		return 0, e
 	}
 	return n, nil
+}
+
+func (h *RequestHead) reset() {
+	h.Head.reset()
+	h.Method, h.Target, h.Path, h.Host = Span{}, Span{}, Span{}, Span{}
+	h.Form, h.ExpectContinue, h.TakesTrailers = FormOrigin, false, false
 }
 
 // scanRequestLine reads leading empty lines and the request line, if complete.

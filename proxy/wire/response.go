@@ -28,8 +28,7 @@ type ResponseHead struct {
 func ScanResponse(h *ResponseHead, buf []byte, from int, lim Limits, asked Asked) (n int, err error) {
 	lim = lim.orDefault()
 	if from <= 0 {
-		h.Head.reset()
-		*h = ResponseHead{Head: h.Head}
+		h.reset()
 		from = 0
 	}
 	if !h.startLine {
@@ -52,6 +51,11 @@ func ScanResponse(h *ResponseHead, buf []byte, from int, lim Limits, asked Asked
 		return 0, asResponse(e)
 	}
 	return n, nil
+}
+
+func (h *ResponseHead) reset() {
+	h.Head.reset()
+	h.Status, h.Reason = 0, Span{}
 }
 
 // readStatusLine reads buf[:cr]: HTTP-version SP status-code SP [reason-phrase]
