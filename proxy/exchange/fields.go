@@ -56,15 +56,18 @@ func (ex *Exchange) appendFields(dst []byte, drop uint64) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, ex.Req.RequestURI()...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
+	c := wire.Copy{Head: ex.Raw}
 	for i := range ex.Head.Fields {
 		f := &ex.Head.Fields[i]
-		if ex.arrived(i) && ex.passes(f, drop) {
-			dst = append(dst, f.Name.Of(ex.Raw)...)
-			dst = append(dst, ": "...)
-			dst = append(dst, ex.valueOf(f)...)
-			dst = append(dst, "\r\n"...)
+		switch {
+		case !ex.arrived(i) || !ex.passes(f, drop):
+		case f.ID == wire.FieldHost && f.Value != ex.Head.Host:
+			dst = c.AppendAs(dst, f, ex.valueOf(f))
+		default:
+			dst = c.Append(dst, f)
 		}
 	}
+	dst = c.Flush(dst)
 	for i := range ex.added {
 		f := &ex.added[i]
 		dst = append(dst, f.name...)

@@ -22,19 +22,20 @@ type Peer struct {
 
 // Timeouts bound the attempt that is made next.
 func (ex *Exchange) Timeouts() upstream.Timeouts {
-	t := ex.Outlet.Proxy.Timeouts
-	for _, f := range [...]struct {
-		mine  *time.Duration
-		other time.Duration
-	}{
-		{&t.Connect, ex.Peer.Timeouts.Connect}, {&t.Send, ex.Peer.Timeouts.Send},
-		{&t.Response, ex.Peer.Timeouts.Response}, {&t.Read, ex.Peer.Timeouts.Read},
-	} {
-		if f.other > 0 {
-			*f.mine = f.other
-		}
-	}
+	t, own := ex.Outlet.Proxy.Timeouts, &ex.Peer.Timeouts
+	t.Connect = firstSet(own.Connect, t.Connect)
+	t.Send = firstSet(own.Send, t.Send)
+	t.Response = firstSet(own.Response, t.Response)
+	t.Read = firstSet(own.Read, t.Read)
 	return t
+}
+
+// firstSet is what a script has set, or else what the configuration says.
+func firstSet(script, configured time.Duration) time.Duration {
+	if script > 0 {
+		return script
+	}
+	return configured
 }
 
 // MayTry tells whether the route's bounds allow another attempt.

@@ -215,17 +215,13 @@ func (h *ResponseHead) Append(dst []byte, now time.Time) []byte {
 
 // appendFields appends the type, or all fields but that.
 func (h *ResponseHead) appendFields(dst []byte, isType bool) []byte {
+	c := wire.Copy{Head: h.text}
 	for i := range h.fields {
-		f := &h.fields[i]
-		if (f.ID == wire.FieldContentType) != isType {
-			continue
+		if f := &h.fields[i]; (f.ID == wire.FieldContentType) == isType {
+			dst = c.Append(dst, f)
 		}
-		dst = append(dst, f.Name.Of(h.text)...)
-		dst = append(dst, ": "...)
-		dst = append(dst, f.Value.Of(h.text)...)
-		dst = append(dst, "\r\n"...)
 	}
-	return dst
+	return c.Flush(dst)
 }
 
 // append adds a field; text that would end it does not.

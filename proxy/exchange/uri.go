@@ -148,17 +148,21 @@ func (ex *Exchange) appendClientTarget(dst []byte) []byte {
 
 // AppendHost appends a host as routes compare it: lower case, without port.
 func AppendHost(dst, host []byte) []byte {
-	if i := bytes.LastIndexByte(host, ':'); i >= 0 && bytes.IndexByte(host[i:], ']') < 0 {
-		host = host[:i]
+	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
+		if host[i] == ':' {
+			host = host[:i]
+			break
+		}
 	}
 	if n := len(host); n > 1 && host[n-1] == '.' {
 		host = host[:n-1] // the root label: the same name
 	}
-	for _, c := range host {
+	start := len(dst)
+	dst = append(dst, host...)
+	for i, c := range dst[start:] {
 		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
+			dst[start+i] = c | 0x20
 		}
-		dst = append(dst, c)
 	}
 	return dst
 }
