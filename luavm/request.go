@@ -63,6 +63,50 @@ func (s *Slot) SetVarString(v Variable, value string) error {
 	return s.SetVar(v, unsafe.Slice(unsafe.StringData(value), len(value)))
 }
 
+// A VarValue is what a variable is to be.
+type VarValue struct {
+	Var   Variable
+	Value []byte
+}
+
+// SetVars is SetVar for each of list: many short copies, so the arena is asked for
+// room once.
+func (s *Slot) SetVars(list []VarValue) error {
+	c := s.c
+	need := uint64(c.ArenaLen)
+	for i := range list {
+		need += uint64(len(list[i].Value)) + 1
+	}
+	if need > uint64(c.ArenaCap) && !c.GrowArena(need) {
+		return s.setEach(list) // over what they were there may be room
+	}
+	for i := range list {
+		value, at := list[i].Value, &c.Vars[list[i].Var]
+		if len(value) == 0 && list[i].Var == VarArgs {
+			*at = shim.Str{}
+			continue
+		}
+		to := at.P
+		if to == nil || uint64(len(value)) > uint64(at.N) {
+			to = unsafe.Add(c.Arena, c.ArenaLen)
+			c.ArenaLen += uint32(len(value)) + 1
+		}
+		copy(unsafe.Slice((*byte)(to), len(value)), value)
+		at.P, at.N = to, uint32(len(value))
+	}
+	return nil
+}
+
+func (s *Slot) setEach(list []VarValue) error {
+	var err error
+	for i := range list {
+		if e := s.SetVar(list[i].Var, list[i].Value); e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
 // UnsetVar makes the variable nil in Lua.
 func (s *Slot) UnsetVar(v Variable) { s.c.Vars[v] = shim.Str{} }
 

@@ -141,3 +141,35 @@ func TestWithoutRequest(t *testing.T) {
 	}
 	pool.Close()
 }
+
+func TestSetVars(t *testing.T) {
+	list := func(uri, args, host string) []VarValue {
+		return []VarValue{{VarURI, []byte(uri)}, {VarArgs, []byte(args)}, {VarHost, []byte(host)}}
+	}
+	s := requestSlot(t)
+	for _, round := range []struct{ name, uri, args, host string }{
+		{"first", "/a", "x=1", "h"},
+		{"shorter", "/", "x", ""},
+		{"no query", "/", "", "h"},
+		{"longer", "/" + strings.Repeat("a", 5000), "x=1&y=2", "host.example"},
+		{"short again", "/b", "y=2", "other"},
+	} {
+		if err := s.SetVars(list(round.uri, round.args, round.host)); err != nil {
+			t.Fatal(round.name, err)
+		}
+		uri, args, host := string(s.Var(VarURI)), string(s.Var(VarArgs)), s.Var(VarHost)
+		if uri != round.uri || args != round.args || string(host) != round.host || host == nil {
+			t.Errorf("%s: %.20q, %q, %q", round.name, uri, args, host)
+		}
+		if (s.Var(VarArgs) == nil) != (round.args == "") {
+			t.Errorf("%s: a query of no bytes is nil, any other is not", round.name)
+		}
+	}
+	big := strings.Repeat("a", 17<<20)
+	if err := s.SetVars(list(big, "z", "h")); !errors.Is(err, ErrSlotFull) {
+		t.Errorf("17 MiB: %v", err)
+	}
+	if uri, args := string(s.Var(VarURI)), string(s.Var(VarArgs)); uri != "/b" || args != "z" {
+		t.Errorf("after a refusal: %.20q, %q, want what fits to be set", uri, args)
+	}
+}

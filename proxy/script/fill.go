@@ -11,37 +11,35 @@ import (
 // fillRequest copies what scripts read of a request into the slot, once, when
 // the exchange takes its seat.
 func fillRequest(ex *exchange.Exchange) error {
-	s := ex.Lua
-	conn := ex.Conn
-	var err error
+	s, conn, rec := ex.Lua, ex.Conn, &ex.Record
+	client := bytesOf(conn.RemoteAddr)
+	if rec.Client != conn.Peer {
+		ex.Scratch = rec.Client.Addr().AppendTo(ex.Scratch[:0])
+		client = ex.Scratch
+	}
+	err := s.SetVars([]luavm.VarValue{
+		{Var: luavm.VarURI, Value: ex.Path},
+		{Var: luavm.VarArgs, Value: ex.Query},
+		{Var: luavm.VarRequestURI, Value: ex.Head.Target.Of(ex.Raw)},
+		{Var: luavm.VarMethod, Value: ex.Req.Method()},
+		{Var: luavm.VarHost, Value: ex.Host},
+		{Var: luavm.VarScheme, Value: bytesOf(rec.Scheme)},
+		{Var: luavm.VarProtocol, Value: bytesOf(rec.Protocol)},
+		{Var: luavm.VarRemoteAddr, Value: client},
+		{Var: luavm.VarRemotePort, Value: bytesOf(conn.RemotePort)},
+		{Var: luavm.VarServerAddr, Value: bytesOf(conn.LocalAddr)},
+		{Var: luavm.VarServerPort, Value: bytesOf(conn.LocalPort)},
+		{Var: luavm.VarServerName, Value: ex.Host},
+		{Var: luavm.VarRequestID, Value: rec.ID[:]},
+		{Var: luavm.VarRoute, Value: bytesOf(rec.Route)},
+		{Var: luavm.VarDefaultType, Value: bytesOf(ex.Route.DefaultType)},
+		{Var: luavm.VarDocumentRoot, Value: bytesOf(ex.Route.DocumentRoot)},
+	})
 	set := func(v luavm.Variable, value []byte) {
 		if e := s.SetVar(v, value); e != nil {
 			err = e
 		}
 	}
-	setString := func(v luavm.Variable, value string) {
-		if e := s.SetVarString(v, value); e != nil {
-			err = e
-		}
-	}
-	set(luavm.VarURI, ex.Path)
-	set(luavm.VarArgs, ex.Query)
-	set(luavm.VarRequestURI, ex.Head.Target.Of(ex.Raw))
-	set(luavm.VarMethod, ex.Req.Method())
-	set(luavm.VarHost, ex.Host)
-	setString(luavm.VarScheme, ex.Record.Scheme)
-	setString(luavm.VarProtocol, ex.Record.Protocol)
-	if ex.Record.Client == conn.Peer {
-		setString(luavm.VarRemoteAddr, conn.RemoteAddr)
-	} else {
-		ex.Scratch = ex.Record.Client.Addr().AppendTo(ex.Scratch[:0])
-		set(luavm.VarRemoteAddr, ex.Scratch)
-	}
-	setString(luavm.VarRemotePort, conn.RemotePort)
-	setString(luavm.VarServerAddr, conn.LocalAddr)
-	setString(luavm.VarServerPort, conn.LocalPort)
-	set(luavm.VarServerName, ex.Host)
-	set(luavm.VarRequestID, ex.Record.ID[:])
 	if ex.Trace.Active() {
 		ex.Scratch = ex.Trace.AppendParent(ex.Scratch[:0], ex.Trace.SpanID)
 		set(luavm.VarTraceparent, ex.Scratch)
@@ -57,15 +55,18 @@ func fillRequest(ex *exchange.Exchange) error {
 	if ex.HeadEdited {
 		ex.HeadText = ex.AppendHead(ex.HeadText[:0])
 	}
-	client := ex
-	for client.Parent != nil {
-		client = client.Parent
+	first := ex
+	for first.Parent != nil {
+		first = first.Parent
 	}
-	if client != ex || ex.HeadEdited {
-		set(luavm.VarRawHead, client.Raw[client.Head.Method.Start:])
+	if first != ex || ex.HeadEdited {
+		set(luavm.VarRawHead, first.Raw[first.Head.Method.Start:])
 	}
 	return err
 }
+
+// bytesOf is s without a copy, to be read alone.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // fillExtras copies the variables that scripts find by name alone. Those that
 // the configuration or a script has set come last: they hide others.
@@ -79,7 +80,7 @@ func fillExtras(ex *exchange.Exchange, err *error) {
 		extra(v.Name, nil)
 	}
 	for _, v := range ex.Identity.Vars() {
-		extra(v.Name, unsafe.Slice(unsafe.StringData(v.Value), len(v.Value)))
+		extra(v.Name, bytesOf(v.Value))
 	}
 	for i, group := range ex.Captures {
 		extra(captureNames[min(i, 8)], group)
@@ -110,11 +111,8 @@ var captureNames = [9]string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}
 // fillStage brings the slot up to date before a run.
 func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 	s := ex.Lua
-	// The variables can only fail for lack of room, which an earlier fill
-	// has reported; nil in Lua then.
-	_ = s.SetVarString(luavm.VarRoute, ex.Record.Route)
-	_ = s.SetVarString(luavm.VarDefaultType, ex.Route.DefaultType)
-	_ = s.SetVarString(luavm.VarDocumentRoot, ex.Route.DocumentRoot)
+	// Variables can only fail for lack of room, which an earlier fill has reported;
+	// nil in Lua then.
 	if len(ex.Maps) > 0 {
 		ex.Glance(func(name string, value []byte) { _ = s.SetExtra(name, value) })
 	}
