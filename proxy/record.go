@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"encoding/hex"
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 
@@ -38,15 +38,26 @@ func (g *Gateway) beginRecord(ex *exchange.Exchange) {
 	newID(&rec.ID)
 }
 
-// newID makes a request id. Ids must not collide, not be secret.
+// newID makes a request id: 32 hexadecimal digits. Ids must not collide, not be
+// secret.
 func newID(id *[32]byte) {
-	var b [16]byte
-	for i, word := range [2]uint64{rand.Uint64(), rand.Uint64()} {
-		for j := range 8 {
-			b[i*8+j] = byte(word >> (8 * j))
-		}
+	for i := 0; i < len(id); i += 16 {
+		word := rand.Uint64()
+		binary.LittleEndian.PutUint64(id[i:], hexDigits(uint32(word)))
+		binary.LittleEndian.PutUint64(id[i+8:], hexDigits(uint32(word>>32)))
 	}
-	hex.Encode(id[:], b[:])
+}
+
+// hexDigits are the eight hexadecimal digits of x as bytes of a word, the lowest
+// digit in the lowest byte. Each byte is given a digit; where that is above 9, six
+// more carry into the byte's upper half, which tells which bytes are to be letters.
+func hexDigits(x uint32) uint64 {
+	d := uint64(x)
+	d = (d | d<<16) & 0x0000ffff0000ffff
+	d = (d | d<<8) & 0x00ff00ff00ff00ff
+	d = (d | d<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (d + 0x0606060606060606) >> 4 & 0x0101010101010101
+	return d + 0x3030303030303030 + letters*('a'-'0'-10)
 }
 
 // forwardedFor walks X-Forwarded-For from its end as long as the addresses are

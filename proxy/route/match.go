@@ -90,10 +90,9 @@ type matcher struct {
 }
 
 func (m *matcher) run(captures []int) Result {
-	host := normalHost(m.request.Host())
 	levels := m.table.of(m.request.Listener())
 	for i := range levels {
-		won := m.level(&levels[i], host)
+		won := m.level(&levels[i])
 		if won == nil {
 			continue
 		}
@@ -113,8 +112,22 @@ func (m *matcher) run(captures []int) Result {
 	return Result{Outcome: NotFound, Rule: -1}
 }
 
-// level asks the hosts of one priority, the closest name first.
-func (m *matcher) level(l *level, host []byte) *entry {
+// level asks the hosts of one priority, the closest name first, then the rules that
+// are for any host.
+func (m *matcher) level(l *level) *entry {
+	if len(l.exact)+len(l.wildcards)+len(l.regexes) > 0 {
+		if won := m.hosts(l, normalHost(m.request.Host())); won != nil {
+			return won
+		}
+	}
+	if l.any == nil {
+		return nil
+	}
+	m.at(unit.HostPattern{}, nil)
+	return m.paths(l.any)
+}
+
+func (m *matcher) hosts(l *level, host []byte) *entry {
 	if p := l.exact[string(host)]; p != nil {
 		m.at(unit.HostPattern{Kind: unit.HostExact}, host)
 		if won := m.paths(p); won != nil {
@@ -145,11 +158,7 @@ func (m *matcher) level(l *level, host []byte) *entry {
 			}
 		}
 	}
-	if l.any == nil {
-		return nil
-	}
-	m.at(unit.HostPattern{}, nil)
-	return m.paths(l.any)
+	return nil
 }
 
 // paths is nginx's choice of a location among the rules of one host.
