@@ -110,6 +110,13 @@ func WriteOnce(fd uintptr, p []byte) (int, error) {
 	return transfer(syscall.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
 }
 
+// Waits tells whether bytes have come that nobody has read.
+func Waits(fd uintptr) bool {
+	var one [1]byte
+	n, err := transfer(syscall.SYS_RECVFROM, fd, one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n > 0 && err == nil
+}
+
 // transfer is recv(2) or send(2), again where a signal came first.
 func transfer(trap, fd uintptr, p []byte, flags uintptr) (int, error) {
 	for {

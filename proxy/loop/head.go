@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 	"perigee/proxy/wire"
 )
@@ -68,7 +69,7 @@ func (c *client) awaitHead() {
 	}
 	switch {
 	case c.info.Requests == 0: // since it was opened
-	case c.loop.server.closing.Load():
+	case c.loop.server.closing.Load() && !socket.Waits(uintptr(c.fd)):
 		c.close()
 	case c.loop.isGiving():
 		c.loop.give(c)

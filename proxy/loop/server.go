@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"perigee/luavm"
+	"perigee/luavm/socket"
 	"perigee/proxy/exchange"
 )
 
@@ -151,7 +152,8 @@ func (s *Server) Drain(ctx context.Context) error {
 // drain: its request may be on its way.
 const firstWord = int64(500 * time.Millisecond)
 
-// closeIdle ends the connections that wait for a request.
+// closeIdle ends the connections that wait for a request, but for those where one has
+// come that has not been read yet.
 func (l *Loop) closeIdle() {
 	if l.drainAt == 0 {
 		l.drainAt = l.now
@@ -159,7 +161,7 @@ func (l *Loop) closeIdle() {
 	for c := l.clients; c != nil; {
 		next := c.next
 		if c.state == reading && (c.work == nil || c.w == 0) &&
-			(c.info.Requests > 0 || l.now-l.drainAt > firstWord) {
+			(c.info.Requests > 0 || l.now-l.drainAt > firstWord) && !socket.Waits(uintptr(c.fd)) {
 			c.close()
 		}
 		c = next

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"perigee/luavm/socket"
@@ -246,11 +247,42 @@ func (c *conn) clientGone() {
 }
 
 // closeIfIdle ends a connection that waits for a request, its first one too if
-// silent says so.
+// silent says so; but not where one has come that has not been read yet.
 func (c *conn) closeIfIdle(silent bool) {
-	if c.state.CompareAndSwap(idle, leaving) || silent && c.state.CompareAndSwap(fresh, leaving) {
-		c.kill()
+	if c.unread() {
+		return
 	}
+	c.mu.Lock()
+	if c.state.CompareAndSwap(idle, leaving) || silent && c.state.CompareAndSwap(fresh, leaving) {
+		_ = c.tcp.SetReadDeadline(time.Unix(1, 0))
+	}
+	c.mu.Unlock()
+}
+
+// stay goes on with a connection that was told to leave, if a request came in the
+// same moment; err is of the read that waited for it.
+func (c *conn) stay(err error) bool {
+	if err != nil && !(isTimeout(err) && c.unread()) {
+		return false
+	}
+	c.mu.Lock() // until then closeIfIdle may be about to set the deadline
+	_ = c.tcp.SetReadDeadline(time.Time{})
+	c.state.Store(busy)
+	c.mu.Unlock()
+	if c.deadline.Load() == expired {
+		return false // nor has it been killed meanwhile
+	}
+	return err == nil || c.fill() == nil
+}
+
+// unread tells whether bytes have come that nobody has read.
+func (c *conn) unread() (waits bool) {
+	if sc, ok := c.tcp.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { waits = socket.Waits(fd) })
+		}
+	}
+	return waits
 }
 
 // kill makes the connection's reads and writes fail from now on.
@@ -303,12 +335,18 @@ func (c *conn) awaitRequest(limits *Limits) error {
 	if c.info.Requests == 0 {
 		wait, state = limits.HeaderTime, fresh // a client that opens and says nothing
 	}
-	if !c.setDeadline(wait) || state == idle && c.server.closing.Load() {
+	if !c.setDeadline(wait) || state == idle && c.server.closing.Load() && !c.unread() {
 		return errIdle
 	}
 	c.state.Store(state)
 	err := c.fill()
-	if !c.state.CompareAndSwap(state, busy) || err != nil {
+	if !c.state.CompareAndSwap(state, busy) {
+		if !c.stay(err) {
+			return errIdle
+		}
+		return nil
+	}
+	if err != nil {
 		return errIdle
 	}
 	return nil

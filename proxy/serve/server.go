@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -107,6 +108,10 @@ func (s *Server) serve(l *listener) error {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
 			}
+			if errors.Is(err, os.ErrDeadlineExceeded) && s.closing.Load() {
+				_ = l.Close()
+				return nil
+			}
 			// Out of descriptors or memory: waiting lets exchanges end and
 			// give some back.
 			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
@@ -156,30 +161,53 @@ func (s *Server) Farewell() { s.farewell.Store(true) }
 // drain: its request may be on its way.
 const firstWord = 500 * time.Millisecond
 
-// Drain closes the listeners and lets exchanges under way end: their
-// connections close with the answer, idle ones at once. When ctx ends first the
-// remaining connections are closed and the error is ctx's.
+// queueTime is how long a listener goes on in a drain, to take what the kernel has
+// queued there: a closed one would reset those connections.
+const queueTime = 20 * time.Millisecond
+
+// Drain closes the listeners, after taking what the kernel has queued there, and
+// lets exchanges under way end: their connections close with the answer, idle ones
+// at once. When ctx ends first the remaining connections are closed and the error
+// is ctx's.
 func (s *Server) Drain(ctx context.Context) error {
 	s.farewell.Store(true)
 	s.closing.Store(true)
 	s.mu.Lock()
 	for l := range s.listeners {
-		_ = l.Close()
+		d, ok := l.Listener.(interface{ SetDeadline(t time.Time) error })
+		if !ok || ctx.Err() != nil || d.SetDeadline(time.Now().Add(queueTime)) != nil {
+			_ = l.Close()
+		}
 	}
 	s.mu.Unlock()
 	tick, begin := time.NewTicker(10*time.Millisecond), time.Now()
 	defer tick.Stop()
-	for s.conns.size() > 0 {
+	for s.conns.size() > 0 || s.listens() {
 		silent := time.Since(begin) > firstWord
 		s.conns.each(func(c *conn) { c.closeIfIdle(silent) })
 		select {
 		case <-ctx.Done():
+			s.closeListeners()
 			s.conns.each(func(c *conn) { c.kill() })
 			return ctx.Err()
 		case <-tick.C:
 		}
 	}
 	return nil
+}
+
+func (s *Server) listens() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners) > 0
+}
+
+func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.listeners {
+		_ = l.Close()
+	}
 }
 
 // Close ends everything at once.
