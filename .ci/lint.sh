@@ -32,6 +32,7 @@ shells() {
 
 check gofmt formatted
 check vet $go vet -tags luajit ./...
+check vet-without-lua env CGO_ENABLED=0 $go vet ./luavm/... # which says what is missing when it runs
 check staticcheck static
 check luacheck lua
 check shells shells

@@ -167,6 +167,12 @@ func (*State) DropNotes() {}
 // SetPhase does nothing.
 func (*Run) SetPhase(uint32) {}
 
+// Follow has no run to follow.
+func (*Run) Follow(int32, uint32) {}
+
+// WentOn is false: nothing ran.
+func (*Run) WentOn() (first int64, log uint32, ok bool) { return 0, 0, false }
+
 // Forget does nothing.
 func (*State) Forget(*Slot) {}
 
