@@ -388,10 +388,14 @@ func (ex *Exchange) Empty() {
 	ex.Trace.Reset()
 	ex.DropSpans()
 	ex.performed, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
-	ex.done.Store(0)
 	ex.Worker, ex.Clock = 0, nil
-	ex.aborted.Store(false)
-	ex.killed.Store(false)
+	if ex.done.Load() != 0 { // an atomic write takes as long as thirty others
+		ex.done.Store(0)
+	}
+	if ex.aborted.Load() {
+		ex.aborted.Store(false)
+		ex.killed.Store(false)
+	}
 	ex.ends, ex.told = false, false
 }
 

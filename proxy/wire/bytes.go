@@ -46,25 +46,25 @@ func buildClass() (t [256]uint8) {
 	return t
 }
 
+// leading returns how many bytes at the start of b are of the class want.
+func leading(b []byte, want uint8) int {
+	for i, c := range b {
+		if class[c]&want == 0 {
+			return i
+		}
+	}
+	return len(b)
+}
+
 // IsToken reports whether b is a token of RFC 9110 §5.6.2: at least one byte,
 // all of them tchar. Methods, field names and list members are tokens.
 func IsToken(b []byte) bool {
-	for _, c := range b {
-		if class[c]&classToken == 0 {
-			return false
-		}
-	}
-	return len(b) > 0
+	return len(b) > 0 && leading(b, classToken) == len(b)
 }
 
 // IsValue reports whether b may be a field's value (RFC 9110 §5.5).
 func IsValue(b []byte) bool {
-	for _, c := range b {
-		if class[c]&classValue == 0 {
-			return false
-		}
-	}
-	return true
+	return leading(b, classValue) == len(b)
 }
 
 // TrimOWS returns b without leading and trailing SP and HTAB (OWS of RFC 9110

@@ -184,10 +184,7 @@ func (h *Head) appendField(buf []byte, name, value Span) {
 func (h *Head) addField(buf []byte, cr int) *Error {
 	start := h.next
 	line := buf[start:cr]
-	colon := 0
-	for colon < len(line) && class[line[colon]]&classToken != 0 {
-		colon++
-	}
+	colon := leading(line, classToken)
 	if colon == 0 || colon == len(line) || line[colon] != ':' {
 		return h.fail(start+colon, badName(line, colon))
 	}

@@ -8,11 +8,7 @@ import "bytes"
 // five digits that make a port up to 65535, or a colon alone. Empty hosts,
 // userinfo, zone identifiers and the IPvFuture form are refused.
 func ValidHost(b []byte) bool {
-	plain := 0
-	for plain < len(b) && class[b[plain]]&classHost != 0 {
-		plain++
-	}
-	switch {
+	switch plain := leading(b, classHost); {
 	case plain == 0:
 	case plain == len(b):
 		return true // a name without port or escapes, as most are

@@ -127,10 +127,7 @@ func (h *RequestHead) firstByte(buf []byte) *Error {
 func (h *RequestHead) readRequestLine(buf []byte, cr int) *Error {
 	start := h.next
 	line := buf[start:cr]
-	i := 0
-	for i < len(line) && class[line[i]]&classToken != 0 {
-		i++
-	}
+	i := leading(line, classToken)
 	if i == 0 || i == len(line) || line[i] != ' ' {
 		return h.fail(start+i, ErrMethod)
 	}
