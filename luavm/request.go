@@ -80,19 +80,19 @@ func (s *Slot) SetVars(list []VarValue) error {
 	if need > uint64(c.ArenaCap) && !c.GrowArena(need) {
 		return s.setEach(list) // over what they were there may be room
 	}
+	arena := unsafe.Slice((*byte)(c.Arena), int(c.ArenaCap))
 	for i := range list {
 		value, at := list[i].Value, &c.Vars[list[i].Var]
-		if len(value) == 0 && list[i].Var == VarArgs {
+		switch {
+		case len(value) == 0 && list[i].Var == VarArgs:
 			*at = shim.Str{}
-			continue
-		}
-		to := at.P
-		if to == nil || uint64(len(value)) > uint64(at.N) {
-			to = unsafe.Add(c.Arena, c.ArenaLen)
+		case at.P != nil:
+			_ = s.store(at, value) // there is room
+		default:
+			copy(arena[c.ArenaLen:], value)
+			at.P, at.N = unsafe.Add(c.Arena, c.ArenaLen), uint32(len(value))
 			c.ArenaLen += uint32(len(value)) + 1
 		}
-		copy(unsafe.Slice((*byte)(to), len(value)), value)
-		at.P, at.N = to, uint32(len(value))
 	}
 	return nil
 }

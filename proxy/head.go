@@ -84,6 +84,15 @@ func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
 // appendForwarded tells the endpoint who the client is. What the client says of
 // itself counts only behind a trusted proxy; a filter's own fields stay.
 func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
+	if !ex.Conn.Trusted && !ex.AddedForwarding() {
+		head = append(append(head, "X-Forwarded-For: "...), ex.Conn.RemoteAddr...)
+		if ex.Conn.TLS {
+			head = append(head, "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "...)
+		} else {
+			head = append(head, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "...)
+		}
+		return append(append(head, ex.Head.Host.Of(ex.Raw)...), '\r', '\n')
+	}
 	if !ex.Added("x-forwarded-for") {
 		head = append(head, "X-Forwarded-For: "...)
 		if ex.Conn.Trusted {

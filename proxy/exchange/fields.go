@@ -247,6 +247,17 @@ func (ex *Exchange) Added(name string) bool {
 	return false
 }
 
+// AddedForwarding tells whether a filter has added one of the X-Forwarded- fields.
+func (ex *Exchange) AddedForwarding() bool {
+	const prefix = "x-forwarded-"
+	for i := range ex.added {
+		if name := ex.added[i].name; len(name) > len(prefix) && sameName(name[:len(prefix)], prefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // forgetFields makes ready for another request.
 func (ex *Exchange) forgetFields() {
 	ex.gone = ex.gone[:0]

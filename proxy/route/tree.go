@@ -75,15 +75,24 @@ func (n *node) find(path []byte) (longest, exact *node) {
 		if len(path) == 0 {
 			return longest, n
 		}
-		i := strings.IndexByte(n.first, path[0])
-		if i < 0 {
+		child := n.child(path[0])
+		if child == nil {
 			return longest, nil
 		}
-		child := n.children[i]
 		if len(path) < len(child.label) || string(path[:len(child.label)]) != child.label {
 			return longest, nil
 		}
 		path = path[len(child.label):]
 		n = child
 	}
+}
+
+// child is the one whose label begins with c, or nil. Most nodes have few.
+func (n *node) child(c byte) *node {
+	for i := range len(n.first) {
+		if n.first[i] == c {
+			return n.children[i]
+		}
+	}
+	return nil
 }
