@@ -84,15 +84,6 @@ func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
 // appendForwarded tells the endpoint who the client is. What the client says of
 // itself counts only behind a trusted proxy; a filter's own fields stay.
 func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
-	if !ex.Conn.Trusted && !ex.AddedForwarding() {
-		head = append(append(head, "X-Forwarded-For: "...), ex.Conn.RemoteAddr...)
-		if ex.Conn.TLS {
-			head = append(head, "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "...)
-		} else {
-			head = append(head, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "...)
-		}
-		return append(append(head, ex.Head.Host.Of(ex.Raw)...), '\r', '\n')
-	}
 	if !ex.Added("x-forwarded-for") {
 		head = append(head, "X-Forwarded-For: "...)
 		if ex.Conn.Trusted {
@@ -110,17 +101,17 @@ func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
 	if ex.Conn.TLS {
 		scheme = "https"
 	}
-	head = appendTrusted(head, ex, wire.FieldXForwardedProto, "X-Forwarded-Proto", scheme)
-	return appendTrusted(head, ex, wire.FieldXForwardedHost, "X-Forwarded-Host", "")
+	head = appendTrusted(head, ex, wire.FieldXForwardedProto, "X-Forwarded-Proto: ", scheme)
+	return appendTrusted(head, ex, wire.FieldXForwardedHost, "X-Forwarded-Host: ", "")
 }
 
-// appendTrusted appends a forwarding field: a trusted proxy's, else our own.
+// appendTrusted appends a forwarding field, name and all that stands before its
+// value: a trusted proxy's, else our own.
 func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, name, own string) []byte {
-	if ex.Added(name) {
+	if ex.Added(name[:len(name)-len(": ")]) {
 		return head
 	}
 	head = append(head, name...)
-	head = append(head, ':', ' ')
 	if f, ok := ex.Head.Find(id); ok && ex.Conn.Trusted {
 		head = append(head, f.Value.Of(ex.Raw)...)
 	} else if own != "" {

@@ -126,7 +126,7 @@ func (ex *Exchange) listedInConnection(name []byte) bool {
 // not added: it would name nobody, and stand beside the endpoint's. A second Host
 // takes the place of the first.
 func (ex *Exchange) AddRequestHeader(name string, value []byte) {
-	if sameName(bytesOf(hostName), name) {
+	if sameName(BytesOf(hostName), name) {
 		if len(value) == 0 {
 			return
 		}
@@ -241,17 +241,6 @@ func (ex *Exchange) RequestHas(id wire.FieldID) bool {
 func (ex *Exchange) Added(name string) bool {
 	for i := range ex.added {
 		if sameName(ex.added[i].name, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// AddedForwarding tells whether a filter has added one of the X-Forwarded- fields.
-func (ex *Exchange) AddedForwarding() bool {
-	const prefix = "x-forwarded-"
-	for i := range ex.added {
-		if name := ex.added[i].name; len(name) > len(prefix) && sameName(name[:len(prefix)], prefix) {
 			return true
 		}
 	}

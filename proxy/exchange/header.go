@@ -8,8 +8,8 @@ func SameName(a, b []byte) bool { return sameName(a, text(b)) }
 // text is b as a string for the length of a call.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// bytesOf are s as bytes for the length of a call that does not change them.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+// BytesOf are s as bytes for the length of a call that does not change them.
+func BytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 func sameName(a []byte, b string) bool {
 	if len(a) != len(b) {

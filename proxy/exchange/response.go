@@ -78,7 +78,7 @@ func (h *ResponseHead) Pass(f *wire.Field) {
 // Add adds a field. Of those that an answer has once it takes the first one's place;
 // a Transfer-Encoding is not taken, nor is a Content-Length that is no number.
 func (h *ResponseHead) Add(name string, value []byte) {
-	id := wire.LookupField(bytesOf(name))
+	id := wire.LookupField(BytesOf(name))
 	switch {
 	case id == wire.FieldTransferEncoding:
 		return
@@ -95,7 +95,7 @@ func (h *ResponseHead) Add(name string, value []byte) {
 
 // Set replaces all fields of that name by one.
 func (h *ResponseHead) Set(name string, value []byte) {
-	id := wire.LookupField(bytesOf(name))
+	id := wire.LookupField(BytesOf(name))
 	switch id {
 	case wire.FieldTransferEncoding:
 		return
@@ -114,7 +114,7 @@ func (h *ResponseHead) Set(name string, value []byte) {
 }
 
 // SetType sets the Content-Type; empty: there is none.
-func (h *ResponseHead) SetType(media string) { h.SetTypeBytes(bytesOf(media)) }
+func (h *ResponseHead) SetType(media string) { h.SetTypeBytes(BytesOf(media)) }
 
 // SetTypeBytes is SetType.
 func (h *ResponseHead) SetTypeBytes(media []byte) {
@@ -126,7 +126,7 @@ func (h *ResponseHead) SetTypeBytes(media []byte) {
 
 // Del removes all fields of that name.
 func (h *ResponseHead) Del(name string) {
-	id := wire.LookupField(bytesOf(name))
+	id := wire.LookupField(BytesOf(name))
 	if id == wire.FieldContentLength {
 		h.length = 0
 		return
@@ -136,7 +136,7 @@ func (h *ResponseHead) Del(name string) {
 
 // Peek returns the first value of a field; nil: there is none.
 func (h *ResponseHead) Peek(name string) []byte {
-	id := wire.LookupField(bytesOf(name))
+	id := wire.LookupField(BytesOf(name))
 	switch {
 	case id == wire.FieldContentLength:
 		return h.lengthText()
@@ -289,7 +289,7 @@ func appendStatusLine(dst []byte, status int, reason []byte) []byte {
 	case len(reason) == 0 && status >= 100 && status < len(statusLines):
 		return append(dst, statusLines[status]...)
 	case len(reason) == 0:
-		reason = bytesOf(fasthttp.StatusMessage(status))
+		reason = BytesOf(fasthttp.StatusMessage(status))
 	}
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)

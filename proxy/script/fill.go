@@ -2,7 +2,6 @@ package script
 
 import (
 	"strconv"
-	"unsafe"
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
@@ -12,7 +11,7 @@ import (
 // the exchange takes its seat.
 func fillRequest(ex *exchange.Exchange) error {
 	s, conn, rec := ex.Lua, ex.Conn, &ex.Record
-	client := bytesOf(conn.RemoteAddr)
+	client := exchange.BytesOf(conn.RemoteAddr)
 	if rec.Client != conn.Peer {
 		ex.Scratch = rec.Client.Addr().AppendTo(ex.Scratch[:0])
 		client = ex.Scratch
@@ -23,17 +22,17 @@ func fillRequest(ex *exchange.Exchange) error {
 		{Var: luavm.VarRequestURI, Value: ex.Head.Target.Of(ex.Raw)},
 		{Var: luavm.VarMethod, Value: ex.Req.Method()},
 		{Var: luavm.VarHost, Value: ex.Host},
-		{Var: luavm.VarScheme, Value: bytesOf(rec.Scheme)},
-		{Var: luavm.VarProtocol, Value: bytesOf(rec.Protocol)},
+		{Var: luavm.VarScheme, Value: exchange.BytesOf(rec.Scheme)},
+		{Var: luavm.VarProtocol, Value: exchange.BytesOf(rec.Protocol)},
 		{Var: luavm.VarRemoteAddr, Value: client},
-		{Var: luavm.VarRemotePort, Value: bytesOf(conn.RemotePort)},
-		{Var: luavm.VarServerAddr, Value: bytesOf(conn.LocalAddr)},
-		{Var: luavm.VarServerPort, Value: bytesOf(conn.LocalPort)},
+		{Var: luavm.VarRemotePort, Value: exchange.BytesOf(conn.RemotePort)},
+		{Var: luavm.VarServerAddr, Value: exchange.BytesOf(conn.LocalAddr)},
+		{Var: luavm.VarServerPort, Value: exchange.BytesOf(conn.LocalPort)},
 		{Var: luavm.VarServerName, Value: ex.Host},
 		{Var: luavm.VarRequestID, Value: rec.ID[:]},
-		{Var: luavm.VarRoute, Value: bytesOf(rec.Route)},
-		{Var: luavm.VarDefaultType, Value: bytesOf(ex.Route.DefaultType)},
-		{Var: luavm.VarDocumentRoot, Value: bytesOf(ex.Route.DocumentRoot)},
+		{Var: luavm.VarRoute, Value: exchange.BytesOf(rec.Route)},
+		{Var: luavm.VarDefaultType, Value: exchange.BytesOf(ex.Route.DefaultType)},
+		{Var: luavm.VarDocumentRoot, Value: exchange.BytesOf(ex.Route.DocumentRoot)},
 	})
 	set := func(v luavm.Variable, value []byte) {
 		if e := s.SetVar(v, value); e != nil {
@@ -65,9 +64,6 @@ func fillRequest(ex *exchange.Exchange) error {
 	return err
 }
 
-// bytesOf is s without a copy, to be read alone.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
-
 // fillExtras copies the variables that scripts find by name alone. Those that
 // the configuration or a script has set come last: they hide others.
 func fillExtras(ex *exchange.Exchange, err *error) {
@@ -80,7 +76,7 @@ func fillExtras(ex *exchange.Exchange, err *error) {
 		extra(v.Name, nil)
 	}
 	for _, v := range ex.Identity.Vars() {
-		extra(v.Name, bytesOf(v.Value))
+		extra(v.Name, exchange.BytesOf(v.Value))
 	}
 	for i, group := range ex.Captures {
 		extra(captureNames[min(i, 8)], group)

@@ -249,7 +249,7 @@ func (c *conn) clientGone() {
 // closeIfIdle ends a connection that waits for a request, its first one too if
 // silent says so; but not where one has come that has not been read yet.
 func (c *conn) closeIfIdle(silent bool) {
-	if c.unread() {
+	if state := c.state.Load(); state != idle && !(silent && state == fresh) || c.unread() {
 		return
 	}
 	c.mu.Lock()
