@@ -56,15 +56,25 @@ func leading(b []byte, want uint8) int {
 	return len(b)
 }
 
+// allOf reports whether all of b is of the class want. It looks at all of it, which
+// for what is right is less than to stop at the first that is wrong.
+func allOf(b []byte, want uint8) bool {
+	all := want
+	for _, c := range b {
+		all &= class[c]
+	}
+	return all != 0
+}
+
 // IsToken reports whether b is a token of RFC 9110 §5.6.2: at least one byte,
 // all of them tchar. Methods, field names and list members are tokens.
 func IsToken(b []byte) bool {
-	return len(b) > 0 && leading(b, classToken) == len(b)
+	return len(b) > 0 && allOf(b, classToken)
 }
 
 // IsValue reports whether b may be a field's value (RFC 9110 §5.5).
 func IsValue(b []byte) bool {
-	return leading(b, classValue) == len(b)
+	return allOf(b, classValue)
 }
 
 // TrimOWS returns b without leading and trailing SP and HTAB (OWS of RFC 9110
@@ -109,13 +119,19 @@ func word(b []byte, i int) uint64 {
 	return binary.LittleEndian.Uint64(w[:])
 }
 
+// equal has the top bit set of bytes of x that are c. The lowest mark is exact, and
+// whether there is any: a borrow starts at a byte that is marked and only moves up.
+func equal(x uint64, c byte) uint64 {
+	x ^= ones * uint64(c)
+	return (x - ones) &^ x & highs
+}
+
 // dirt has the top bit set of bytes of x that are below low (at most 0x80) or
-// equal to DEL; bytes from 0x80 up are clean. A borrow can only start at a byte
-// that is dirty itself and only move up, so the lowest mark, and whether there
-// is any, are exact; marks above the lowest are not.
+// equal to DEL; bytes from 0x80 up are clean. It misses none of them below the
+// lowest mark, but a mark may be of a clean byte: by a borrow from a marked one
+// below, or by a carry from a byte of 0xff. So whoever finds one looks again.
 func dirt(x uint64, low uint64) uint64 {
-	del := x ^ ones*0x7f
-	return ((x-ones*low)&^x | (del-ones)&^del) & highs
+	return ((x - ones*low) | (x + ones)) &^ x & highs
 }
 
 // firstBad returns the index of the first byte of b outside the class want, or
@@ -146,25 +162,45 @@ func firstBad(b []byte, want uint8, low uint64) int {
 	return len(b)
 }
 
-// valueLen returns how many bytes at the start of b may be a field value's: what
-// comes then is its CR, if all is well, or nothing.
+// valueEnd returns where the bytes that may be a field value's end, from i on: its
+// CR comes then, if all is well. It stops, too, where no whole word of buf's memory
+// begins any more; last is where the last one does.
 //
 //go:noinline
-func valueLen(b []byte) int {
-	i := 0
-	for i+8 <= len(b) {
-		marks := dirt(word(b, i), ' ')
+func valueEnd(buf []byte, i, last int) int {
+	for i <= last {
+		x := word(buf, i)
+		marks := dirt(x, ' ')
 		if marks == 0 {
 			i += 8
 			continue
 		}
-		i += bits.TrailingZeros64(marks) / 8
-		if b[i] != '\t' {
-			return i
+		at := bits.TrailingZeros64(marks) &^ 7
+		i += at / 8
+		if class[byte(x>>at)]&classValue == 0 {
+			break
 		}
 		i++
 	}
-	for i < len(b) && class[b[i]]&classValue != 0 {
+	return i
+}
+
+// targetEnd is valueEnd for the bytes of a request target, which a space ends.
+//
+//go:noinline
+func targetEnd(buf []byte, i, last int) int {
+	for i <= last {
+		x := word(buf, i)
+		marks := dirt(x, '!') | equal(x, '#')
+		if marks == 0 {
+			i += 8
+			continue
+		}
+		at := bits.TrailingZeros64(marks) &^ 7
+		i += at / 8
+		if class[byte(x>>at)]&classTarget == 0 {
+			break
+		}
 		i++
 	}
 	return i

@@ -123,19 +123,27 @@ var fieldNames = [fieldCount]string{
 func (id FieldID) String() string { return fieldNames[id%fieldCount] }
 
 // A known is a known name as words: its first eight bytes and its last, which are
-// the same ones, filled up with zeros, where it has no more.
+// the same ones, filled up with zeros, where it has no more. FieldOther has a length
+// that no name has.
 type known struct {
-	first, last uint64
-	length      int
+	first, second, last uint64 // second: bytes 8 to 15 of more than 16
+	length              int
 }
 
 var knownNames = buildKnown()
 
-func buildKnown() (all [fieldCount]known) {
+func buildKnown() (all [64]known) {
+	for id := range all {
+		all[id].length = -1
+	}
 	for id := FieldOther + 1; id < fieldCount; id++ {
 		name := []byte(fieldNames[id])
-		first, last := nameWords(name, len(name))
-		all[id] = known{first, last, len(name)}
+		k := &all[id]
+		k.length = len(name)
+		k.first, k.last = nameWords(name)
+		if k.length > 16 {
+			k.second = word(name, 8)
+		}
 	}
 	return all
 }
@@ -164,75 +172,60 @@ func nameHash(first, last uint64) uint8 {
 	return uint8(((first | spaces) ^ (last|spaces)<<1) * 0xef19268711588347 >> 56)
 }
 
-// nameWords gives the words of the name that is the first n bytes of line, which has
-// as many at least; see known.
-func nameWords(line []byte, n int) (first, last uint64) {
-	switch {
-	case n >= 8:
-		return word(line, 0), word(line, n-8)
-	case len(line) >= 8:
-		first = word(line, 0) & (1<<(8*n&63) - 1)
-	default:
-		for i := range n {
-			first |= uint64(line[i]) << (8 * i)
-		}
+// nameWords gives the words of a name; see known.
+func nameWords(name []byte) (first, last uint64) {
+	n := len(name)
+	if n >= 8 {
+		return word(name, 0), word(name, n-8)
+	}
+	for i := range n {
+		first |= uint64(name[i]) << (8 * i)
 	}
 	return first, first
 }
 
-// lookUp returns the ID of the name that is the first n bytes of line.
-func lookUp(line []byte, n int) FieldID {
-	first, last := nameWords(line, n)
+// LookupField returns the ID of a field name in any case, FieldOther if it is
+// not a known one.
+func LookupField(name []byte) FieldID {
+	first, last := nameWords(name)
 	id := fieldSlots[nameHash(first, last)] & 63
 	k := &knownNames[id]
-	if k.length != n || first|k.first>>1&spaces != k.first || last|k.last>>1&spaces != k.last ||
-		n > 16 && !foldName(line[8:n-8], fieldNames[id][8:n-8]) {
+	if n := len(name); k.length != n || !foldWord(first, k.first) || !foldWord(last, k.last) ||
+		n > 16 && !foldName(name[8:n-8], fieldNames[id][8:n-8]) {
 		return FieldOther
 	}
 	return id
 }
 
-// LookupField returns the ID of a field name in any case, FieldOther if it is
-// not a known one.
-func LookupField(name []byte) FieldID { return lookUp(name, len(name)) }
-
-// fieldName reads the name at the start of line, which a colon ends; n is how long
-// it is, 0 where there is no good one.
+// nameLen returns how long the name at buf[at:] is, which a colon ends: 0 or less
+// where there is none before the last word of buf's memory. first is the name's first
+// word.
 //
-// The colon is looked for eight bytes at a time. A known name needs no further look
-// at its bytes: they are those of a token because they are those of the name.
-func fieldName(line []byte) (id FieldID, n int) {
-	for n+8 <= len(line) {
-		x := word(line, n) ^ ones*':'
-		if marks := (x - ones) &^ x & highs; marks != 0 {
-			n += bits.TrailingZeros64(marks) / 8
-			break
+//go:noinline
+func nameLen(buf []byte, at, last int, first uint64) int {
+	n, marks := at, equal(first, ':')
+	for marks == 0 {
+		if n += 8; n > last {
+			return 0
 		}
-		n += 8
+		marks = equal(word(buf, n), ':')
 	}
-	for n < len(line) && line[n] != ':' {
-		n++
-	}
-	if n == len(line) {
-		return FieldOther, 0
-	}
-	if id = lookUp(line, n); id == FieldOther && !IsToken(line[:n]) {
-		return FieldOther, 0
-	}
-	return id, n
+	return n - at + bits.TrailingZeros64(marks)/8
 }
 
 // Case is bit 5 of a letter, and among letters, digits and '-' bit 6 marks the letters.
 // So a name is the known one if it is after bit 5 has been set where the known one has
 // bit 6, and nowhere else.
 
+// foldWord compares eight bytes of a name with those of a known one.
+func foldWord(name, lower uint64) bool { return name|lower>>1&spaces == lower }
+
 // foldName compares names of equal length, lower being of letters, digits and
 // '-' only.
 func foldName(name []byte, lower string) bool {
 	i := 0
 	for ; i+8 <= len(name); i += 8 {
-		known := load8(lower, i)
-		if binary.LittleEndian.Uint64(name[i:])|known>>1&(ones*0x20) != known {
+		if !foldWord(binary.LittleEndian.Uint64(name[i:]), load8(lower, i)) {
 			return false
 		}
 	}

@@ -122,7 +122,12 @@ func (h *Head) line(buf []byte, from, limit int) (cr int, err *Error) {
 func (h *Head) scanFields(buf []byte, from int, lim Limits) (n int, err *Error) {
 	for {
 		if from <= h.next {
-			h.goodFields(buf[:min(len(buf), lim.HeaderBytes)], lim.Fields)
+			whole := buf[:min(len(buf), lim.HeaderBytes)]
+			h.goodFields(whole, lim.Fields)
+			if end := h.next + 2; end <= len(whole) && whole[end-2] == '\r' && whole[end-1] == '\n' {
+				h.next = end
+				return end, nil
+			}
 		}
 		cr, err := h.line(buf, from, lim.HeaderBytes)
 		if cr < 0 {
@@ -142,35 +147,59 @@ func (h *Head) scanFields(buf []byte, from int, lim Limits) (n int, err *Error) 
 	}
 }
 
-// goodFields takes field lines for as long as they are complete and good.
+// goodFields takes field lines for as long as they are complete and good, and
+// memory goes on behind them: it reads words up to buf's capacity, so that the
+// end of what has come needs no loop of its own. What stands there is not the
+// peer's (an older message, zeros): it can end no line, for a line's CR and LF
+// must both lie in buf, and what lies before them does then.
+//
+// What it calls loops over words and is called, not inlined: with their loops in this
+// one it ran out of registers and was slower. A field that needs room in Fields, or
+// has a name of more than 24 bytes, is not taken here.
 func (h *Head) goodFields(buf []byte, most int) {
-	fields, next := h.Fields, h.next
-	for len(fields) < most {
-		line := buf[next:]
-		id, colon := fieldName(line)
-		if colon == 0 {
+	fields, seen, at := h.Fields, h.seen, h.next
+	last := cap(buf) - 8 // where the last whole word begins
+	for most = min(most, cap(fields)); len(fields) < most && at <= last; {
+		first := word(buf, at)
+		if byte(first) == '\r' {
 			break
 		}
-		value := colon + 1
-		for value < len(line) && (line[value] == ' ' || line[value] == '\t') {
+		n := nameLen(buf, at, last, first)
+		if n <= 0 {
+			break
+		}
+		tail := word(buf, max(at, at+n-8))
+		if n < 8 {
+			first &= 1<<(n*8) - 1
+			tail = first
+		}
+		id := fieldSlots[nameHash(first, tail)] & 63
+		if k := &knownNames[id]; k.length != n || !foldWord(first, k.first) || !foldWord(tail, k.last) ||
+			n > 16 && (n > 24 || !foldWord(word(buf, at+8), k.second)) {
+			if id = FieldOther; !allOf(buf[at:at+n], classToken) || n > 24 {
+				break
+			}
+		}
+		value := at + n + 1
+		for value < len(buf) && (buf[value] == ' ' || buf[value] == '\t') {
 			value++
 		}
-		cr := value + valueLen(line[value:])
-		if cr+1 >= len(line) || line[cr] != '\r' || line[cr+1] != '\n' {
+		end := valueEnd(buf, value, last)
+		next := end + 2
+		if next > len(buf) || buf[end] != '\r' || buf[end+1] != '\n' {
 			break
 		}
-		end := cr
-		for end > value && (line[end-1] == ' ' || line[end-1] == '\t') {
+		for end > value && (buf[end-1] == ' ' || buf[end-1] == '\t') {
 			end--
 		}
-		h.seen |= 1 << (id & 63)
-		at := uint32(next)
-		fields = append(fields, Field{
-			Name: Span{at, at + uint32(colon)}, Value: Span{at + uint32(value), at + uint32(end)}, ID: id,
-		})
-		next += cr + 2
+		seen |= 1 << (id & 63)
+		fields = fields[:len(fields)+1]
+		fields[len(fields)-1] = Field{
+			Name: Span{uint32(at), uint32(at + n)}, Value: Span{uint32(value), uint32(end)}, ID: id,
+		}
+		at = next
 	}
-	h.Fields, h.next = fields, next
+	h.Fields, h.seen, h.next = fields, seen, at
 }
 
 func (h *Head) appendField(buf []byte, name, value Span) {
@@ -244,7 +273,7 @@ func number(b []byte) (n int64, ok bool) {
 // connection reads one Connection field into what is known so far. ok is false
 // when a member is not a token.
 func (o *options) connection(list []byte) (ok bool) {
-	if len(list) == len("keep-alive") && foldName(list, "keep-alive") { // as most say
+	if LookupField(list) == FieldKeepAlive { // as most say
 		o.keepAlive = true
 		return true
 	}

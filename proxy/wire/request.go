@@ -89,6 +89,9 @@ func (h *RequestHead) scanRequestLine(buf []byte, from int, lim Limits) *Error {
 			return err
 		}
 		limit := min(lim.HeaderBytes, h.next+lim.LineBytes+2)
+		if from <= h.next && h.goodRequestLine(buf[:min(len(buf), limit)]) {
+			return h.readTarget(buf)
+		}
 		cr, err := h.line(buf, from, limit)
 		if err == ErrHeaderBytes {
 			return h.fail(h.Offset, ErrLineBytes)
@@ -119,6 +122,33 @@ func (h *RequestHead) firstByte(buf []byte) *Error {
 		return nil
 	}
 	return h.fail(h.next, ErrMethod)
+}
+
+// goodRequestLine reads a request line that is complete and good but for the form of
+// its target. It is to readRequestLine what goodFields is to addField.
+func (h *RequestHead) goodRequestLine(buf []byte) bool {
+	start := h.next
+	last := cap(buf) - 8
+	method := start
+	for method < len(buf) && class[buf[method]]&classToken != 0 {
+		method++
+	}
+	target := method + 1
+	end := targetEnd(buf, target, last)
+	cr := end + len(" HTTP/1.1")
+	if method == start || cr+2 > len(buf) || buf[method] != ' ' || buf[end] != ' ' ||
+		buf[cr] != '\r' || buf[cr+1] != '\n' {
+		return false
+	}
+	version := word(buf, end+1)
+	if version|1<<56 != versionOne {
+		return false
+	}
+	h.Method = Span{uint32(start), uint32(method)}
+	h.Target = Span{uint32(target), uint32(end)}
+	h.Minor = uint8(version >> 56 & 1)
+	h.next, h.startLine = cr+2, true
+	return true
 }
 
 // readRequestLine reads buf[h.next:cr]: method SP request-target SP

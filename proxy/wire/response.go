@@ -31,7 +31,7 @@ func ScanResponse(h *ResponseHead, buf []byte, from int, lim Limits, asked Asked
 		h.reset()
 		from = 0
 	}
-	if !h.startLine {
+	if !h.startLine && (from > 0 || !h.goodStatusLine(buf[:min(len(buf), lim.HeaderBytes)])) {
 		cr, e := h.line(buf, from, lim.HeaderBytes)
 		if e == nil && cr >= 0 {
 			e = h.readStatusLine(buf, cr)
@@ -56,6 +56,24 @@ func ScanResponse(h *ResponseHead, buf []byte, from int, lim Limits, asked Asked
 func (h *ResponseHead) reset() {
 	h.Head.reset()
 	h.Status, h.Reason = 0, Span{}
+}
+
+const versionOne = '1'<<56 | '.'<<48 | '1'<<40 | '/'<<32 | 'P'<<24 | 'T'<<16 | 'T'<<8 | 'H'
+
+// goodStatusLine reads a status line of HTTP/1.1 that is complete and good, and has
+// a reason. It is to readStatusLine what goodFields is to addField.
+func (h *ResponseHead) goodStatusLine(buf []byte) bool {
+	if len(buf) < len("HTTP/1.1 200 \r\n") || word(buf, 0) != versionOne || buf[8] != ' ' || buf[12] != ' ' {
+		return false
+	}
+	status, ok := Decimal(buf[9:12])
+	end := valueEnd(buf, 13, cap(buf)-8)
+	if !ok || status < 100 || end+2 > len(buf) || buf[end] != '\r' || buf[end+1] != '\n' {
+		return false
+	}
+	h.Status, h.Minor, h.Reason = int(status), 1, Span{13, uint32(end)}
+	h.next, h.startLine = end+2, true
+	return true
 }
 
 // readStatusLine reads buf[:cr]: HTTP-version SP status-code SP [reason-phrase]
@@ -125,6 +143,10 @@ func (h *ResponseHead) judge(buf []byte, asked Asked) *Error {
 func (h *ResponseHead) length(list []byte) *Error {
 	if h.Has(FieldTransferEncoding) {
 		return ErrResponseBoth
+	}
+	if n, ok := Decimal(list); ok && h.ContentLength < 0 {
+		h.ContentLength = n
+		return nil
 	}
 	for {
 		var member []byte
