@@ -12,7 +12,7 @@ type spares[T any] struct {
 }
 
 // keepNear is how many spares a loop holds on to for good.
-const keepNear = 32
+const keepNear = 64
 
 // take gives the spare that was used last; nil: there is none.
 func (s *spares[T]) take() *T {

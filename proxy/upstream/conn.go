@@ -59,8 +59,12 @@ type Conn struct {
 
 	limits    *Limits
 	idleSince monotonic
-	// marks are what sender and reader know of the exchange together.
+	// marks are what sender and reader know of the exchange together. They are
+	// own where one thread is both.
 	marks atomic.Uint32
+	own   uint32
+	// inLoop: one thread, its event loop's, sends and reads.
+	inLoop bool
 
 	// last are the pieces of WriteLast, until ReadHead sends them.
 	last    [3][]byte
@@ -99,7 +103,15 @@ const (
 	markAnswered             // a byte of a response has come
 )
 
-func (c *Conn) has(mark uint32) bool { return c.marks.Load()&mark != 0 }
+func (c *Conn) has(mark uint32) bool { return (c.own|c.marks.Load())&mark != 0 }
+
+func (c *Conn) mark(marks uint32) {
+	if c.inLoop {
+		c.own |= marks // a locked instruction takes as long as thirty others
+		return
+	}
+	c.marks.Or(marks)
+}
 
 // newConn makes a connection of a socket; with secure, for TLS, the handshake is
 // done here.
@@ -123,14 +135,18 @@ func newConn(ctx context.Context, e *Endpoint, nc net.Conn, secure *tls.Config) 
 // begin makes the connection ready for an exchange.
 func (c *Conn) begin(t Timeouts, limits *Limits) {
 	c.limits = limits
-	c.link.deadlines.begin(t)
-	if l := c.lane(); c.link.resident == nil || l != nil && l.trunk.patient != nil {
+	l := c.lane()
+	c.inLoop = c.link.resident != nil && (l == nil || l.trunk.patient == nil)
+	if !c.inLoop { // a loop keeps its own deadlines
+		c.link.deadlines.begin(t)
 		c.takeBuffer()
 	}
 	c.base, c.interim = 0, 0
 	c.final, c.reusable, c.upgraded = false, false, false
 	c.body.done = false
-	c.marks.Store(0)
+	if c.own = 0; c.marks.Load() != 0 {
+		c.marks.Store(0)
+	}
 	if c.link.resident != nil {
 		c.link.resident.late = false
 		c.link.resident.pieces.Drop()
@@ -138,7 +154,11 @@ func (c *Conn) begin(t Timeouts, limits *Limits) {
 }
 
 func (c *Conn) takeBuffer() {
-	c.buf = buffers.Get().(*[bufferSize]byte)
+	if c.inLoop {
+		c.buf = c.endpoint.registry.buffers[c.link.resident.home].take()
+	} else {
+		c.buf = buffers.Get().(*[bufferSize]byte)
+	}
 	c.mem = c.buf[:]
 }
 
@@ -242,7 +262,11 @@ func (c *Conn) Release(o Outcome) (kept bool) {
 }
 
 func (c *Conn) dropBuffers() {
-	if c.buf != nil {
+	switch {
+	case c.buf == nil:
+	case c.inLoop:
+		c.endpoint.registry.buffers[c.link.resident.home].put(c.buf)
+	default:
 		buffers.Put(c.buf)
 	}
 	if c.bodyBuf != nil {

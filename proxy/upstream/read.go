@@ -36,7 +36,7 @@ func (c *Conn) ReadHead(res *wire.ResponseHead, asked wire.Asked) (raw []byte, e
 		if err != nil {
 			return nil, err
 		}
-		c.marks.Or(markAnswered)
+		c.mark(markAnswered)
 		c.w += n
 	}
 }
@@ -69,7 +69,9 @@ func (c *Conn) gotHead(res *wire.ResponseHead) error {
 		return nil
 	}
 	c.final = true
-	c.link.deadlines.startBody()
+	if !c.inLoop {
+		c.link.deadlines.startBody()
+	}
 	c.upgraded = res.Status == 101
 	c.reusable = !res.Close && !c.upgraded
 	c.base = c.r

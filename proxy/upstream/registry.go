@@ -29,7 +29,8 @@ type Registry struct {
 	metrics atomic.Pointer[observe.Metrics]
 
 	// homes is how many event loops there are; set before the first borrowing.
-	homes int
+	homes   int
+	buffers []bufferStack // by loop
 
 	mu        sync.Mutex
 	endpoints map[identity]*Endpoint
@@ -53,7 +54,7 @@ func NewRegistry() *Registry {
 
 // SetHomes says how many event loops there are. It comes before the first
 // configuration.
-func (r *Registry) SetHomes(n int) { r.homes = n }
+func (r *Registry) SetHomes(n int) { r.homes, r.buffers = n, make([]bufferStack, n) }
 
 // SetMetrics makes every endpoint that is borrowed from now on hold its series
 // of m: see Endpoint.Metrics.

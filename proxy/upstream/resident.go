@@ -264,7 +264,7 @@ func (c *Conn) turnHome(p []byte) (int, error) {
 		if c.kept && r.readable {
 			return 0, c.failure(StepSend, errUnasked)
 		}
-		c.marks.Or(markSent)
+		c.mark(markSent)
 		err = r.send(&c.link, c.last[0], c.last[1], c.last[2])
 	} else if r.sending() {
 		err = r.flush(&c.link)

@@ -18,7 +18,7 @@ func (c *Conn) Write(head, data, end []byte) error {
 	if c.kept && !c.has(markSent) && !c.quiet() {
 		return c.failure(StepSend, errUnasked)
 	}
-	c.marks.Or(markSent)
+	c.mark(markSent)
 	if err := c.send(head, data, end); err != nil {
 		if err == errQuiet {
 			return err
@@ -34,7 +34,7 @@ func (c *Conn) AllSent() bool { return c.has(markSentAll) }
 // SentAll says that the request is complete, body included: the Response timeout
 // runs from now. Without it, or WriteLast, the connection is not kept.
 func (c *Conn) SentAll() {
-	c.marks.Or(markSent | markSentAll)
+	c.mark(markSent | markSentAll)
 	c.link.startHead()
 }
 
@@ -91,14 +91,14 @@ func (c *Conn) turn(p []byte) (n int, err error) {
 	}
 	n, probed, sendErr, err := c.link.takeTurn(pieces, p, first)
 	if probed {
-		c.marks.Or(markSent)
+		c.mark(markSent)
 	}
 	switch {
 	case n > 0:
 		// An answer, whole request or not. A request that was cut off leaves the
 		// connection unusable, because SentAll was not said.
 		if sendErr == nil {
-			c.marks.Or(markSentAll)
+			c.mark(markSentAll)
 		}
 		return n, nil
 	case sendErr != nil:
