@@ -55,7 +55,7 @@ func (g *Gateway) answerHead(ex *exchange.Exchange) bool {
 	}
 	frame(ex)
 	ex.Place.Step = stepChunk
-	return true
+	return g.nextChunk(ex)
 }
 
 // frame chooses the framing of the answer's body (RFC 9112 §6): a promised
@@ -131,6 +131,9 @@ func (g *Gateway) nextChunk(ex *exchange.Exchange) bool {
 		ex.Chunk, ex.Last = nil, true
 	}
 	p.Step = stepFilter
+	if ex.Route == nil || len(ex.Route.Steps[exchange.Body]) == 0 {
+		p.Step = stepWrite
+	}
 	if p.BodyFrame == wire.BodyNone {
 		// No body filter sees a body that is not sent, as in nginx.
 		ex.Chunk, ex.Last = nil, ex.Last || p.Source == exchange.FromUpstream
@@ -290,7 +293,9 @@ func (g *Gateway) write(ex *exchange.Exchange) bool {
 	p.HeadSent = true
 	p.Finished = p.Finished || ex.Last
 	p.Skipped = false
-	ex.Post(exchange.OpWrite)
+	if op, done := ex.Try(exchange.OpWrite, 0); done {
+		return g.wrote(ex, op.Err)
+	}
 	return false
 }
 
@@ -308,18 +313,23 @@ func promise(ex *exchange.Exchange) {
 	}
 }
 
-// written goes on after a piece has been sent.
+// written goes on after a piece has been sent, or was not to be.
 func (g *Gateway) written(ex *exchange.Exchange) bool {
-	p := &ex.Place
-	if !p.Skipped {
-		op := ex.Take(exchange.OpWrite)
-		if op == nil {
-			return false
-		}
-		if op.Err != nil {
-			return g.clientLost(ex, op.Err)
-		}
+	if ex.Place.Skipped {
+		return g.wrote(ex, nil)
 	}
+	op := ex.Take(exchange.OpWrite)
+	if op == nil {
+		return false
+	}
+	return g.wrote(ex, op.Err)
+}
+
+func (g *Gateway) wrote(ex *exchange.Exchange, err error) bool {
+	if err != nil {
+		return g.clientLost(ex, err)
+	}
+	p := &ex.Place
 	switch {
 	case ex.Resp.StatusCode() == 101 && p.Source == exchange.FromUpstream:
 		g.leave(ex)

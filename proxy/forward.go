@@ -33,7 +33,7 @@ func (g *Gateway) readBody(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.Place.Step = stepConnect
-	return true
+	return g.connect(ex)
 }
 
 // bodyFailed answers a request whose body could not be read.
@@ -70,12 +70,15 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 		ex.FirstAttempt = ex.AttemptStart
 	}
 	beginAttemptSpan(ex)
-	op := ex.Post(exchange.OpConnect)
+	how := exchange.ConnectAny
 	switch {
 	case ex.Place.Fresh:
-		op.Int = exchange.ConnectFresh
+		how = exchange.ConnectFresh
 	case mayShare(ex):
-		op.Int = exchange.ConnectShared
+		how = exchange.ConnectShared
+	}
+	if op, done := ex.Try(exchange.OpConnect, how); done {
+		return g.connected(ex, op.Err)
 	}
 	return false
 }
@@ -117,7 +120,7 @@ func (g *Gateway) connected(ex *exchange.Exchange, err error) bool {
 		}
 		ex.Record.Last().Connect = ex.Since(ex.AttemptStart)
 		ex.Place.Step = stepSend
-		return true
+		return g.send(ex)
 	}
 	status := 502
 	if isTimeout(err) {
@@ -147,8 +150,10 @@ func (g *Gateway) send(ex *exchange.Exchange) bool {
 			// All of the request is in memory: it is sent by the op that then
 			// waits for the answer.
 			ex.Place.Unsent = true
-			ex.Post(exchange.OpReceiveHead)
 			ex.Place.Step = stepHead
+			if op, done := ex.Try(exchange.OpReceiveHead, 0); done {
+				return g.headReceived(ex, op.Err)
+			}
 			return false
 		}
 		ex.Post(exchange.OpSend)
@@ -183,12 +188,16 @@ func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
 	if op == nil {
 		return false
 	}
-	if op.Err != nil {
+	return g.headReceived(ex, op.Err)
+}
+
+func (g *Gateway) headReceived(ex *exchange.Exchange, err error) bool {
+	if err != nil {
 		if ex.PumpFault != nil {
-			g.attemptFailed(ex, 0, op.Err)
+			g.attemptFailed(ex, 0, err)
 			return g.bodyFailed(ex, ex.PumpFault)
 		}
-		return g.attemptBroke(ex, op.Err)
+		return g.attemptBroke(ex, err)
 	}
 	a := ex.Record.Last()
 	a.Header = ex.Since(ex.AttemptStart)
@@ -206,7 +215,7 @@ func (g *Gateway) receiveHead(ex *exchange.Exchange) bool {
 	g.fillResponse(ex)
 	ex.Place.Source = exchange.FromUpstream
 	ex.Place.Step = stepHeader
-	return true
+	return g.answerHead(ex)
 }
 
 // intercepted turns to the error page of an upstream's status, if there is one.

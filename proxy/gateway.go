@@ -85,17 +85,11 @@ func (g *Gateway) step(ex *exchange.Exchange) (more bool) {
 	case stepBefore:
 		return g.before(ex)
 	case stepEarly:
-		return g.request(ex, exchange.Rewrite, stepMatch)
+		return g.early(ex)
 	case stepMatch:
 		return g.match(ex)
-	case stepServerRewrite:
-		return g.request(ex, exchange.ServerRewrite, stepRewrite)
-	case stepRewrite:
-		return g.request(ex, exchange.Rewrite, stepAccess)
-	case stepAccess:
-		return g.request(ex, exchange.Access, stepContent)
-	case stepContent:
-		return g.request(ex, exchange.Content, stepBody)
+	case stepServerRewrite, stepRewrite, stepAccess, stepContent:
+		return g.request(ex)
 	case stepBody:
 		return g.readBody(ex)
 	case stepConnect:
@@ -169,28 +163,72 @@ func (g *Gateway) match(ex *exchange.Exchange) bool {
 		ex.Place.Chosen = false
 		ex.Place.Step = stepRewrite
 	}
-	return true
+	return g.request(ex)
 }
 
 // maxRestarts bounds how often one request is matched again; nginx has the same
 // bound and answers 500 beyond it.
 const maxRestarts = 10
 
-// request runs the filters of a request stage and goes on to next.
-func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint8) bool {
-	steps := ex.Route.Steps[stage]
-	if stage == exchange.Access && ex.Parent != nil {
-		steps = nil // who may ask was asked of the client's own request
+// early runs the filters of the route that comes before the request's own.
+func (g *Gateway) early(ex *exchange.Exchange) (more bool) {
+	ex.Place.Adjoins = false
+	way := g.filters(ex, exchange.Rewrite)
+	if way == passed {
+		ex.Place.Step = stepMatch
 	}
-	ex.Place.Adjoins = next == stepAccess && ex.Route.Adjoins && ex.Parent == nil
+	return way != waits
+}
+
+// stageOf are the stages of the steps that run a route's filters.
+var stageOf = [stepBody]exchange.Stage{
+	stepServerRewrite: exchange.ServerRewrite, stepRewrite: exchange.Rewrite,
+	stepAccess: exchange.Access, stepContent: exchange.Content,
+}
+
+// request runs the filters of the request's stages, from where it stands, and goes
+// on to the endpoint.
+func (g *Gateway) request(ex *exchange.Exchange) (more bool) {
+	for step := ex.Place.Step; step < stepBody; step++ {
+		stage := stageOf[step]
+		if len(ex.Route.Steps[stage]) == 0 || stage == exchange.Access && ex.Parent != nil {
+			continue // who may ask was asked of the client's own request
+		}
+		ex.Place.Step = step
+		ex.Place.Adjoins = step == stepRewrite && ex.Route.Adjoins && ex.Parent == nil
+		if way := g.filters(ex, stage); way != passed {
+			return way == turned
+		}
+	}
+	ex.Place.Step = stepContent
+	if !g.findOutlet(ex) {
+		return true
+	}
+	ex.Place.Step = stepBody
+	return g.readBody(ex)
+}
+
+// way is how an exchange leaves the filters of a stage.
+type way uint8
+
+const (
+	passed way = iota // all have run
+	turned            // the next step is another one
+	waits
+)
+
+// filters runs the filters of a stage, from the one that is next on.
+func (g *Gateway) filters(ex *exchange.Exchange, stage exchange.Stage) way {
+	steps := ex.Route.Steps[stage]
 	for ex.Place.Filter < len(steps) {
 		switch steps[ex.Place.Filter].Step(ex, stage) {
 		case exchange.Continue:
 			ex.Place.Filter++
-		case exchange.Respond:
-			return g.respond(ex)
 		case exchange.Wait:
-			return false
+			return waits
+		case exchange.Respond:
+			g.respond(ex)
+			return turned
 		case exchange.Emit:
 			ex.Place.Back = ex.Place.Step
 			ex.Place.Source = exchange.FromFilter
@@ -198,30 +236,29 @@ func (g *Gateway) request(ex *exchange.Exchange, stage exchange.Stage, next uint
 			if !ex.Place.HeadDone {
 				ex.Place.Step = stepHeader
 			}
-			return true
+			return turned
 		case exchange.Fail:
-			return g.fail(ex, ex.FailStatus, "filter")
+			g.fail(ex, ex.FailStatus, "filter")
+			return turned
 		case exchange.Hangup:
-			return g.hangup(ex)
+			g.hangup(ex)
+			return turned
 		case exchange.Restart:
-			if ex.Restarts++; ex.Restarts > maxRestarts {
-				return g.fail(ex, 500, "rewrite or internal redirection cycle")
+			if ex.Restarts++; ex.Restarts <= maxRestarts {
+				g.restart(ex, stage)
+			} else {
+				g.fail(ex, 500, "rewrite or internal redirection cycle")
 			}
-			g.restart(ex, stage)
-			return true
+			return turned
 		}
 	}
+	ex.Place.Filter = 0
 	if ex.Place.Moved {
 		ex.Place.Moved, ex.Place.Chosen = false, true
 		ex.Place.Step = stepMatch
-		return true
+		return turned
 	}
-	if next == stepBody && !g.findOutlet(ex) {
-		return true
-	}
-	ex.Place.Filter = 0
-	ex.Place.Step = next
-	return true
+	return passed
 }
 
 // restart has the request matched again: a named route or a path that a rewrite

@@ -216,6 +216,7 @@ type Exchange struct {
 	cancel        upstream.Canceler
 	wake          chan struct{}
 	waker         Waker
+	performer     Performer
 	aborted       atomic.Bool
 	killed        atomic.Bool
 	ends          bool       // Abort ends the exchange; guarded by mu
@@ -387,7 +388,7 @@ func (ex *Exchange) Empty() {
 	ex.Record.Reset()
 	ex.Trace.Reset()
 	ex.DropSpans()
-	ex.performed, ex.cancel, ex.waker = 0, upstream.Canceler{}, nil
+	ex.performed, ex.cancel, ex.waker, ex.performer = 0, upstream.Canceler{}, nil, nil
 	ex.Worker, ex.Clock = 0, nil
 	if ex.done.Load() != 0 { // an atomic write takes as long as thirty others
 		ex.done.Store(0)
@@ -410,10 +411,10 @@ func trim(b []byte) []byte {
 // nil: there is none.
 func (ex *Exchange) SetUp(c *upstream.Conn) {
 	ex.Up = c
-	var cancel upstream.Canceler
-	if c != nil {
-		cancel = c.Canceler()
+	if c == nil {
+		return // the handle to cancel the one before does nothing any more
 	}
+	cancel := c.Canceler()
 	ex.mu.Lock()
 	ex.cancel = cancel
 	ex.mu.Unlock()

@@ -79,6 +79,34 @@ func (ex *Exchange) Post(kind luavm.OpKind) *luavm.Op {
 	return op
 }
 
+// A Performer is a driver that can perform ops on the thread that advances the
+// exchange. Perform begins one; true: it is complete already.
+type Performer interface{ Perform(op *luavm.Op) bool }
+
+// SetPerformer makes Try ask p, until the exchange is released.
+func (ex *Exchange) SetPerformer(p Performer) { ex.performer = p }
+
+// Try posts an op whose Int is how. done: the driver has performed it at once; it is
+// not to be taken, and may be used until the next Post. Else it is as any that was
+// posted.
+func (ex *Exchange) Try(kind luavm.OpKind, how int32) (op *luavm.Op, done bool) {
+	op = ex.Post(kind)
+	op.Int = how
+	fresh := ex.fresh
+	if ex.performer == nil || fresh&(fresh-1) != 0 {
+		return op, false // in the order in which Next gives them
+	}
+	ex.fresh = 0
+	if !ex.performer.Perform(op) {
+		return op, false
+	}
+	ex.posted &^= fresh
+	if ex.spans != nil {
+		ex.spans.endOp(op)
+	}
+	return op, true
+}
+
 // find is the place of the op of a kind among those in set, or -1.
 func (ex *Exchange) find(kind luavm.OpKind, set uint16) int {
 	for ; set != 0; set &= set - 1 {
@@ -208,6 +236,9 @@ func (ex *Exchange) Take(kind luavm.OpKind) *luavm.Op {
 
 // Discard takes all completions that nobody will look at.
 func (ex *Exchange) Discard() {
+	if !ex.Pending() {
+		return // what nobody has can come to nobody
+	}
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	ex.posted &^= ex.performed | uint16(ex.done.Swap(0))

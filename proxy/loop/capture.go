@@ -34,6 +34,7 @@ func (t *task) capture(op *luavm.Op) bool {
 		child.StartNS = exchange.MonotonicNS(l.wall)
 		task := &task{loop: l, client: t.client, ex: child, family: f}
 		child.SetWaker(task)
+		child.SetPerformer(task)
 		task.run()
 		l.current = t.client
 	}

@@ -122,6 +122,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	}
 	c.task.ex = ex
 	ex.SetWaker(&c.task)
+	ex.SetPerformer(&c.task)
 	c.body.begin(&ex.Head)
 	c.sent, c.received, c.began, c.hurried = 0, 0, false, false
 	c.closes = ex.Head.Close || l.server.farewell.Load() || l.server.limits.Load().Last(c.info.Requests)

@@ -69,7 +69,7 @@ func (t *task) run() {
 		}
 		progress := false
 		for op := ex.Next(); op != nil; op = ex.Next() {
-			if t.perform(op) {
+			if t.Perform(op) {
 				ex.Performed(op)
 				progress = true
 			}
@@ -120,8 +120,8 @@ func (t *task) finish() {
 	t.client.finished()
 }
 
-// perform begins an op; true: it is complete already.
-func (t *task) perform(op *luavm.Op) bool {
+// Perform implements exchange.Performer.
+func (t *task) Perform(op *luavm.Op) bool {
 	ex, c := t.ex, t.client
 	switch op.Kind {
 	case exchange.OpReadBody:
