@@ -288,7 +288,7 @@ func (g *Gateway) write(ex *exchange.Exchange) bool {
 	}
 	if ex.Send.Head {
 		ex.Record.Status = ex.Resp.StatusCode()
-		ex.Record.TTFB = ex.Since(ex.Record.Start)
+		ex.Record.TTFB = ex.Since(ex.StartNS)
 	}
 	p.HeadSent = true
 	p.Finished = p.Finished || ex.Last

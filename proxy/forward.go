@@ -66,7 +66,7 @@ func (g *Gateway) connect(ex *exchange.Exchange) bool {
 	}
 	ex.Attempts++
 	ex.Record.AddAttempt(ex.Endpoint.Address())
-	if ex.AttemptStart = ex.Now(); ex.FirstAttempt.IsZero() {
+	if ex.AttemptStart = ex.NowNS(); ex.FirstAttempt == 0 {
 		ex.FirstAttempt = ex.AttemptStart
 	}
 	beginAttemptSpan(ex)

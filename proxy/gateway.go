@@ -310,7 +310,7 @@ func (g *Gateway) end(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.ReleaseFiles()
-	ex.Record.Duration = ex.Since(ex.Record.Start)
+	ex.Record.Duration = ex.Since(ex.StartNS)
 	ex.Record.BytesIn, ex.Record.BytesOut = ex.Down.Received(), ex.Down.Written()
 	ex.Place.Answer = 0
 	ex.Place.Step = stepLog

@@ -159,6 +159,10 @@ func appendRequestFraming(head []byte, ex *exchange.Exchange) []byte {
 	return head
 }
 
+// notPassed are the fields of an endpoint's answer that stay here: those of its
+// connection, and those that are the gateway's own.
+const notPassed = wire.HopByHopFields | 1<<wire.FieldContentLength | 1<<wire.FieldDate
+
 // fillResponse makes the response head from the endpoint's, without what belongs
 // to the endpoint's connection.
 func (g *Gateway) fillResponse(ex *exchange.Exchange) {
@@ -167,15 +171,16 @@ func (g *Gateway) fillResponse(ex *exchange.Exchange) {
 	ex.Place.Altered = false
 	res := &ex.UpRes
 	h := &ex.Resp
-	h.SetStatusCode(res.Status)
-	h.SetReason(res.Reason.Of(ex.UpRaw))
-	h.Begin(ex.UpRaw)
+	h.Begin(ex.UpRaw, res.Status, res.Reason)
+	stays := notPassed
+	if res.Status == 101 {
+		stays &^= 1 << wire.FieldUpgrade
+	}
 	listed := res.Has(wire.FieldConnection)
 	for i := range res.Fields {
 		f := &res.Fields[i]
 		switch {
-		case f.ID.HopByHop() && !(f.ID == wire.FieldUpgrade && res.Status == 101):
-		case f.ID == wire.FieldContentLength, f.ID == wire.FieldDate: // the gateway's own
+		case stays>>f.ID&1 != 0:
 		case listed && f.ID == wire.FieldOther && responseLists(ex, f.Name.Of(ex.UpRaw)):
 		case len(p.Hide) > 0 && hides(p.Hide, f.Name.Of(ex.UpRaw)):
 			ex.Place.Altered = true

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"strconv"
-	"time"
 
 	"perigee/proxy/exchange"
 	"perigee/proxy/observe"
@@ -19,7 +18,7 @@ func (g *Gateway) findOutlet(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.Outlet = &r.Outlet
-	ex.Sent, ex.FirstAttempt = ex.Sent[:0], time.Time{}
+	ex.Sent, ex.FirstAttempt = ex.Sent[:0], 0
 	if r.Target == nil {
 		replacePath(ex, &r.Proxy)
 		return true

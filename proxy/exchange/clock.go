@@ -24,16 +24,22 @@ func MonotonicNS(t time.Time) int64 { return clockOffset + int64(t.Sub(clockBase
 // A Clock is the time as a driver that moves many exchanges on one thread takes
 // it: once for all that a wake-up brings, and a little more often when that is
 // much. Reading the system's clock takes 40 ns, and an exchange asks eight times.
-type Clock struct{ at time.Time }
+type Clock struct {
+	at time.Time
+	ns int64 // the same time as MonotonicNS has it
+}
 
 // Set makes it t.
-func (c *Clock) Set(t time.Time) { c.at = t }
+func (c *Clock) Set(t time.Time) { c.at, c.ns = t, MonotonicNS(t) }
 
 // Now is what it was set to, and what has passed by Pass.
 func (c *Clock) Now() time.Time { return c.at }
 
+// NS is Now as MonotonicNS has it.
+func (c *Clock) NS() int64 { return c.ns }
+
 // Pass adds time that is known to have passed: a script's.
-func (c *Clock) Pass(d time.Duration) { c.at = c.at.Add(d) }
+func (c *Clock) Pass(d time.Duration) { c.at, c.ns = c.at.Add(d), c.ns+int64(d) }
 
 // Now is the time by the driver's clock, or by the system's where it has none.
 func (ex *Exchange) Now() time.Time {
@@ -43,5 +49,13 @@ func (ex *Exchange) Now() time.Time {
 	return time.Now()
 }
 
-// Since is how long ago t was, by Now.
-func (ex *Exchange) Since(t time.Time) time.Duration { return ex.Now().Sub(t) }
+// NowNS is Now as MonotonicNS has it: what intervals are measured with.
+func (ex *Exchange) NowNS() int64 {
+	if ex.Clock != nil {
+		return ex.Clock.ns
+	}
+	return MonotonicNS(time.Now())
+}
+
+// Since is how long ago ns was, which is as NowNS.
+func (ex *Exchange) Since(ns int64) time.Duration { return time.Duration(ex.NowNS() - ns) }

@@ -15,11 +15,11 @@ func TestClockSteps(t *testing.T) {
 		end := clocktest.Step(begin.Add(250*time.Millisecond), step)
 		ex := &Exchange{Clock: new(Clock)}
 		ex.Clock.Set(end)
-		if d := ex.Since(begin); d != 250*time.Millisecond {
+		if d := ex.Since(MonotonicNS(begin)); d != 250*time.Millisecond {
 			t.Errorf("set by %v: %v since the beginning, want 250ms", step, d)
 		}
 		ex.Clock.Pass(50 * time.Millisecond)
-		if d := ex.Since(begin); d != 300*time.Millisecond {
+		if d := ex.Since(MonotonicNS(begin)); d != 300*time.Millisecond {
 			t.Errorf("set by %v: %v with a script's 50 ms, want 300ms", step, d)
 		}
 		if d := MonotonicNS(end) - MonotonicNS(begin); d != int64(250*time.Millisecond) {

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -126,10 +125,11 @@ type Exchange struct {
 	UpRes    wire.ResponseHead
 	UpRaw    []byte // response head as received, lent by Up
 	Attempts int
-	// AttemptStart is when the running attempt began; PumpFault what the client
-	// did wrong while its body was streamed.
-	AttemptStart time.Time
-	FirstAttempt time.Time // when the first began
+	// AttemptStart is when the running attempt began, and FirstAttempt when the
+	// first did (0: none has), by NowNS. PumpFault is what the client did wrong
+	// while its body was streamed.
+	AttemptStart int64
+	FirstAttempt int64
 	PumpFault    *wire.Error
 
 	// Task is what OpTask runs.
@@ -350,17 +350,12 @@ func (ex *Exchange) Empty() {
 	ex.Refusal = nil
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Identity, ex.former = nil, nil
-	ex.Path, ex.Query, ex.Host, ex.query = trim(ex.Path), nil, trim(ex.Host), trim(ex.query)
-	ex.Target, ex.Scratch, ex.Groups = trim(ex.Target), trim(ex.Scratch), ex.Groups[:0]
-	ex.hidden, ex.secrets = trim(ex.hidden), nil
-	ex.HeadText, ex.RespText = trim(ex.HeadText), trim(ex.RespText)
-	ex.FailStatus, ex.StartNS, ex.AttemptStart = 0, 0, time.Time{}
-	ex.FirstAttempt = time.Time{}
+	ex.Query, ex.secrets, ex.Chunk, ex.Groups = nil, nil, nil, ex.Groups[:0]
+	ex.trimAll()
+	ex.FailStatus, ex.StartNS, ex.AttemptStart, ex.FirstAttempt = 0, 0, 0, 0
 	ex.HeadEdited, ex.Typeless, ex.Stale = false, false, false
 	ex.Rewritten, ex.Scripted, ex.Ended, ex.Last = false, false, false, false
-	ex.Out, ex.UpHead = trim(ex.Out), trim(ex.UpHead)
-	ex.Body, ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = trim(ex.Body), false, false, 0
-	ex.Chunk, ex.Held = nil, trim(ex.Held)
+	ex.BodyRead, ex.BodyStreamed, ex.BodyLimit = false, false, 0
 	ex.DropCoding()
 	ex.Captures, ex.Vars, ex.Maps = ex.Captures[:0], ex.Vars[:0], nil
 	ex.Jump, ex.Matched = "", nil
@@ -371,7 +366,6 @@ func (ex *Exchange) Empty() {
 	ex.removeOwned()
 	ex.BodyFile, ex.BodyBuffer = BodyFile{}, 0
 	ex.Endpoint, ex.Up, ex.UpRaw, ex.Outlet = nil, nil, nil, nil
-	ex.Authority, ex.Sent = trim(ex.Authority), trim(ex.Sent)
 	ex.Tried.Reset()
 	ex.Peer = Peer{}
 	ex.Lua, ex.Bare, ex.Exited = nil, false, false
@@ -400,11 +394,31 @@ func (ex *Exchange) Empty() {
 	ex.ends, ex.told = false, false
 }
 
-func trim(b []byte) []byte {
-	if cap(b) > keep {
-		return nil
+// trimAll empties the exchange's memory for texts.
+func (ex *Exchange) trimAll() {
+	trim(&ex.Path)
+	trim(&ex.Host)
+	trim(&ex.query)
+	trim(&ex.Target)
+	trim(&ex.Scratch)
+	trim(&ex.hidden)
+	trim(&ex.HeadText)
+	trim(&ex.RespText)
+	trim(&ex.Out)
+	trim(&ex.UpHead)
+	trim(&ex.Body)
+	trim(&ex.Held)
+	trim(&ex.Authority)
+	trim(&ex.Sent)
+}
+
+// trim empties b and keeps its memory, unless that is large.
+func trim(b *[]byte) {
+	if cap(*b) > keep {
+		*b = nil
+		return
 	}
-	return b[:0]
+	*b = (*b)[:0]
 }
 
 // SetUp makes c the connection of the running attempt, which Abort cancels;

@@ -251,7 +251,7 @@ func (ex *Exchange) Added(name string) bool {
 func (ex *Exchange) forgetFields() {
 	ex.gone = ex.gone[:0]
 	for i := range ex.added {
-		ex.added[i].value = trim(ex.added[i].value)
+		trim(&ex.added[i].value)
 	}
 	if cap(ex.added) > keepAdded {
 		ex.added = nil

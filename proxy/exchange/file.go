@@ -32,7 +32,9 @@ func (l *Lookup) reset() {
 
 // ReleaseFiles closes what the exchange has open on the disk.
 func (ex *Exchange) ReleaseFiles() {
-	ex.Lookup.reset()
+	if ex.Lookup.Asked != 0 {
+		ex.Lookup.reset()
+	}
 	ex.File.Close()
 }
 

@@ -106,10 +106,14 @@ func (l *Limits) Begin(by Filter) {
 }
 
 func (l *Limits) reset() {
+	if l.By == nil && len(l.held)+len(l.guards)+len(l.Computed) == 0 {
+		return // no limit was asked
+	}
 	clear(l.held)
 	clear(l.guards)
 	for i := range l.Computed {
-		l.Computed[i] = trim(l.Computed[i])
+		trim(&l.Computed[i])
 	}
-	*l = Limits{Asked: l.Asked[:0], Keys: trim(l.Keys), Computed: l.Computed[:0], held: l.held[:0], guards: l.guards[:0]}
+	trim(&l.Keys)
+	*l = Limits{Asked: l.Asked[:0], Keys: l.Keys, Computed: l.Computed[:0], held: l.held[:0], guards: l.guards[:0]}
 }

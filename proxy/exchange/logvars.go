@@ -150,7 +150,7 @@ func (ex *Exchange) appendTime(dst []byte, name string) []byte {
 	rec := &ex.Record
 	passed := rec.Duration
 	if passed == 0 {
-		passed = ex.Since(rec.Start)
+		passed = ex.Since(ex.StartNS)
 	}
 	now := rec.Start.Add(passed)
 	switch name {

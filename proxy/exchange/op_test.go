@@ -180,7 +180,7 @@ func TestReleaseLeavesNothing(t *testing.T) {
 		}
 		names = append(names, name.Name)
 	}
-	ex.AttemptStart = time.Now()
+	ex.AttemptStart = 1
 	ex.Place = Place{Step: 3, Left: 9, BodyFrame: wire.BodyChunked, ErrorPage: 404}
 	ex.Send = Send{Head: true, Data: []byte("x")}
 	ex.LuaRun(Access).Until, ex.LuaRun(Access).Running = time.Second, true

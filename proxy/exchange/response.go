@@ -42,7 +42,9 @@ func (h *ResponseHead) Reset() {
 	if cap(h.fields) > keepAdded {
 		h.fields = nil
 	}
-	h.status, h.reason, h.text, h.fields, h.known, h.length = 0, trim(h.reason), trim(h.text), h.fields[:0], 0, 0
+	trim(&h.reason)
+	trim(&h.text)
+	h.status, h.fields, h.known, h.length = 0, h.fields[:0], 0, 0
 }
 
 // StatusCode is the status, 200 if none was set.
@@ -62,9 +64,12 @@ func (h *ResponseHead) SetReason(phrase []byte) {
 	oneLine(h.reason)
 }
 
-// Begin takes over the text of a head that a scanner has been over. Its fields
-// follow by Pass. The head is empty before.
-func (h *ResponseHead) Begin(raw []byte) { h.text = append(h.text[:0], raw...) }
+// Begin takes over the text of a head that a scanner has been over, and its status
+// and reason phrase. Its fields follow by Pass. The head is empty before.
+func (h *ResponseHead) Begin(raw []byte, status int, reason wire.Span) {
+	h.text = append(h.text[:0], raw...)
+	h.status, h.reason = status, append(h.reason, reason.Of(raw)...)
+}
 
 // Pass adds a field of the head that Begin was given.
 func (h *ResponseHead) Pass(f *wire.Field) {
@@ -203,25 +208,31 @@ func (h *ResponseHead) Append(dst []byte, now time.Time) []byte {
 		dst = appendDate(dst, now)
 	}
 	if h.known>>wire.FieldContentType&1 != 0 {
-		dst = h.appendFields(dst, true)
+		dst = h.appendType(dst)
 	}
 	if h.length > 0 && status >= 200 && status != fasthttp.StatusNoContent {
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, h.length-1, 10)
 		dst = append(dst, "\r\n"...)
 	}
-	return h.appendFields(dst, false)
-}
-
-// appendFields appends the type, or all fields but that.
-func (h *ResponseHead) appendFields(dst []byte, isType bool) []byte {
 	c := wire.Copy{Head: h.text}
 	for i := range h.fields {
-		if f := &h.fields[i]; (f.ID == wire.FieldContentType) == isType {
+		if f := &h.fields[i]; f.ID != wire.FieldContentType {
 			dst = c.Append(dst, f)
 		}
 	}
 	return c.Flush(dst)
+}
+
+// appendType appends the Content-Type, of which there is one.
+func (h *ResponseHead) appendType(dst []byte) []byte {
+	for i := range h.fields {
+		if f := &h.fields[i]; f.ID == wire.FieldContentType {
+			c := wire.Copy{Head: h.text}
+			return c.Flush(c.Append(dst, f))
+		}
+	}
+	return dst
 }
 
 // append adds a field; text that would end it does not.

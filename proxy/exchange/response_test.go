@@ -114,7 +114,7 @@ func pass(t *testing.T, h *ResponseHead, head string) {
 		t.Fatalf("%q: %d, %v", head, n, err)
 	}
 	h.Reset()
-	h.Begin([]byte(head))
+	h.Begin([]byte(head), res.Status, res.Reason)
 	for i := range res.Fields {
 		h.Pass(&res.Fields[i])
 	}

@@ -28,4 +28,8 @@ func (v *Value) Set(text []byte, fields bool) {
 // Clear forgets what was returned.
 func (v *Value) Clear() { v.Text, v.Fields = v.Text[:0], false }
 
-func (v *Value) reset() { *v = Value{Args: trim(v.Args), Text: trim(v.Text)} }
+func (v *Value) reset() {
+	trim(&v.Args)
+	trim(&v.Text)
+	v.Fields = false
+}

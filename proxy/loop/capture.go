@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"perigee/luavm"
-	"perigee/proxy/exchange"
 )
 
 // family is the subrequests that one op of a script waits for. They run one
@@ -31,7 +30,7 @@ func (t *task) capture(op *luavm.Op) bool {
 	for _, child := range children {
 		child.Clock = &l.clock
 		child.Record.Start = l.wall
-		child.StartNS = exchange.MonotonicNS(l.wall)
+		child.StartNS = l.wallNS
 		task := &task{loop: l, client: t.client, ex: child, family: f}
 		child.SetWaker(task)
 		child.SetPerformer(task)

@@ -114,7 +114,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	}
 	ex.Raw = c.buf[:n:n]
 	ex.Record.Start = l.wall
-	ex.StartNS = exchange.MonotonicNS(l.wall)
+	ex.StartNS = l.wallNS
 	ex.Worker = l.index + 1
 	ex.Clock = &l.clock
 	if l.begun++; l.begun%clockEvery == 0 {

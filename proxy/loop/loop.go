@@ -41,6 +41,7 @@ type Loop struct {
 	start  time.Time
 	now    int64     // as of the last poll, in ns after start
 	wall   time.Time // the same instant
+	wallNS int64     // and by exchange.MonotonicNS
 	clock  exchange.Clock
 	timers timers
 
@@ -370,4 +371,5 @@ func (l *Loop) tick() {
 	l.wall = time.Now()
 	l.now = int64(l.wall.Sub(l.start))
 	l.clock.Set(l.wall)
+	l.wallNS = l.clock.NS()
 }

@@ -486,7 +486,7 @@ func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 	}
 	run := ex.LuaRun(stage)
 	if run.Until == 0 {
-		run.Until = ex.Since(ex.Record.Start) + f.report.TotalTime
+		run.Until = ex.Since(ex.StartNS) + f.report.TotalTime
 	}
 	return ex.Record.Start.Add(run.Until)
 }
@@ -494,7 +494,7 @@ func (f *Filter) until(ex *exchange.Exchange, stage exchange.Stage) time.Time {
 // late tells whether the phase has taken longer than it may.
 func (f *Filter) late(ex *exchange.Exchange, stage exchange.Stage) bool {
 	until := ex.LuaUntil(stage)
-	return until > 0 && ex.Since(ex.Record.Start) >= until
+	return until > 0 && ex.Since(ex.StartNS) >= until
 }
 
 // ErrorIDHeader is the response field that carries the id of a failed script's

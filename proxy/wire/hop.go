@@ -5,9 +5,10 @@ package wire
 // HTTP2-Settings of RFC 7540). Transfer-Encoding and Trailer are among them
 // because each connection is framed anew; Proxy-Authenticate and
 // Proxy-Authorization because this proxy is the last to understand them.
-func (id FieldID) HopByHop() bool { return hopByHop>>id&1 != 0 }
+func (id FieldID) HopByHop() bool { return HopByHopFields>>id&1 != 0 }
 
-const hopByHop uint64 = 1<<FieldConnection | 1<<FieldKeepAlive | 1<<FieldProxyConnection |
+// HopByHopFields are those of HopByHop, a bit each.
+const HopByHopFields uint64 = 1<<FieldConnection | 1<<FieldKeepAlive | 1<<FieldProxyConnection |
 	1<<FieldTE | 1<<FieldTrailer | 1<<FieldTransferEncoding | 1<<FieldUpgrade |
 	1<<FieldHTTP2Settings | 1<<FieldProxyAuthorization | 1<<FieldProxyAuthenticate |
 	1<<FieldProxyAuthenticationInfo

@@ -116,6 +116,9 @@ func (h *ResponseHead) judge(buf []byte, asked Asked) *Error {
 	if h.seen&responseMatters != 0 {
 		for i := range h.Fields {
 			f := &h.Fields[i]
+			if responseMatters>>f.ID&1 == 0 {
+				continue
+			}
 			var e *Error
 			switch f.ID {
 			case FieldContentLength:

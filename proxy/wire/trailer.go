@@ -94,7 +94,7 @@ const trailerRefused uint64 = 1<<FieldTransferEncoding | 1<<FieldContentLength |
 // trailerDropped are further fields that RFC 9110 §6.5.1 keeps out of trailers:
 // they route, authenticate, modify the request or describe the content. A
 // recipient may drop them.
-const trailerDropped = trailerRefused | endToEnd | hopByHop | 1<<FieldXRequestID |
+const trailerDropped = trailerRefused | endToEnd | HopByHopFields | 1<<FieldXRequestID |
 	1<<FieldIfRange | 1<<FieldIfMatch | 1<<FieldIfNoneMatch | 1<<FieldIfModifiedSince |
 	1<<FieldIfUnmodifiedSince | 1<<FieldPragma | 1<<FieldAge | 1<<FieldExpires |
 	1<<FieldRetryAfter
