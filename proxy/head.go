@@ -33,12 +33,14 @@ func setTarget(ex *exchange.Exchange) (ok bool) {
 // appendUpstreamHead makes the request head that is sent to the endpoint.
 func appendUpstreamHead(ex *exchange.Exchange) {
 	p := &ex.Outlet.Proxy
-	if ex.Rewritten || ex.Head.Form != wire.FormOrigin {
+	switch {
+	case len(ex.Sent) > 0:
+		ex.SendTarget(ex.Sent)
+	case ex.Rewritten || ex.Head.Form != wire.FormOrigin:
 		ex.Target = ex.AppendTarget(ex.Target[:0])
-		ex.Req.SetRequestURIBytes(ex.Target)
-	}
-	if len(ex.Sent) > 0 {
-		ex.Req.SetRequestURIBytes(ex.Sent)
+		ex.SendTarget(ex.Target)
+	default:
+		ex.SendTarget(nil)
 	}
 	setHost(ex, p)
 	setFields(ex, p)

@@ -18,7 +18,10 @@ func (g *Gateway) findOutlet(ex *exchange.Exchange) bool {
 		return false
 	}
 	ex.Outlet = &r.Outlet
-	ex.Sent, ex.FirstAttempt = ex.Sent[:0], 0
+	// What an outlet before it has left: an error page is sent on, too.
+	ex.Peer, ex.Attempts, ex.FirstAttempt = exchange.Peer{}, 0, 0
+	ex.Sent = ex.Sent[:0]
+	ex.SendTarget(nil)
 	if r.Target == nil {
 		replacePath(ex, &r.Proxy)
 		return true

@@ -13,6 +13,9 @@ func TestTarget(t *testing.T) {
 	serve := func(name string) *proxytest.Origin {
 		return proxytest.NewOrigin(t, proxytest.Answering(func(r *http.Request, _ []byte) string {
 			said := name + " " + r.Method + " " + r.RequestURI + " " + r.Host
+			if r.RequestURI == "/busy" {
+				return "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+			}
 			return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(said), said)
 		}))
 	}
@@ -27,6 +30,9 @@ upstreams:
     endpoints: [ONE]
     lua: {balancer: 'require("ngx.balancer").set_current_peer("127.0.0.1", PORT)'}
 routes:
+  - {name: lost, match: {paths: [/lost/]}, proxy: {target: "http://127.0.0.1:1/elsewhere"}, error_pages: {502: {route: spare}}}
+  - {name: busy, match: {paths: [/busy/]}, proxy: {target: "http://TWO/busy", intercept_errors: true}, error_pages: {503: {route: spare}}}
+  - {name: spare, match: {paths: [/spare/]}, upstream: one}
   - {name: named, match: {paths: [/named/]}, proxy: {target: "http://$arg_to"}}
   - {name: whole, match: {paths: [/whole/]}, proxy: {target: "http://TWO$uri?x=$arg_to"}}
   - {name: literal, match: {paths: [/literal/]}, proxy: {target: "http://localhost:PORT"}}
@@ -55,6 +61,8 @@ routes:
 		{"a path that a script sets", "/set/a?to=/set/b", "200 one GET /set/b?to=/set/b named.test"},
 		{"a path that is rewritten", "/rewritten/ax", "200 one GET /a named.test"},
 		{"a path that is not", "/rewritten/a", "200 one GET /a named.test"},
+		{"not that of an endpoint that was lost", "/lost/a%20b", "502 one GET /lost/a%20b named.test"},
+		{"not that of an endpoint that was busy", "/busy/a%20b", "503 one GET /busy/a%20b named.test"},
 		{"no scheme", "/all/?to=TWO", "500 500 Internal Server Error\n"},
 		{"no host", "/all/?to=http:///x", "500 500 Internal Server Error\n"},
 		{"a user", "/all/?to=http://u@TWO/x", "500 500 Internal Server Error\n"},

@@ -30,9 +30,9 @@ type Exchange struct {
 	Head wire.RequestHead
 	// Refusal is why the client's request was refused; Raw is a StandIn.
 	Refusal *wire.Error
-	// Req has the method and the target of the request as it will be sent on. Its
-	// fields are those of Head and what SetRequestHeader and its like have made of
-	// them.
+	// Req has the method of the request as it will be sent on. Its target is that of
+	// Head, or SendTarget's, its fields are those of Head and what SetRequestHeader
+	// and its like have made of them.
 	Req fasthttp.RequestHeader
 	// Path is the decoded path without dot segments and double slashes: what
 	// routes match and $uri is. Query is raw, without the '?'.
@@ -202,6 +202,7 @@ type Exchange struct {
 
 	gone    []bool       // fields of Head that filters have taken out; empty: none
 	added   []addedField // fields of the request that filters have added
+	target  []byte       // what SendTarget was given
 	query   []byte       // memory of a query that was set
 	secrets Secrets      // what logs do not show
 	hidden  []byte       // memory of the record's query, where it has a secret
@@ -350,7 +351,7 @@ func (ex *Exchange) Empty() {
 	ex.Refusal = nil
 	ex.Raw, ex.Conn, ex.Down, ex.Route, ex.Snapshot = nil, nil, nil, nil, nil
 	ex.Identity, ex.former = nil, nil
-	ex.Query, ex.secrets, ex.Chunk, ex.Groups = nil, nil, nil, ex.Groups[:0]
+	ex.Query, ex.target, ex.secrets, ex.Chunk, ex.Groups = nil, nil, nil, nil, ex.Groups[:0]
 	ex.trimAll()
 	ex.FailStatus, ex.StartNS, ex.AttemptStart, ex.FirstAttempt = 0, 0, 0, 0
 	ex.HeadEdited, ex.Typeless, ex.Stale = false, false, false

@@ -3,6 +3,8 @@ package exchange
 import (
 	"bytes"
 
+	"github.com/valyala/fasthttp"
+
 	"perigee/proxy/unit"
 	"perigee/proxy/wire"
 )
@@ -26,12 +28,17 @@ type addedField struct{ name, value []byte }
 // hostName is the name of the field that a request has once.
 const hostName = "host"
 
-// BeginRequest makes Req's first line from the head that arrived. Fields are no
-// matter of Req.
+// BeginRequest gives Req the method that arrived. Target and fields are no matter of
+// Req.
 func (ex *Exchange) BeginRequest() {
-	ex.Req.SetMethodBytes(ex.Head.Method.Of(ex.Raw))
-	ex.Req.SetRequestURIBytes(ex.Head.Target.Of(ex.Raw))
+	if method := ex.Head.Method.Of(ex.Raw); string(method) != fasthttp.MethodGet { // which it has
+		ex.Req.SetMethodBytes(method)
+	}
 }
+
+// SendTarget makes target, which must stay as it is, the target of the request as it
+// is sent on from now; nil: as it arrived.
+func (ex *Exchange) SendTarget(target []byte) { ex.target = target }
 
 // AppendToSend appends the request line and the fields that are sent on, without
 // the empty line: not those that belong to the client's connection and its framing
@@ -54,7 +61,11 @@ func (ex *Exchange) AppendHead(dst []byte) []byte {
 func (ex *Exchange) appendFields(dst []byte, drop uint64) []byte {
 	dst = append(dst, ex.Req.Method()...)
 	dst = append(dst, ' ')
-	dst = append(dst, ex.Req.RequestURI()...)
+	if ex.target == nil {
+		dst = append(dst, ex.Head.Target.Of(ex.Raw)...)
+	} else {
+		dst = append(dst, ex.target...)
+	}
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	c := wire.Copy{Head: ex.Raw}
 	for i := range ex.Head.Fields {

@@ -3,6 +3,8 @@ package exchange
 import (
 	"bytes"
 	"errors"
+
+	"perigee/proxy/wire"
 )
 
 // ErrURI says that a request path cannot be understood: a percent sign without
@@ -157,12 +159,5 @@ func AppendHost(dst, host []byte) []byte {
 	if n := len(host); n > 1 && host[n-1] == '.' {
 		host = host[:n-1] // the root label: the same name
 	}
-	start := len(dst)
-	dst = append(dst, host...)
-	for i, c := range dst[start:] {
-		if 'A' <= c && c <= 'Z' {
-			dst[start+i] = c | 0x20
-		}
-	}
-	return dst
+	return wire.AppendLower(dst, host)
 }

@@ -79,10 +79,11 @@ func (n *node) find(path []byte) (longest, exact *node) {
 		if child == nil {
 			return longest, nil
 		}
-		if len(path) < len(child.label) || string(path[:len(child.label)]) != child.label {
+		size := len(child.label)
+		if size > 1 && (len(path) < size || string(path[1:size]) != child.label[1:]) {
 			return longest, nil
 		}
-		path = path[len(child.label):]
+		path = path[size:]
 		n = child
 	}
 }

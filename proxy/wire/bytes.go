@@ -89,6 +89,26 @@ func TrimOWS(b []byte) []byte {
 	return b
 }
 
+// AppendLower appends b with its ASCII letters in lower case.
+func AppendLower(dst, b []byte) []byte {
+	start := len(dst)
+	dst = append(dst, b...)
+	text, i := dst[start:], 0
+	for ; i+8 <= len(text); i += 8 {
+		x := binary.LittleEndian.Uint64(text[i:])
+		low := x &^ highs
+		// The top bit of a byte: it is 'A' or above, and not above 'Z'.
+		letters := (low + ones*(0x80-'A')) &^ (low + ones*(0x7f-'Z')) &^ x & highs
+		binary.LittleEndian.PutUint64(text[i:], x|letters>>2)
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; 'A' <= c && c <= 'Z' {
+			text[i] = c | 0x20
+		}
+	}
+	return dst
+}
+
 // EqualFold reports whether b is lower, ASCII letters compared without case.
 // lower must hold no upper-case letter. Unlike bytes.EqualFold it knows no
 // Unicode: the Kelvin sign is not a k.
