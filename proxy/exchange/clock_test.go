@@ -13,7 +13,8 @@ func TestClockSteps(t *testing.T) {
 	for _, step := range []time.Duration{-time.Hour, time.Hour} {
 		begin := time.Now()
 		end := clocktest.Step(begin.Add(250*time.Millisecond), step)
-		ex := &Exchange{Clock: new(Clock)}
+		ex := New()
+		ex.Clock = new(Clock)
 		ex.Clock.Set(end)
 		if d := ex.Since(MonotonicNS(begin)); d != 250*time.Millisecond {
 			t.Errorf("set by %v: %v since the beginning, want 250ms", step, d)

@@ -159,12 +159,11 @@ func TestReleaseLeavesNothing(t *testing.T) {
 	ex := &Exchange{wake: make(chan struct{}, 1)}
 	v := reflect.ValueOf(ex).Elem()
 	var names []string
-	for i := range v.NumField() {
-		f, name := v.Field(i), v.Type().Field(i)
+	for _, name := range reflect.VisibleFields(v.Type()) {
 		if !name.IsExported() {
 			continue
 		}
-		switch f.Kind() {
+		switch f := v.FieldByIndex(name.Index); f.Kind() {
 		case reflect.Bool:
 			f.SetBool(true)
 		case reflect.Int, reflect.Int64:
