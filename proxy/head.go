@@ -83,45 +83,58 @@ func setHost(ex *exchange.Exchange, p *exchange.Proxy) {
 	}
 }
 
+// forwarding are the fields that tell an endpoint who the client is, with all that
+// stands before their values.
+var forwarding = [...]struct {
+	id   wire.FieldID
+	name string
+}{
+	{wire.FieldXForwardedFor, "X-Forwarded-For: "},
+	{wire.FieldXForwardedProto, "X-Forwarded-Proto: "},
+	{wire.FieldXForwardedHost, "X-Forwarded-Host: "},
+}
+
 // appendForwarded tells the endpoint who the client is. What the client says of
 // itself counts only behind a trusted proxy; a filter's own fields stay.
 func appendForwarded(head []byte, ex *exchange.Exchange) []byte {
-	if !ex.Added("x-forwarded-for") {
-		head = append(head, "X-Forwarded-For: "...)
-		if ex.Conn.Trusted {
-			for _, f := range ex.Head.Fields {
-				if f.ID == wire.FieldXForwardedFor {
-					head = append(head, f.Value.Of(ex.Raw)...)
-					head = append(head, ", "...)
-				}
-			}
-		}
-		head = append(head, ex.Conn.RemoteAddr...)
-		head = append(head, '\r', '\n')
-	}
 	scheme := "http"
 	if ex.Conn.TLS {
 		scheme = "https"
 	}
-	head = appendTrusted(head, ex, wire.FieldXForwardedProto, "X-Forwarded-Proto: ", scheme)
-	return appendTrusted(head, ex, wire.FieldXForwardedHost, "X-Forwarded-Host: ", "")
+	own := [len(forwarding)][]byte{
+		exchange.BytesOf(ex.Conn.RemoteAddr), exchange.BytesOf(scheme), ex.Head.Host.Of(ex.Raw),
+	}
+	for i := range forwarding {
+		f, value := &forwarding[i], own[i]
+		if ex.Added(f.name[:len(f.name)-len(": ")]) {
+			continue
+		}
+		head = append(head, f.name...)
+		if ex.Conn.Trusted {
+			head, value = appendTrusted(head, ex, f.id, value)
+		}
+		head = append(head, value...)
+		head = append(head, '\r', '\n')
+	}
+	return head
 }
 
-// appendTrusted appends a forwarding field, name and all that stands before its
-// value: a trusted proxy's, else our own.
-func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, name, own string) []byte {
-	if ex.Added(name[:len(name)-len(": ")]) {
-		return head
+// appendTrusted gives the value that a trusted proxy's field has; own: there is none.
+// Addresses are a list, which own goes on with.
+func appendTrusted(head []byte, ex *exchange.Exchange, id wire.FieldID, own []byte) (_, value []byte) {
+	if id != wire.FieldXForwardedFor {
+		if f, ok := ex.Head.Find(id); ok {
+			own = f.Value.Of(ex.Raw)
+		}
+		return head, own
 	}
-	head = append(head, name...)
-	if f, ok := ex.Head.Find(id); ok && ex.Conn.Trusted {
-		head = append(head, f.Value.Of(ex.Raw)...)
-	} else if own != "" {
-		head = append(head, own...)
-	} else {
-		head = append(head, ex.Head.Host.Of(ex.Raw)...)
+	for _, f := range ex.Head.Fields {
+		if f.ID == id {
+			head = append(head, f.Value.Of(ex.Raw)...)
+			head = append(head, ", "...)
+		}
 	}
-	return append(head, '\r', '\n')
+	return head, own
 }
 
 func appendField(head []byte, name, value string) []byte {
