@@ -359,7 +359,7 @@ func endUpstream(ex *exchange.Exchange) {
 func endAttempt(ex *exchange.Exchange, err error) {
 	a := ex.Record.Last()
 	a.Response = ex.Since(ex.AttemptStart)
-	ex.Endpoint.Metrics().Observe(ex.Record.Shard, a)
+	ex.Endpoint.Metrics().Observe(ex.Record.Shard, a, ex.Tally)
 	endAttemptSpan(ex, err)
 }
 

@@ -75,6 +75,9 @@ const holdShards = 16
 func (g *Gateway) enter(ex *exchange.Exchange) *Snapshot {
 	if ex.Record.Shard == 0 {
 		ex.Record.Shard = g.state.Metrics.NextShard() | 1<<31
+		if ex.Worker > 0 {
+			ex.Record.Shard = uint32(ex.Worker) | 1<<31 // all of a loop's in one
+		}
 	}
 	return g.hold(ex.Record.Shard)
 }
@@ -397,7 +400,7 @@ func (s *Snapshot) observe(ex *exchange.Exchange) {
 	if ex.Route != nil {
 		metrics, log = ex.Route.Metrics, s.routeLogs[ex.Route.Index]
 	}
-	metrics.Observe(rec)
+	metrics.Observe(rec, ex.Tally)
 	s.state.observe(ex)
 	log.write(ex)
 }

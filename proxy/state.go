@@ -75,7 +75,7 @@ func (s *State) refused(conn *exchange.Conn, why *wire.Error) {
 		Peer: conn.Peer, Client: conn.Peer, Listener: conn.Listener,
 		Status: why.Status, Abort: observe.AbortClientProtocol,
 	}
-	s.Metrics.Route("").Observe(&rec)
+	s.Metrics.Route("").Observe(&rec, nil)
 	s.access.Load().writeRefused(conn, &rec)
 	if s.Log.Enabled(observe.LevelInfo) {
 		s.Log.Print(observe.LevelInfo, &rec, "client sent a request that was refused: "+why.Text)

@@ -107,6 +107,8 @@ type passing struct {
 
 	// Clock is its driver's; nil: the driver has none.
 	Clock *Clock
+	// Tally is its driver's; nil: what is observed is counted at once.
+	Tally *observe.Tally
 	// Worker is 1 more than the number of the VM that the exchange's scripts run
 	// in, as its driver wants it; 0: any.
 	Worker int

@@ -28,7 +28,7 @@ func (t *task) capture(op *luavm.Op) bool {
 	f := &family{parent: t, op: op, left: len(children), inline: true}
 	f.timer.owner = f
 	for _, child := range children {
-		child.Clock = &l.clock
+		child.Clock, child.Tally = &l.clock, &l.tally
 		child.Record.Start = l.wall
 		child.StartNS = l.wallNS
 		task := &task{loop: l, client: t.client, ex: child, family: f}

@@ -116,7 +116,7 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	ex.Record.Start = l.wall
 	ex.StartNS = l.wallNS
 	ex.Worker = l.index + 1
-	ex.Clock = &l.clock
+	ex.Clock, ex.Tally = &l.clock, &l.tally
 	if l.begun++; l.begun%clockEvery == 0 {
 		l.clock.Set(time.Now())
 	}
@@ -129,7 +129,6 @@ func (c *client) begin(ex *exchange.Exchange, n int) {
 	if c.gone {
 		ex.Abort()
 	}
-	l.stats.exchanges.Add(1)
 	l.underWay++
 	l.server.opt.Begin(ex)
 	c.task.schedule()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"perigee/proxy/exchange"
+	"perigee/proxy/observe"
 	"perigee/proxy/upstream"
 )
 
@@ -73,8 +74,9 @@ type Loop struct {
 	held     []*trunk // have something to send, but not at once
 	heldAt   int64    // since when
 	places   map[*upstream.Endpoint]*places
-	begun    uint // exchanges
-	underWay int  // of them
+	begun    uint64 // exchanges
+	tally    observe.Tally
+	underWay int // of them
 	quickest quickest
 	current  *client // what a panic is the fault of
 
@@ -180,6 +182,8 @@ func (l *Loop) turn() (ended bool) {
 	if l.next == l.got {
 		more := l.settle()
 		if l.ending && l.count == 0 {
+			l.tally.Settle()
+			l.stats.exchanges.Store(l.begun)
 			return true
 		}
 		l.poll(more)
@@ -307,6 +311,8 @@ func goyield()
 // poll waits for events. While there are many, the first look does not wait: a
 // loop that is busy then never tells the scheduler that it may sleep.
 func (l *Loop) poll(more bool) {
+	l.tally.Settle()
+	l.stats.exchanges.Store(l.begun)
 	l.stats.turned(int64(time.Since(l.start))-l.now, l.now, &l.longestRun)
 	l.longestRun.Took = 0
 	if l.now-l.cpuAt > int64(balanceEvery)/4 {

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"math"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
@@ -152,13 +153,35 @@ func (h *Histogram) Observe(shard uint32, d time.Duration) {
 	if d < 0 {
 		return
 	}
+	h.add(shard, h.bucket(d), 1, d)
+}
+
+// bucket is the one that d is counted in.
+func (h *Histogram) bucket(d time.Duration) int {
 	i := 0
 	for i < bounds && d > h.bounds[i] {
 		i++
 	}
+	return i
+}
+
+// span says which durations a bucket counts: those above one, up to another.
+func (h *Histogram) span(bucket int) (above, most time.Duration) {
+	above, most = -1, math.MaxInt64
+	if bucket > 0 {
+		above = h.bounds[bucket-1]
+	}
+	if bucket < bounds {
+		most = h.bounds[bucket]
+	}
+	return above, most
+}
+
+// add counts n durations of a bucket that make sum together.
+func (h *Histogram) add(shard uint32, bucket int, n int64, sum time.Duration) {
 	c := loadOrMake(&h.shards[int(shard)&(len(h.shards)-1)], newCell)
-	c.buckets[i].Add(1)
-	c.sum.Add(int64(d))
+	c.buckets[bucket].Add(uint64(n))
+	c.sum.Add(int64(sum))
 }
 
 func newCell() *histogramCell { return new(histogramCell) }
@@ -229,18 +252,19 @@ type codeClass [100]atomic.Pointer[Counts]
 
 func newClass() *codeClass { return new(codeClass) }
 
-func (c *codes) inc(shard uint32, status int) {
+// add counts a status n times.
+func (c *codes) add(shard uint32, status int, n int64) {
 	if status < 100 || status > 599 {
 		// What has no valid status is the gateway's own failure to set one: it
 		// shows as a 500 rather than not at all.
 		status = 500
 	}
 	class := loadOrMake(&c.classes[status/100-1], newClass)
-	n := class[status%100].Load()
-	if n == nil {
-		n = loadOrMake(&class[status%100], func() *Counts { return newCounts(c.shards) })
+	counts := class[status%100].Load()
+	if counts == nil {
+		counts = loadOrMake(&class[status%100], func() *Counts { return newCounts(c.shards) })
 	}
-	n.Add(shard, 1)
+	counts.Add(shard, n)
 }
 
 // each calls f for every status seen, ascending.

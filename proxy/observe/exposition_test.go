@@ -158,14 +158,14 @@ func (s *scrape) want(t *testing.T, series string, value float64) {
 func used() *Metrics {
 	m := NewMetrics(BuildInfo{Version: "1.0.0", Revision: "abc", LuaJIT: "hardened 2.1"})
 	rec := &Record{Shard: m.NextShard(), Status: 200, Duration: 3 * time.Millisecond}
-	m.Route("orders").Observe(rec)
+	m.Route("orders").Observe(rec, nil)
 	rec.Shard = m.NextShard()
-	m.Route("orders").Observe(rec)
+	m.Route("orders").Observe(rec, nil)
 	rec.Status, rec.Duration = 404, 20*time.Second
-	m.Route("").Observe(rec)
+	m.Route("").Observe(rec, nil)
 	ep := m.Endpoint("orders", "127.0.0.1:9001")
-	ep.Observe(0, &Attempt{Status: 200, Response: 2 * time.Millisecond})
-	ep.Observe(1, &Attempt{Response: -1})
+	ep.Observe(0, &Attempt{Status: 200, Response: 2 * time.Millisecond}, nil)
+	ep.Observe(1, &Attempt{Response: -1}, nil)
 	m.InFlight.Add(0, 3)
 	m.InFlight.Add(1, -1)
 	m.ClientAborts.Inc()
@@ -258,7 +258,7 @@ func TestEveryCounterFamilyEndsInTotal(t *testing.T) {
 func TestHostileLabelValuesStayOneSeries(t *testing.T) {
 	m := NewMetrics(BuildInfo{Version: "dev\"\\\n}"})
 	for _, name := range []string{`a"b`, `a\`, "a\nb", "a\xffb", `",le="x`, "é"} {
-		m.Route(name).Observe(&Record{Status: 200})
+		m.Route(name).Observe(&Record{Status: 200}, nil)
 	}
 	s := scrapeOf(t, m)
 	for _, label := range []string{`a\"b`, `a\\`, `a\nb`, "a\ufffdb", `\",le=\"x`, "é"} {

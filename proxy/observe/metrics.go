@@ -137,9 +137,14 @@ func (m *Metrics) Route(name string) *RouteMetrics {
 	})
 }
 
-// Observe counts a finished exchange: its status and its duration.
-func (r *RouteMetrics) Observe(rec *Record) {
-	r.codes.inc(rec.Shard, rec.Status)
+// Observe counts a finished exchange: its status and its duration, at once or by way
+// of its thread's Tally.
+func (r *RouteMetrics) Observe(rec *Record, t *Tally) {
+	if t != nil && rec.Duration >= 0 {
+		t.route.add(&r.codes, r.duration, rec.Shard, rec.Status, rec.Duration)
+		return
+	}
+	r.codes.add(rec.Shard, rec.Status, 1)
 	r.duration.Observe(rec.Shard, rec.Duration)
 }
 
@@ -171,13 +176,17 @@ func (m *Metrics) Endpoint(upstream, endpoint string) *EndpointMetrics {
 }
 
 // Observe counts a finished attempt: its status (0 counts as 502) and, when it
-// got that far, its response time.
-func (e *EndpointMetrics) Observe(shard uint32, a *Attempt) {
+// got that far, its response time; at once or by way of its thread's Tally.
+func (e *EndpointMetrics) Observe(shard uint32, a *Attempt, t *Tally) {
 	status := a.Status
 	if status == 0 {
 		status = 502
 	}
-	e.codes.inc(shard, status)
+	if t != nil && a.Response >= 0 {
+		t.attempt.add(&e.codes, e.upstream.duration, shard, status, a.Response)
+		return
+	}
+	e.codes.add(shard, status, 1)
 	e.upstream.duration.Observe(shard, a.Response)
 }
 

@@ -11,8 +11,8 @@ func TestSeriesSurviveReloadAndLeaveAfterThree(t *testing.T) {
 	m := NewMetrics(BuildInfo{})
 	kept, gone := m.Route("kept"), m.Route("gone")
 	m.Applied("1")
-	gone.Observe(&Record{Status: 200})
-	kept.Observe(&Record{Status: 200})
+	gone.Observe(&Record{Status: 200}, nil)
+	kept.Observe(&Record{Status: 200}, nil)
 	const series = `perigee_requests_total{route="gone",code="200"}`
 	for reload := 2; reload <= 4; reload++ {
 		if m.Route("kept") != kept {
@@ -25,7 +25,7 @@ func TestSeriesSurviveReloadAndLeaveAfterThree(t *testing.T) {
 		}
 	}
 	scrapeOf(t, m).want(t, `perigee_requests_total{route="kept",code="200"}`, 1)
-	gone.Observe(&Record{Status: 200}) // an exchange that outlived its series
+	gone.Observe(&Record{Status: 200}, nil) // an exchange that outlived its series
 }
 
 func TestAListenersGaugeComesBackToZeroAfterManyReloads(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAListenersGaugeComesBackToZeroAfterManyReloads(t *testing.T) {
 
 func TestRefusedReloadsDropNothing(t *testing.T) {
 	m := NewMetrics(BuildInfo{})
-	m.Route("a").Observe(&Record{Status: 200})
+	m.Route("a").Observe(&Record{Status: 200}, nil)
 	m.Applied("1")
 	for range 10 {
 		m.Route("of a configuration that is never applied")
@@ -66,7 +66,7 @@ func TestReasonsAreBounded(t *testing.T) {
 func TestInvalidStatusCountsAs500(t *testing.T) {
 	for _, status := range []int{0, -1, 99, 600, 1000} {
 		m := NewMetrics(BuildInfo{})
-		m.Route("r").Observe(&Record{Status: status})
+		m.Route("r").Observe(&Record{Status: status}, nil)
 		scrapeOf(t, m).want(t, `perigee_requests_total{route="r",code="500"}`, 1)
 	}
 }
@@ -92,7 +92,7 @@ func TestNothingIsLostUnderContention(t *testing.T) {
 		all.Go(func() {
 			rec := &Record{Shard: m.NextShard(), Status: 200, Duration: time.Millisecond}
 			for range each {
-				m.Route("r").Observe(rec)
+				m.Route("r").Observe(rec, nil)
 			}
 		})
 	}
@@ -156,12 +156,12 @@ func TestObserveAllocatesNothing(t *testing.T) {
 	m.Refused.With("bare_lf")
 	observe := func() {
 		m.InFlight.Add(rec.Shard, 1)
-		route.Observe(rec)
-		ep.Observe(rec.Shard, attempt)
+		route.Observe(rec, nil)
+		ep.Observe(rec.Shard, attempt, nil)
 		script.Observe(rec.Shard, time.Microsecond)
 		m.Refused.With("bare_lf").Inc()
 		m.Listener(":1").Accepted.Inc()
-		m.Endpoint("u", "e").Observe(rec.Shard, attempt)
+		m.Endpoint("u", "e").Observe(rec.Shard, attempt, nil)
 		m.InFlight.Add(rec.Shard, -1)
 	}
 	observe()
@@ -176,14 +176,14 @@ func BenchmarkRouteObserve(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
 		rec := &Record{Status: 200, Duration: 3 * time.Millisecond}
 		for b.Loop() {
-			route.Observe(rec)
+			route.Observe(rec, nil)
 		}
 	})
 	b.Run("all", func(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			rec := &Record{Shard: m.NextShard(), Status: 200, Duration: 3 * time.Millisecond}
 			for pb.Next() {
-				route.Observe(rec)
+				route.Observe(rec, nil)
 			}
 		})
 	})
