@@ -1,7 +1,5 @@
 package h2
 
-import "perigee/proxy/wire"
-
 // entry is one of HPACK's static table (RFC 7541 appendix A).
 type entry struct{ name, value string }
 
@@ -22,20 +20,6 @@ var static = [...]entry{
 	{"retry-after", ""}, {"server", ""}, {"set-cookie", ""}, {"strict-transport-security", ""},
 	{"transfer-encoding", ""}, {"user-agent", ""}, {"vary", ""}, {"via", ""}, {"www-authenticate", ""},
 }
-
-// codedNames are the known names as literals begin: their place in the static
-// table, or themselves.
-var codedNames = func() (coded [64]string) {
-	for id := wire.FieldID(1); id.String() != ""; id++ {
-		coded[id] = string(appendText([]byte{0}, []byte(id.String())))
-	}
-	for i := len(static) - 1; i >= 0; i-- {
-		if id := wire.LookupField([]byte(static[i].name)); id != wire.FieldOther {
-			coded[id] = string(appendInt(nil, 0, 4, i+1))
-		}
-	}
-	return coded
-}()
 
 // appendInt appends n in HPACK's form, its first byte sharing with first's high
 // bits.
@@ -58,12 +42,8 @@ func appendLiteral(b []byte, place int, value []byte) []byte {
 	return appendText(appendInt(b, 0, 4, place), value)
 }
 
-// appendField appends a field as a literal; its name, whose ID is id, becomes
-// lower case.
-func appendField(b []byte, id wire.FieldID, name, value []byte) []byte {
-	if id != wire.FieldOther {
-		return appendText(append(b, codedNames[id]...), value)
-	}
+// appendField appends a field as a literal; its name becomes lower case.
+func appendField(b, name, value []byte) []byte {
 	b = appendInt(append(b, 0), 0, 7, len(name))
 	for _, c := range name {
 		b = append(b, toLower(c))

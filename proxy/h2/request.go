@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"perigee/proxy/wire"
 )
@@ -19,57 +20,94 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 		s.err = &Error{Unserved: true}
 		return len(p), s.err
 	}
-	line, rest, ok := cutLine(p)
-	method, target := headOf(line)
-	b := c.scratch[:0]
-	switch string(method) {
-	case "GET":
-		b = append(b, 0x80|2)
-	case "POST":
-		b = append(b, 0x80|3)
-	default:
-		b = appendLiteral(b, 2, method)
+	from := len(*c.out)
+	b, used, size, err := s.appendHead(slices.Grow(*c.out, roomFor(len(p)))[:from+headLen], p)
+	if err == nil && c.headerList > 0 && size > int(c.headerList) {
+		err = errHeadLong
 	}
-	b = append(b, 0x80|6) // :scheme http
-	b = appendLiteral(b, 4, target)
-	b = appendLiteral(b, 1, hostOf(rest))
-	size := len(method) + len(target) + 4*42
-	s.head, s.left = true, 0
-	s.forHead = string(method) == "HEAD"
-	for ok {
-		if line, rest, ok = cutLine(rest); len(line) == 0 {
-			break
-		}
-		name, value, found := cutField(line)
-		if !found {
-			continue
-		}
-		if id := wire.LookupField(name); s.passes(id, value) {
-			b = appendField(b, id, name, value)
-			size += len(line) + 32
-		}
-	}
-	c.scratch = b
-	if !ok {
-		return len(p), errHead
-	}
-	if c.headerList > 0 && size > int(c.headerList) {
-		s.err = errHeadLong
-		return len(p), errHeadLong
-	}
-	if c.streams.n >= int(min(c.most, 1<<20)) {
+	if err == nil && c.streams.n >= int(min(c.most, 1<<20)) {
 		// The peer has said how many it takes since this one was opened. It
 		// would refuse a stream, or take offence.
-		s.err = errCrowded
-		return len(p), errCrowded
+		err = errCrowded
+	}
+	if err != nil {
+		if err != errHead {
+			s.err = err
+		}
+		return len(p), err
 	}
 	s.begin()
 	if s.chunked {
 		s.chunks.Reset()
 	}
 	s.sent = !s.chunked && s.left == 0
-	c.sendBlock(s.id, b, s.sent)
-	return len(p) - len(rest), nil
+	if len(b)-from-headLen > c.frameSize {
+		c.scratch = append(c.scratch[:0], b[from+headLen:]...)
+		c.sendBlock(s.id, c.scratch, s.sent)
+		return used, nil
+	}
+	flags := byte(flagEndHeaders)
+	if s.sent {
+		flags |= flagEnd
+	}
+	appendFrameHead(b[:from], len(b)-from-headLen, frameHeaders, flags, s.id)
+	*c.out = b
+	return used, nil
+}
+
+// roomFor is enough for the block of a head of n bytes: fields get longer by less
+// than the lengths of their two strings.
+func roomFor(n int) int { return headLen + n + n/16 + 64 }
+
+// appendHead appends the header block of the head at the start of p. size is what
+// the peer's limit counts.
+func (s *Stream) appendHead(b, p []byte) (block []byte, used, size int, err error) {
+	o, i := putStart(b[len(b):cap(b)], p)
+	b = b[:len(b)+o]
+	if i == 0 {
+		var ok bool
+		if b, i, ok = appendStart(b, p); !ok {
+			return b, 0, 0, errHead
+		}
+	}
+	size = i - len("  HTTP/1.1\r\n") + 4*42
+	s.head, s.left = true, 0
+	s.forHead = bytes.HasPrefix(p, []byte("HEAD "))
+	o = len(b)
+	if _, end, at, kind := putField(b[:cap(b)], p, o, i); kind == nameHost {
+		o, i = end, at
+	} else {
+		b = appendLiteral(b, authority, hostOf(p[i:]))
+		o = len(b)
+	}
+	b = b[:cap(b)]
+	for i >= len(p)-1 || p[i] != '\r' || p[i+1] != '\n' {
+		value, end, at, kind := putField(b, p, o, i)
+		if kind == nameOdd {
+			if b, at = s.appendLine(b[:o], p, i); at == i {
+				return b, 0, 0, errHead
+			}
+			end, b = len(b), b[:cap(b)]
+		} else if kind != namePlain && !s.passes(kind, b[value:end]) {
+			end = o
+		}
+		if end > o {
+			size += at - i + 30
+		}
+		o, i = end, at
+	}
+	return b[:o], i + 2, size, nil
+}
+
+// appendLine appends the field of the line at p[i:], whatever it looks like. at is
+// behind the line; i if it has no end.
+func (s *Stream) appendLine(b, p []byte, i int) (all []byte, at int) {
+	line, rest, _ := cutLine(p[i:])
+	name, value, found := cutField(line)
+	if found && s.passes(kindOf(name), value) {
+		b = appendField(b, name, value)
+	}
+	return b, len(p) - len(rest)
 }
 
 // cutLine takes a line off p; false: there is no whole one.
@@ -103,7 +141,7 @@ func hostOf(fields []byte) []byte {
 		if len(line) == 0 {
 			return nil
 		}
-		if name, value, _ := cutField(line); wire.LookupField(name) == wire.FieldHost {
+		if name, value, _ := cutField(line); same(name, "host") {
 			return value
 		}
 		fields = rest
@@ -112,18 +150,17 @@ func hostOf(fields []byte) []byte {
 
 // passes takes note of the framing and tells whether a field means something to
 // the endpoint: those of an HTTP/1.1 connection do not (RFC 9113 §8.2.2).
-func (s *Stream) passes(id wire.FieldID, value []byte) bool {
-	switch id {
-	case wire.FieldHost, wire.FieldConnection, wire.FieldKeepAlive, wire.FieldProxyConnection,
-		wire.FieldUpgrade, wire.FieldHTTP2Settings:
+func (s *Stream) passes(kind nameKind, value []byte) bool {
+	switch kind {
+	case nameHost, nameOwn:
 		return false
-	case wire.FieldTE:
+	case nameTE:
 		return same(value, "trailers")
-	case wire.FieldContentLength:
+	case nameLength:
 		for _, d := range value {
 			s.left = s.left*10 + int64(d-'0')
 		}
-	case wire.FieldTransferEncoding:
+	case nameCoding:
 		s.chunked = true
 		return false
 	}

@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -221,7 +220,7 @@ func (s *Stream) sendEnd() {
 	}
 	b := c.scratch[:0]
 	for _, f := range fields {
-		b = appendField(b, f.ID, f.Name.Of(text), f.Value.Of(text))
+		b = appendField(b, f.Name.Of(text), f.Value.Of(text))
 	}
 	c.scratch = b
 	c.sendBlock(s.id, b, true)
@@ -302,11 +301,4 @@ func (s *Stream) abort(code Code, why string) {
 	s.ended = false
 	s.fail(broken(code, why))
 	s.conn.touch(s)
-}
-
-// headOf splits a request's first line.
-func headOf(line []byte) (method, target []byte) {
-	method, rest, _ := bytes.Cut(line, []byte(" "))
-	target, _, _ = bytes.Cut(rest, []byte(" "))
-	return method, target
 }
