@@ -46,10 +46,12 @@ var (
 
 // decoder reads header blocks.
 type decoder struct {
-	seen  bool // a field has come: no change of the table's size any more
-	most  int  // length of a line
-	last  field
+	seen  bool  // a field has come: no change of the table's size any more
+	most  int   // length of a line
+	last  field // of those that are not known
 	known known
+	// opening is what heads have begun with, see takeFields.
+	opening opening
 }
 
 // begin begins a block whose lines are no longer than most.

@@ -14,8 +14,8 @@
 // the fields is not used in either direction: we announce a size of 0, and send
 // literals. So a stream's fields do not depend on other streams', and a peer
 // cannot make a table grow; what it costs is some bytes per message, on networks
-// where those are cheap. Decoded fields are remembered, see decode.go: a few, by
-// the bytes they came as.
+// where those are cheap. Decoded fields are remembered, a few, by the bytes they
+// came as (decode.go), and as what the last heads began with (opening.go).
 //
 // # Bounds
 //

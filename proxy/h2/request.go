@@ -232,12 +232,21 @@ func (s *Stream) takeHeaders(block []byte, end bool) error {
 func (s *Stream) takeFields(block []byte, start int) (status int, err error) {
 	d, most, trailers := &s.conn.dec, s.conn.limits.HeaderBytes, s.answered
 	d.begin(most)
+	n, open := 0, !trailers // the fields so far are the opening's first n
+	if open {
+		if n = d.opening.match(block); n > 0 {
+			e := &d.opening.ends[n-1]
+			s.in = append(s.in, d.opening.lines[:e.lines]...)
+			block, status, s.length, d.seen = block[e.coded:], e.status, e.length, true
+		}
+	}
 	for len(block) > 0 {
-		var f *field
-		if f, block, err = d.next(block); err != nil {
+		f, rest, err := d.next(block)
+		if err != nil {
 			return status, err
 		}
-		if f == nil {
+		coded := block[:len(block)-len(rest)]
+		if block = rest; f == nil {
 			continue
 		}
 		switch {
@@ -256,6 +265,9 @@ func (s *Stream) takeFields(block []byte, start int) (status int, err error) {
 		}
 		if s.in = append(s.in, f.line...); len(s.in)-start > most {
 			return status, errLong
+		}
+		if open = open && f != &d.last && d.opening.extend(n, coded, f); open {
+			n++
 		}
 	}
 	return status, nil
