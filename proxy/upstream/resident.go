@@ -281,7 +281,9 @@ func (c *Conn) turnHome(p []byte) (int, error) {
 		r.readable = true // an answer may have come before the end
 	}
 	if len(p) == 0 {
-		c.makeRoom()
+		if c.makeRoom(); c.mem == nil && err == nil {
+			return 0, errQuiet // and there was neither a cancel nor a time-out
+		}
 		p = c.mem
 	}
 	n, readErr := c.link.receive(p)
