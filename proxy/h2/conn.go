@@ -94,8 +94,9 @@ func (c *Conn) Leaving() bool { return c.leaving || c.next > mostWindow-2 }
 // Feed takes whole frames from in and says how many bytes they were. An error
 // is the connection's end.
 func (c *Conn) Feed(in []byte) (used int, err error) {
+	var f frame
 	for {
-		f, n, err := parse(in[used:])
+		n, err := f.parse(in[used:])
 		if err != nil || n == 0 {
 			return used, err
 		}

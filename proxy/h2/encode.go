@@ -9,7 +9,7 @@ import (
 // A request's head is made a header block in one pass over its text, where it is to
 // lie: eight bytes are taken at a time, looked through for what ends the name or
 // the line, and put down in lower case or as they are. A line that is not as
-// gateways write it goes by appendLine, byte by byte.
+// gateways write it goes by line, byte by byte.
 //
 //	"X-Name: value\r\n"  -->  00 | 06 "x-name" | 05 "value"
 //	"Accept: */*\r\n"    -->  0f 04 | 03 "*/*"          the static table's name
@@ -40,33 +40,21 @@ func lowerWord(x uint64) uint64 {
 	return x | letters>>2
 }
 
-// putField writes the field of the line at p[i:] to d[o:]. value is where its value
-// begins there, end where it ends, and at where its line does. nameOdd: it needs
-// appendLine.
-func putField(d, p []byte, o, i int) (value, end, at int, kind nameKind) {
-	v, i, kind := putName(d, p, o, i)
-	if kind == nameOdd {
-		return 0, 0, 0, nameOdd
-	}
-	from, to, at := putValue(d, p, v, i)
-	if at == 0 {
-		return 0, 0, 0, nameOdd
-	}
-	if to-from <= shortText {
-		d[v] = byte(to - from)
-		return from, to, at, kind
-	}
-	if end = lengthen(d, from, to); end == 0 {
-		kind = nameOdd
-	}
-	return end - (to - from), end, at, kind
+// headCoder is at work on a head: p[:i] has been read, d[:o] was written.
+type headCoder struct {
+	d, p []byte
+	o, i int
+
+	// The field that field has written, but not taken into d[:o].
+	value, end int // where its value begins and ends in d
+	at         int // where its line ends in p
 }
 
-// putName writes the name of the field at p[i:] to d[o:] as a field begins. end is
-// where its value's length is to stand, at where its value begins in p.
-func putName(d, p []byte, o, i int) (end, at int, kind nameKind) {
+// field writes the field of the line at p[i:] behind d[:o]. nameOdd: it needs
+// line.
+func (c *headCoder) field() (kind nameKind) {
+	d, p, i, to := c.d, c.p, c.i, c.o+2
 	var low, whole, marks uint64
-	to := o + 2
 	for i <= len(p)-8 && to <= len(d)-8 {
 		x := binary.LittleEndian.Uint64(p[i:])
 		low = lowerWord(x)
@@ -78,71 +66,82 @@ func putName(d, p []byte, o, i int) (end, at int, kind nameKind) {
 		i, to = i+8, to+8
 	}
 	if marks == 0 {
-		return 0, 0, nameOdd
+		return nameOdd
 	}
 	more := bits.TrailingZeros64(marks) / 8
 	i, to = i+more, to+more
-	n := to - o - 2
-	if uint(n-1) >= shortText || i >= len(p) || p[i] != ':' {
-		return 0, 0, nameOdd
+	n, o := i-c.i, c.o
+	if uint(n-1) >= shortText || p[i] != ':' {
+		return nameOdd
 	}
 	low &= marks&-marks>>7 - 1
-	if name := &codedNames[nameHash(whole, low, n)]; name.is(whole, low, d[o+2:to]) {
-		return name.put(d, o), i + 1, name.kind
+	name := &codedNames[nameHash(whole, low, n)]
+	if name.is(whole, low, n) && (n < 16 || string(d[o+2:to]) == name.text) {
+		to, kind = name.put(d, o), name.kind
+	} else {
+		d[o], d[o+1] = 0, byte(n)
+		kind = namePlain
 	}
-	d[o], d[o+1] = 0, byte(n)
-	return to, i + 1, namePlain
+	if !c.text(to, i+1) {
+		return nameOdd
+	}
+	return kind
 }
 
-// putValue writes the value at p[i:] to d, behind its length's byte at d[o]. at is
-// behind its line; 0: there is no line's end in sight.
-func putValue(d, p []byte, o, i int) (from, to, at int) {
+// text writes the value at p[i:], its length to d[o]. false: there is no line's end
+// in sight.
+func (c *headCoder) text(o, i int) bool {
+	d, p := c.d, c.p
 	for i < len(p) && (p[i] == ' ' || p[i] == '\t') {
 		i++
 	}
-	from, to = o+1, o+1
-	var marks uint64
-	for i <= len(p)-8 && to <= len(d)-8 && to-from < shortValue {
+	from, to, marks := o+1, o+1, uint64(0)
+	for i <= len(p)-8 && to <= len(d)-8 && to-o <= shortValue {
 		x := binary.LittleEndian.Uint64(p[i:])
 		binary.LittleEndian.PutUint64(d[to:], x)
 		if marks = equals(x, '\n'); marks != 0 {
-			n := bits.TrailingZeros64(marks) / 8
-			i, to = i+n, to+n
 			break
 		}
 		i, to = i+8, to+8
 	}
+	n := bits.TrailingZeros64(marks) / 8
 	if marks == 0 {
-		n := bytes.IndexByte(p[i:], '\n')
-		if n < 0 || n > len(d)-to {
-			return 0, 0, 0
+		if n = bytes.IndexByte(p[i:], '\n'); n < 0 || n > len(d)-to {
+			return false
 		}
 		copy(d[to:], p[i:i+n])
-		i, to = i+n, to+n
 	}
-	if to--; to < from || to >= len(d) || d[to] != '\r' {
-		return 0, 0, 0
+	c.at = i + n + 1
+	if to += n - 1; to < from || to >= len(d) || d[to] != '\r' {
+		return false
 	}
 	for to > from && (d[to-1] == ' ' || d[to-1] == '\t') {
 		to--
 	}
-	return from, to, i + 1
-}
-
-// lengthen writes the length of d[from:to], which is no short one, to its front. It
-// answers the new end, 0 if there is no room.
-func lengthen(d []byte, from, to int) (end int) {
-	var room [5]byte
-	length := appendInt(room[:0], 0, 7, to-from)
-	if end = to + len(length) - 1; end > len(d) {
-		return 0
+	c.value, c.end = from, to
+	if n = to - from; n > shortText {
+		return c.lengthen(n)
 	}
-	copy(d[from-1+len(length):], d[from:to])
-	copy(d[from-1:], length)
-	return end
+	d[o] = byte(n)
+	return true
 }
 
-// putStart writes what the first line of p says to d, as putField does. used is 0 if
+// lengthen writes the length n of the value, which is no short one. false: there is
+// no room.
+func (c *headCoder) lengthen(n int) bool {
+	var room [5]byte
+	length := appendInt(room[:0], 0, 7, n)
+	from := c.value
+	c.value += len(length) - 1
+	if c.end = c.value + n; c.end > len(c.d) {
+		return false
+	}
+	copy(c.d[c.value:], c.d[from:from+n])
+	copy(c.d[from-1:], length)
+	return true
+}
+
+// putStart writes what the first line of p says to d, as field does. used is 0 if
 // it is not as usual.
 func putStart(d, p []byte) (size, used int) {
 	if len(p) < 8 || len(d) < 4 {

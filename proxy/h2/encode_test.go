@@ -70,7 +70,7 @@ func lower(s string) string {
 // there already.
 func codedFields(t *testing.T, head string, spare int) (fields []string, framing string, used int, ok bool) {
 	b := slices.Grow([]byte("before"), spare)
-	s := &Stream{}
+	s := &Stream{conn: &Conn{}}
 	p := []byte(head)
 	block, used, size, err := s.appendHead(b[:len(b):len(b)+spare], slices.Clip(p))
 	if err != nil {

@@ -111,26 +111,33 @@ type frame struct {
 
 func (f *frame) has(flag byte) bool { return f.flags&flag != 0 }
 
-// parse takes the frame at the start of in; used 0: it is not complete.
-func parse(in []byte) (f frame, used int, err error) {
+// parse reads the frame at the start of in; used 0: it is not complete.
+func (f *frame) parse(in []byte) (used int, err error) {
 	if len(in) < headLen {
-		return f, 0, nil
+		return 0, nil
 	}
 	n := int(in[0])<<16 | int(in[1])<<8 | int(in[2])
 	if n > frameMost {
-		return f, 0, broken(FrameSize, "frame of "+strconv.Itoa(n)+" bytes")
+		return 0, broken(FrameSize, "frame of "+strconv.Itoa(n)+" bytes")
 	}
 	if len(in) < headLen+n {
-		return f, 0, nil
+		return 0, nil
 	}
 	f.kind, f.flags = in[3], in[4]
 	f.stream = binary.BigEndian.Uint32(in[5:]) & mostWindow
 	f.payload = in[headLen : headLen+n]
-	return f, headLen + n, nil
+	return headLen + n, nil
 }
 
 // unpad takes padding, and with HEADERS the priority, out of a payload.
 func (f *frame) unpad() ([]byte, error) {
+	if f.flags&(flagPadded|flagPriority) == 0 {
+		return f.payload, nil
+	}
+	return f.strip()
+}
+
+func (f *frame) strip() ([]byte, error) {
 	p, pad := f.payload, 0
 	if f.has(flagPadded) {
 		if len(p) == 0 {

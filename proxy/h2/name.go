@@ -7,7 +7,7 @@ type nameKind uint8
 
 const (
 	namePlain  nameKind = iota
-	nameOdd             // is not looked at, see putField
+	nameOdd             // is none, or is not looked at yet
 	nameHost            // becomes :authority
 	nameOwn             // the connection's own (RFC 9113 §8.2.2)
 	nameTE              // may say "trailers", and nothing else
@@ -23,10 +23,10 @@ type codedName struct {
 	kind        nameKind
 }
 
-// is tells whether n is a name in lower case that has these words.
-func (n *codedName) is(whole, rest uint64, name []byte) bool {
-	return n.whole == whole && n.rest == rest && len(n.text) == len(name) &&
-		(len(name) < 16 || string(name) == n.text)
+// is tells whether n has these words and this length. Of names of 16 bytes and more
+// that is not all.
+func (n *codedName) is(whole, rest uint64, length int) bool {
+	return n.whole == whole && n.rest == rest && len(n.text) == length
 }
 
 // put writes the name to d[o:] as a field begins. It answers where that ends.

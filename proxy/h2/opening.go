@@ -44,6 +44,10 @@ func (o *opening) match(block []byte) (n int) {
 		}
 		i += 8
 	}
+	if left := len(block) - i; left < 8 && len(block) >= 8 && // as a rule all of it is alike
+		binary.LittleEndian.Uint64(block[len(block)-8:]) == binary.LittleEndian.Uint64(coded[len(block)-8:]) {
+		i = len(block)
+	}
 	for i < len(block) && block[i] == coded[i] {
 		i++
 	}

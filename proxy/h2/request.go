@@ -38,6 +38,9 @@ func (s *Stream) sendHead(p []byte) (used int, err error) {
 	}
 	s.begin()
 	if s.chunked {
+		if s.chunks == nil {
+			s.chunks = new(wire.Chunks)
+		}
 		s.chunks.Reset()
 	}
 	s.sent = !s.chunked && s.left == 0
@@ -73,41 +76,63 @@ func (s *Stream) appendHead(b, p []byte) (block []byte, used, size int, err erro
 	size = i - len("  HTTP/1.1\r\n") + 4*42
 	s.head, s.left = true, 0
 	s.forHead = bytes.HasPrefix(p, []byte("HEAD "))
-	o = len(b)
-	if _, end, at, kind := putField(b[:cap(b)], p, o, i); kind == nameHost {
-		o, i = end, at
-	} else {
-		b = appendLiteral(b, authority, hostOf(p[i:]))
-		o = len(b)
-	}
-	b = b[:cap(b)]
-	for i >= len(p)-1 || p[i] != '\r' || p[i+1] != '\n' {
-		value, end, at, kind := putField(b, p, o, i)
+	start, hosted := len(b), false // the first of them comes to :authority
+	h := headCoder{d: b[:cap(b)], p: p, o: start, i: i}
+	for {
+		kind := h.field()
 		if kind == nameOdd {
-			if b, at = s.appendLine(b[:o], p, i); at == i {
+			if bytes.HasPrefix(p[h.i:], lineEnd) {
+				break
+			}
+			if kind = h.line(); h.at == h.i {
 				return b, 0, 0, errHead
 			}
-			end, b = len(b), b[:cap(b)]
-		} else if kind != namePlain && !s.passes(kind, b[value:end]) {
-			end = o
 		}
-		if end > o {
-			size += at - i + 30
+		if kind == namePlain || s.passes(kind, h.d[h.value:h.end]) {
+			size += h.at - h.i + 30
+			h.o = h.end
+		} else if kind == nameHost && !hosted {
+			s.conn.rotate(h.d[start:h.end], h.o-start)
+			h.o, hosted = h.end, true
 		}
-		o, i = end, at
+		h.i = h.at
 	}
-	return b[:o], i + 2, size, nil
+	if b = h.d[:h.o]; !hosted {
+		b = append(b, authority, 0)
+		s.conn.rotate(b[start:], h.o-start)
+	}
+	return b, h.i + 2, size, nil
 }
 
-// appendLine appends the field of the line at p[i:], whatever it looks like. at is
-// behind the line; i if it has no end.
-func (s *Stream) appendLine(b, p []byte, i int) (all []byte, at int) {
-	line, rest, _ := cutLine(p[i:])
+// line is field for lines that do not look as usual; it makes room. nameOdd: there is
+// no field; at is i: there is no line's end.
+func (c *headCoder) line() (kind nameKind) {
+	line, rest, _ := cutLine(c.p[c.i:])
 	name, value, found := cutField(line)
-	if found && s.passes(kindOf(name), value) {
+	b := c.d[:c.o]
+	if kind = nameOdd; found {
+		kind = kindOf(name)
+	}
+	switch kind {
+	case nameOdd:
+	case nameHost:
+		b = appendLiteral(b, authority, value)
+	default:
 		b = appendField(b, name, value)
 	}
-	return b, len(p) - len(rest)
+	c.value, c.end, c.at = len(b)-len(value), len(b), len(c.p)-len(rest)
+	c.d = b[:cap(b)]
+	return kind
+}
+
+// rotate moves b[n:], which is one field, to the front.
+func (c *Conn) rotate(b []byte, n int) {
+	if n == 0 {
+		return // as a rule
+	}
+	c.scratch = append(c.scratch[:0], b[n:]...)
+	copy(b[len(b)-n:], b[:n])
+	copy(b, c.scratch)
 }
 
 // cutLine takes a line off p; false: there is no whole one.
@@ -135,24 +160,11 @@ func cutField(line []byte) (name, value []byte, ok bool) {
 	return name, value, true
 }
 
-func hostOf(fields []byte) []byte {
-	for {
-		line, rest, _ := cutLine(fields)
-		if len(line) == 0 {
-			return nil
-		}
-		if name, value, _ := cutField(line); same(name, "host") {
-			return value
-		}
-		fields = rest
-	}
-}
-
 // passes takes note of the framing and tells whether a field means something to
 // the endpoint: those of an HTTP/1.1 connection do not (RFC 9113 §8.2.2).
 func (s *Stream) passes(kind nameKind, value []byte) bool {
 	switch kind {
-	case nameHost, nameOwn:
+	case nameHost, nameOwn, nameOdd:
 		return false
 	case nameTE:
 		return same(value, "trailers")

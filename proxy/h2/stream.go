@@ -26,12 +26,12 @@ type Stream struct {
 	window  int64
 	head    bool // the request's head has been taken
 	chunked bool
-	left    int64 // of a body with a length
-	chunks  wire.Chunks
-	run     []byte // payload that the window had no room for; the caller's
-	sent    bool   // END_STREAM has left
-	waits   bool   // in Conn.waiting
-	held    bool   // the answer's head waits for what follows it
+	left    int64        // of a body with a length
+	chunks  *wire.Chunks // made by the first body that is chunked
+	run     []byte       // payload that the window had no room for; the caller's
+	sent    bool         // END_STREAM has left
+	waits   bool         // in Conn.waiting
+	held    bool         // the answer's head waits for what follows it
 
 	// What comes. in[r:] is HTTP/1.1 that has not been read.
 	in       []byte
