@@ -19,22 +19,27 @@ type Stream struct {
 	// Owner is the caller's.
 	Owner any
 
-	conn *Conn
-	id   uint32 // 0: nothing was sent
+	conn   *Conn
+	chunks *wire.Chunks // made by the first body that is chunked
+	in     []byte       // in[r:] is HTTP/1.1 that has not been read
+	present
+}
+
+// present is what a stream knows of its exchange and no later one of.
+type present struct {
+	id uint32 // 0: nothing was sent
 
 	// What is sent.
 	window  int64
 	head    bool // the request's head has been taken
 	chunked bool
-	left    int64        // of a body with a length
-	chunks  *wire.Chunks // made by the first body that is chunked
-	run     []byte       // payload that the window had no room for; the caller's
-	sent    bool         // END_STREAM has left
-	waits   bool         // in Conn.waiting
-	held    bool         // the answer's head waits for what follows it
+	left    int64  // of a body with a length
+	run     []byte // payload that the window had no room for; the caller's
+	sent    bool   // END_STREAM has left
+	waits   bool   // in Conn.waiting
+	held    bool   // the answer's head waits for what follows it
 
-	// What comes. in[r:] is HTTP/1.1 that has not been read.
-	in       []byte
+	// What comes.
 	r        int
 	large    *[largeBody]byte // memory of in while much waits to be read
 	small    []byte           // and of in before
@@ -120,7 +125,7 @@ func (s *Stream) Close() {
 		}
 	}
 	s.giveBack()
-	*s = Stream{conn: c, in: s.in, chunks: s.chunks}
+	s.Owner, s.present = nil, present{}
 	if len(c.free) < c.limits.Streams {
 		c.free = append(c.free, s)
 	}
@@ -137,7 +142,7 @@ func (s *Stream) Sending() bool { return len(s.run) > 0 }
 // same again later, the memory unchanged.
 func (s *Stream) Send(pieces *[3][]byte) error {
 	for i := range pieces {
-		for {
+		for len(pieces[i]) > 0 || len(s.run) > 0 {
 			if s.err != nil {
 				return s.err
 			}
@@ -147,9 +152,6 @@ func (s *Stream) Send(pieces *[3][]byte) error {
 				}
 				continue
 			}
-			if len(pieces[i]) == 0 {
-				break
-			}
 			used, err := s.unframe(pieces[i])
 			pieces[i] = pieces[i][used:]
 			if err != nil {
@@ -157,7 +159,7 @@ func (s *Stream) Send(pieces *[3][]byte) error {
 			}
 		}
 	}
-	return nil
+	return s.err
 }
 
 var errFraming = errors.New("request is not framed as its head says")

@@ -13,7 +13,7 @@ func TestTable(t *testing.T) {
 	id, far := uint32(1), 0
 	for range 20_000 {
 		if len(ids) < 10 || len(ids) < 300 && rand.IntN(2) == 0 {
-			s := &Stream{id: id}
+			s := &Stream{present: present{id: id}}
 			mine.add(s)
 			theirs[id], ids = s, append(ids, id)
 			id += 2
