@@ -120,8 +120,9 @@ func (c *Conn) NextBody() ([]byte, error) {
 		switch {
 		case len(c.ahead) > 0:
 			data := c.ahead
-			c.ahead = nil
-			c.lookAhead()
+			if c.ahead = nil; !c.body.Done() {
+				c.lookAhead()
+			}
 			return data, nil
 		case c.aheadErr != nil:
 			return nil, c.failure(StepBody, c.aheadErr)
