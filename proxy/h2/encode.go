@@ -31,12 +31,12 @@ func equals(x uint64, c byte) uint64 {
 
 // controls marks the bytes of x that are spaces or less, and perhaps some behind
 // the first.
-func controls(x uint64) uint64 { return (x - ones*'!') &^ x & highs }
+func controls(x uint64) uint64 { return (x - ones*'!') & (highs &^ x) }
 
 // lowerWord is toLower of eight bytes.
 func lowerWord(x uint64) uint64 {
 	low := x &^ highs
-	letters := (low + ones*(0x80-'A')) &^ (low + ones*(0x7f-'Z')) &^ x & highs
+	letters := ((low + ones*(0x80-'A')) ^ (low + ones*(0x7f-'Z'))) & (highs &^ x)
 	return x | letters>>2
 }
 
