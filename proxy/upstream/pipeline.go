@@ -73,9 +73,11 @@ func (p *pipeline) send(c *Conn, pieces *[3][]byte) error {
 		}
 		p.order = append(p.order, c)
 	}
-	for i := range pieces {
-		p.out = append(p.out, pieces[i]...)
-		pieces[i] = nil
+	for i, piece := range pieces {
+		if len(piece) > 0 {
+			p.out = append(p.out, piece...)
+			pieces[i] = nil
+		}
 	}
 	p.attend()
 	return nil
