@@ -181,9 +181,9 @@ func putStart(d, p []byte) (size, used int) {
 // startEnd is behind the target in a request's first line.
 const startEnd = " HTTP/1.1\r\n"
 
-// appendStart is putStart for every line that has an end.
-func appendStart(b, p []byte) (all []byte, used int, ok bool) {
-	line, rest, ok := cutLine(p)
+// appendStart is putStart for every line that has an end; used is 0 if it has none.
+func appendStart(b, p []byte) (all, method []byte, used int) {
+	line, rest, _ := cutLine(p)
 	method, target := headOf(line)
 	switch string(method) {
 	case "GET":
@@ -194,7 +194,7 @@ func appendStart(b, p []byte) (all []byte, used int, ok bool) {
 		b = appendLiteral(b, 2, method)
 	}
 	b = append(b, 0x80|6)
-	return appendLiteral(b, 4, target), len(p) - len(rest), ok
+	return appendLiteral(b, 4, target), method, len(p) - len(rest)
 }
 
 // headOf splits a request's first line.

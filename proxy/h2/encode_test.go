@@ -104,7 +104,7 @@ func checkHead(t *testing.T, head string) {
 var heads = []string{
 	usualRequest, usualRequest + "body that follows",
 	"GET / HTTP/1.1\r\n\r\n", "HEAD /x HTTP/1.1\r\nA:b\r\nHOST: late\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
-	"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a HTTP/1.0\r\nhost: a\r\n\r\n", "GET\r\nHost: a\r\n\r\n", "GET /\r\n\r\n",
+	"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a HTTP/1.0\r\nhost: a\r\n\r\n", "GET\r\nHost: a\r\n\r\n", "HEAD\r\n\r\n", "GET /\r\n\r\n",
 	"GET /x\nGET /y HTTP/1.1\r\n\r\n", "GET /", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\n\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nX: \t v \t \r\nY:\r\nZ: \t\r\n: empty\r\nno colon\r\nB c: d\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\nUpper\xc1\xdaCASE@[`{: \xff\r\n\r\n",

@@ -68,14 +68,14 @@ func (s *Stream) appendHead(b, p []byte) (block []byte, used, size int, err erro
 	o, i := putStart(b[len(b):cap(b)], p)
 	b = b[:len(b)+o]
 	if i == 0 {
-		var ok bool
-		if b, i, ok = appendStart(b, p); !ok {
+		var method []byte
+		if b, method, i = appendStart(b, p); i == 0 {
 			return b, 0, 0, errHead
 		}
+		s.forHead = string(method) == "HEAD"
 	}
 	size = i - len("  HTTP/1.1\r\n") + 4*42
 	s.head, s.left = true, 0
-	s.forHead = bytes.HasPrefix(p, []byte("HEAD "))
 	start, hosted := len(b), false // the first of them comes to :authority
 	h := headCoder{d: b[:cap(b)], p: p, o: start, i: i}
 	for {
