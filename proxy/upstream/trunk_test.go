@@ -28,25 +28,3 @@ func TestTrunkCanWait(t *testing.T) {
 		})
 	}
 }
-
-// A trunk holds on to few buffers, and to none where goroutines use it.
-func TestTrunkBuffers(t *testing.T) {
-	for _, c := range []struct {
-		trunk Trunk
-		kept  int
-	}{{Trunk{}, keepBuffers}, {Trunk{patient: &patient{}}, 0}} {
-		var taken []*[bufferSize]byte
-		for range keepBuffers + 2 {
-			taken = append(taken, c.trunk.takeBuffer())
-		}
-		for _, b := range taken {
-			c.trunk.giveBuffer(b)
-		}
-		if len(c.trunk.spare) != c.kept {
-			t.Errorf("keeps %d buffers, want %d", len(c.trunk.spare), c.kept)
-		}
-		if b := c.trunk.takeBuffer(); c.kept > 0 && b != taken[c.kept-1] {
-			t.Error("does not use the buffer it keeps")
-		}
-	}
-}
