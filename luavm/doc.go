@@ -39,7 +39,7 @@
 //
 // The slices of Input are lent to C for one Start or Resume and kept nowhere.
 // C memory that Go reads (Slot's edits and output) is the slot's until
-// Release. Lua never calls Go: what must wait is an Op.
+// Release. Lua calls Go for a Filler alone; what must wait is an Op.
 //
 // # When a script misbehaves
 //

@@ -110,14 +110,15 @@ func (s *Slot) setEach(list []VarValue) error {
 // UnsetVar makes the variable nil in Lua.
 func (s *Slot) UnsetVar(v Variable) { s.c.Vars[v] = shim.Str{} }
 
-// Var is the variable as it stands, after edits; nil when it is not set. The
+// Var is the variable as it stands, after edits; nil when it is not set, or
+// deferred. The
 // memory is the slot's: valid until the next run or SetVar.
 func (s *Slot) Var(v Variable) []byte { return s.c.Vars[v].Bytes() }
 
 // ResetVars forgets all variables and extra variables. Release does it too.
 func (s *Slot) ResetVars() {
 	clear(s.c.Vars[:])
-	s.c.ArenaLen, s.c.ExtraN = 0, 0
+	s.c.ArenaLen, s.c.ExtraN, s.c.Unfilled = 0, 0, 0
 }
 
 // store copies value behind what the arena holds, or over the old value.

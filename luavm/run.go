@@ -58,7 +58,12 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 		}
 	}
 	lines := vm.takeLines()
+	panicked := vm.panicked
+	vm.panicked = nil
 	vm.unlock()
+	if panicked != nil {
+		panic(panicked)
+	}
 	if lines != nil {
 		lines.send(vm.pool, s)
 	}

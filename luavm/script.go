@@ -6,6 +6,7 @@ type Script struct {
 	pool   *Pool
 	source Source
 	index  int
+	reads  learned
 }
 
 // Name is the source's name.

@@ -72,6 +72,7 @@ type Slot struct {
 
 	sockets *SocketSettings // see UseSockets
 	follows following       // see StartWith
+	filler  Filler          // of what is deferred; stays, as it is of the same pool
 }
 
 // Phase is that of the handler that ran last.

@@ -30,6 +30,8 @@ type VM struct {
 	stats []scriptStats
 	fresh bool // made for one exchange: see fresh.go
 
+	panicked any // by a Filler, in the run under way
+
 	mu    sync.Mutex   // Lua runs
 	users atomic.Int32 // threads that hold mu or wait for it
 
@@ -68,6 +70,7 @@ func openVM(p *Pool) (*VM, error) {
 	}
 	state.Capture(p.ring)
 	vm := &VM{pool: p, state: state}
+	state.FillBy(vm.fill)
 	vm.timers.vm, vm.timers.cut = vm, make(chan struct{})
 	view := state.VM()
 	view.TimersMaxPending = int32(max(p.options.PendingTimers, 0))
@@ -416,7 +419,7 @@ func (s *Slot) reset() {
 	clear(c.Vars[:])
 	c.ArenaLen, c.LogLen, c.LogDone, c.OutLen, c.ExtraN = 0, 0, 0, 0, 0
 	c.Flags, c.Status, c.ExitCode, c.HasExit = 0, 0, 0, 0
-	c.ChunkLast, c.ChunkSet, c.CtxKey = 0, 0, 0
+	c.ChunkLast, c.ChunkSet, c.CtxKey, c.Unfilled = 0, 0, 0, 0
 }
 
 // close frees the state and all seats; no slot is pinned and no lock held.

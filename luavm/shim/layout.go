@@ -48,6 +48,7 @@ var (
 	_ [unsafe.Offsetof(Slot{}.CtxKey)]byte             = [unsafe.Offsetof(C.pg_slot{}.ctx_key)]byte{}
 	_ [unsafe.Offsetof(Slot{}.CtxRef)]byte             = [unsafe.Offsetof(C.pg_slot{}.ctx_ref)]byte{}
 	_ [unsafe.Offsetof(Slot{}.CtxLeft)]byte            = [unsafe.Offsetof(C.pg_slot{}.ctx_left)]byte{}
+	_ [unsafe.Offsetof(Slot{}.Unfilled)]byte           = [unsafe.Offsetof(C.pg_slot{}.unfilled)]byte{}
 	_ [unsafe.Offsetof(Slot{}.ExtraN)]byte             = [unsafe.Offsetof(C.pg_slot{}.extra_n)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Extra)]byte              = [unsafe.Offsetof(C.pg_slot{}.extra)]byte{}
 	_ [unsafe.Offsetof(Slot{}.Sockets)]byte            = [unsafe.Offsetof(C.pg_slot{}.sockets)]byte{}

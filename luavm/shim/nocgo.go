@@ -62,6 +62,9 @@ func (*Sock) Listen(*Ear) {}
 
 // The methods below have no State to be called on.
 
+// FillBy does nothing.
+func (*State) FillBy(Filler) {}
+
 // Boot does nothing.
 func (*State) Boot([]byte, []Module, map[string]string) error { return errNoLua }
 

@@ -19,8 +19,8 @@
  *  - in[] points into Go memory. It is set from the arguments of a resume
  *    and cleared before that resume returns: C never keeps a Go pointer.
  *  - Everything else a slot points to is C memory owned by the slot.
- *  - Lua never calls Go. What must wait is an op: Lua fills its thread's op*
- *    and yields.
+ *  - What must wait is an op: Lua fills its thread's op* and yields. Lua calls
+ *    Go for one thing, parts of a slot that are unfilled when first read: fill.c.
  *  - The log is append-only while an exchange lives. Go applies records from
  *    log_done on after each run; reads in Lua replay the whole log over the
  *    raw head, so a read after a write sees the write.
@@ -196,11 +196,12 @@ typedef struct pg_slot {     /* one exchange's seat in a VM */
   uint32_t ctx_key;          /* not 0: ngx.ctx begins as P.handed[ctx_key] */
   uint32_t ctx_ref;          /* where ngx.ctx is in P.contexts; 0: none yet */
   uint32_t ctx_left_n;       /* where those before internal redirects are */
-  uint32_t ctx_left[12];
+  uint32_t ctx_left[12], unfilled;   /* unfilled: PG_PART_*, see fill.c */
   uint32_t extra_n, extra_cap; pg_str *extra;  /* name,value pairs: set vars */
   const struct pg_socket_conf *sockets;   /* NULL: the defaults */
 } pg_slot;
 
+enum { PG_PART_REQUEST = 1, PG_PART_TRIES = 2 };   /* vars[]; upstream_* */
 enum {                       /* pg_slot.flags */
   PG_F_HEADERS_SENT = 1,     /* the answer's head has left */
   PG_F_BODY_READ = 2,        /* read_body was done */
@@ -221,8 +222,7 @@ typedef struct pg_vm {       /* what Lua may see of its VM */
   pg_thread *thread;         /* and its light thread */
   double now;                /* cached time, epoch seconds (ngx.now) */
   double fixed;              /* not 0: what now is while this run lasts */
-  int32_t worker_id, worker_count;
-  int32_t exiting;
+  int32_t worker_id, worker_count, exiting;
   int32_t log_level;         /* ngx.log below this importance is dropped */
   int32_t crit;              /* > 0: in C code that holds a lock */
   int32_t timers_running;    /* handlers of ngx.timer under way */
@@ -267,9 +267,7 @@ enum {                       /* pg_slot.flags written by the request API */
 
 enum { PG_SIDE_REQ = 0, PG_SIDE_RESP = 1 };
 enum { PG_FIELD_SET = 0, PG_FIELD_ADD = 1, PG_FIELD_CLEAR = 2 };
-enum {                       /* results of an op, in pg_slot.res */
-  PG_RES_OK = 0, PG_RES_ABORTED = -1, PG_RES_TIMEOUT = -2
-};
+enum { PG_RES_OK = 0, PG_RES_ABORTED = -1, PG_RES_TIMEOUT = -2 };  /* res */
 enum {                       /* answers of the functions below */
   PG_E_MEMORY = -1,          /* no memory, or the slot's limit is reached */
   PG_E_VALUE = -2,           /* a value that this field or variable refuses */
@@ -297,6 +295,8 @@ typedef struct pg_request_api {
                             int32_t *count);
   int (*set_field)(pg_slot *, uint32_t side, uint32_t mode,
                    const char *k, uint32_t kn, const char *v, uint32_t vn);
+  /* before vars[] of these parts are read: 0, or -1 when memory is short */
+  int (*fill)(pg_slot *, uint32_t parts);
   /* 1: out is the value; 0: not set */
   int (*get_var)(pg_vm *, const char *name, uint32_t n, pg_str *out);
   int (*set_var)(pg_slot *, const char *name, uint32_t n,

@@ -186,6 +186,8 @@ static int set_field(pg_slot *s, uint32_t side, uint32_t mode,
         !is_number(value.p, value.n))
       return PG_E_VALUE;
   }
+  if (host && pg_fill(s, PG_PART_REQUEST))
+    return PG_E_MEMORY;
   if (pg_core()->edit(s, base + mode, 0, name.p, name.n, value.p, value.n))
     return PG_E_MEMORY;
   return host ? follow_host(s, &value) : 0;
@@ -200,6 +202,8 @@ int pg_set_text(pg_slot *s, uint32_t kind, uint32_t aux,
                                    : -1;
   if (var < 0 && kind != PG_EDIT_BODY)
     return PG_E_VALUE;
+  if (var >= 0 && pg_fill(s, PG_PART_REQUEST))
+    return PG_E_MEMORY;
   if (pg_core()->edit(s, kind, aux, "", 0, v ? v : "", v ? vn : 0))
     return PG_E_MEMORY;
   if (var < 0)
@@ -308,6 +312,7 @@ const pg_request_api *pg_request(void)
     .values = values,
     .fields = fields,
     .set_field = set_field,
+    .fill = pg_fill,
     .get_var = pg_get_var,
     .set_var = pg_set_var,
     .set_text = pg_set_text,

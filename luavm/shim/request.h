@@ -118,10 +118,19 @@ static inline int pg_given(pg_str *out, const char *p, uint32_t n)
   return p != NULL;
 }
 
+/* fill.c: 0, or PG_E_MEMORY */
+int pg_fill_parts(pg_slot *s, uint32_t parts);
+
+/* Before vars[] of these parts are read, or written by other than their filler. */
+static inline int pg_fill(pg_slot *s, uint32_t parts)
+{
+  return s->unfilled & parts ? pg_fill_parts(s, parts) : 0;
+}
+
 /* request_family.c: 1 with the value, 0, or PG_E_MEMORY */
 int pg_var_field(const pg_slot *s, uint32_t side, const char *name,
                  uint32_t n, pg_str *out);
-int pg_var_arg(const pg_slot *s, const char *name, uint32_t n, pg_str *out);
+int pg_var_arg(pg_slot *s, const char *name, uint32_t n, pg_str *out);
 int pg_var_cookie(const pg_slot *s, const char *name, uint32_t n,
                   pg_str *out);
 

@@ -65,11 +65,14 @@ int pg_var_field(const pg_slot *s, uint32_t side, const char *name,
 }
 
 /* The first NAME= of the query, as it came. */
-int pg_var_arg(const pg_slot *s, const char *name, uint32_t n,
-                     pg_str *out)
+int pg_var_arg(pg_slot *s, const char *name, uint32_t n, pg_str *out)
 {
   const pg_str *q = &s->vars[PG_VAR_ARGS];
-  const char *p = q->p, *end = q->p ? q->p + q->n : NULL;
+  const char *p, *end;
+  if (pg_fill(s, PG_PART_REQUEST))
+    return PG_E_MEMORY;
+  p = q->p;
+  end = p ? p + q->n : NULL;
   while (n && p && p < end) {
     const char *amp = memchr(p, '&', (size_t)(end - p));
     const char *stop = amp ? amp : end;

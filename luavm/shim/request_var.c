@@ -251,10 +251,28 @@ static int real_path(const pg_slot *s, pg_str *out)
   return realpath(path, to) ? pg_given(out, to, (uint32_t)strlen(to)) : 0;
 }
 
+/* What a builtin reads of the slot that Go may not have filled in yet. */
+static uint32_t parts_of(const struct builtin *b)
+{
+  switch (b->kind) {
+  case TEXT:
+    if (b->arg == PG_VAR_BODY_FILE)
+      return 0;
+    return b->arg >= PG_VAR_UPSTREAM_ADDR &&
+                   b->arg <= PG_VAR_UPSTREAM_RESPONSE_TIME
+               ? PG_PART_TRIES : PG_PART_REQUEST;
+  case IS_ARGS: case BINARY_ADDR: case FILENAME: case REALPATH:
+    return PG_PART_REQUEST;
+  }
+  return 0;
+}
+
 static int get_builtin(const pg_vm *vm, pg_slot *s, const struct builtin *b,
                        pg_str *out)
 {
   const pg_str *t;
+  if (pg_fill(s, parts_of(b)))
+    return PG_E_MEMORY;
   switch (b->kind) {
   case TEXT:
     t = &s->vars[b->arg];

@@ -5,8 +5,6 @@ package shim
 /*
 #cgo CFLAGS: -I${SRCDIR}/../../.deps/luajit/include -O2 -fno-omit-frame-pointer -Wall -Wextra -Wno-unused-parameter -Werror=implicit-function-declaration
 #cgo LDFLAGS: -L${SRCDIR}/../../.deps/lib -l:libpcre2-8-text.a -lluajit-5.1 -lm -ldl -rdynamic
-#cgo noescape pg_resume_at
-#cgo nocallback pg_resume_at
 #cgo noescape pg_nothing
 #cgo nocallback pg_nothing
 #include <stdlib.h>
@@ -30,6 +28,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"runtime/cgo"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -56,6 +55,7 @@ type State struct {
 	lua    *luaState
 	c      *C.pg_state
 	limits Limits
+	filler cgo.Handle
 }
 
 // A Run is one coroutine of a slot.
@@ -110,6 +110,7 @@ func (s *State) Close() {
 	s.lua.Close()
 	C.pg_free(s.c)
 	s.c = nil
+	s.dropFiller()
 }
 
 // Abandon leaks a poisoned state: its Lua heap is in an unknown condition.
@@ -117,6 +118,7 @@ func (s *State) Abandon() {
 	C.pg_watch_remove(s.c)
 	C.pg_ring_drop(s.c.ring)
 	s.c.ring = nil
+	s.dropFiller()
 }
 
 // Compile makes a handler of source text: the body of a function without

@@ -59,6 +59,9 @@ typedef struct pg_seat {
   pg_link sockets;           /* of the exchange; see socket.c */
 } pg_seat;
 
+/* Go's, by what it gave with it: see fill.c. 0, or -1 when memory is short. */
+typedef int (*pg_filler)(uintptr_t of, uint32_t slot, uint32_t parts);
+
 enum { PG_ERR_MESSAGE = 4096, PG_ERR_TRACEBACK = 12288 };
 
 typedef struct pg_state {
@@ -69,6 +72,7 @@ typedef struct pg_state {
   int dead_ref;              /* registry: coroutines that died in wrap() */
   int timer_ref;             /* registry: what runs handlers of ngx.timer */
   uint64_t crossings;        /* entries from Go */
+  pg_filler filler; uintptr_t filler_of;   /* see fill.c */
 
   pg_note *notes; uint32_t notes_n, notes_cap;   /* taken by Go after a run */
 
@@ -128,6 +132,9 @@ const pg_socket_api *pg_sockets(void);
 
 /* ---- request_view.c: at the start of every resume ---- */
 void pg_request_enter(void);
+
+/* ---- fill.c ---- */
+void pg_fill_by(pg_state *, pg_filler, uintptr_t of);
 
 /* ---- memory.c ---- */
 void *pg_counted(void *state, void *p, size_t old, size_t want);

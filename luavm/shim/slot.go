@@ -13,6 +13,16 @@ type Str struct {
 // Bytes is the text without a copy; it lives as long as its owner says.
 func (s Str) Bytes() []byte { return unsafe.Slice((*byte)(s.P), int(s.N)) }
 
+// Parts of a Slot that Go may fill in when a script first reads them. PG_PART_*.
+const (
+	PartRequest = 1
+	PartTries   = 2
+)
+
+// A Filler fills in the unfilled of parts, of the slot of that ID, which runs. It
+// is called in the middle of a Resume, by its thread. False: memory is short.
+type Filler func(slot, parts uint32) bool
+
 // What Inputs lends, by position. PG_IN_* in perigee_ffi.h.
 const (
 	InHead = iota
@@ -61,6 +71,7 @@ type Slot struct {
 	CtxRef             uint32
 	CtxLeftN           uint32
 	CtxLeft            [12]uint32
+	Unfilled           uint32
 	ExtraN, ExtraCap   uint32
 	Extra              unsafe.Pointer
 	Sockets            *SocketConf

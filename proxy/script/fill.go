@@ -1,22 +1,38 @@
 package script
 
 import (
+	"errors"
 	"strconv"
 
 	"perigee/luavm"
 	"perigee/proxy/exchange"
 )
 
-// fillRequest copies what scripts read of a request into the slot, once, when
-// the exchange takes its seat.
-func fillRequest(ex *exchange.Exchange) error {
+// Fill implements luavm.Filler. ex.Scratch may be lent to the script.
+func (f *Filter) Fill(s *luavm.Slot, p luavm.Parts) error {
+	ex := s.Owner.(*exchange.Exchange)
+	var err error
+	if p&luavm.PartRequest != 0 {
+		err = fillVariables(ex)
+	}
+	if p&luavm.PartTries != 0 {
+		err = errors.Join(err, fillTries(ex))
+	}
+	if err != nil {
+		f.report.Refused(ex, err)
+	}
+	return err
+}
+
+// fillVariables copies the variables that every request has.
+func fillVariables(ex *exchange.Exchange) error {
 	s, conn, rec := ex.Lua, ex.Conn, &ex.Record
 	client := exchange.BytesOf(conn.RemoteAddr)
 	if rec.Client != conn.Peer {
-		ex.Scratch = rec.Client.Addr().AppendTo(ex.Scratch[:0])
-		client = ex.Scratch
+		var room [64]byte
+		client = rec.Client.Addr().AppendTo(room[:0])
 	}
-	err := s.SetVars([]luavm.VarValue{
+	return s.SetVars([]luavm.VarValue{
 		{Var: luavm.VarURI, Value: ex.Path},
 		{Var: luavm.VarArgs, Value: ex.Query},
 		{Var: luavm.VarRequestURI, Value: ex.Head.Target.Of(ex.Raw)},
@@ -34,6 +50,32 @@ func fillRequest(ex *exchange.Exchange) error {
 		{Var: luavm.VarDefaultType, Value: exchange.BytesOf(ex.Route.DefaultType)},
 		{Var: luavm.VarDocumentRoot, Value: exchange.BytesOf(ex.Route.DocumentRoot)},
 	})
+}
+
+// fillTries copies the variables that tell of attempts at the upstream.
+func fillTries(ex *exchange.Exchange) error {
+	var (
+		room [256]byte
+		err  error
+	)
+	for _, v := range [...]struct {
+		name string
+		at   luavm.Variable
+	}{
+		{"upstream_addr", luavm.VarUpstreamAddr},
+		{"upstream_status", luavm.VarUpstreamStatus},
+		{"upstream_response_time", luavm.VarUpstreamResponseTime},
+	} {
+		err = errors.Join(err, ex.Lua.SetVar(v.at, ex.AppendTries(room[:0], v.name)))
+	}
+	return err
+}
+
+// fillRequest copies what else scripts read of a request into the slot, once, when
+// the exchange takes its seat, and leaves the variables to Fill.
+func (f *Filter) fillRequest(ex *exchange.Exchange) (err error) {
+	s := ex.Lua
+	s.Defer(luavm.PartRequest, f)
 	set := func(v luavm.Variable, value []byte) {
 		if e := s.SetVar(v, value); e != nil {
 			err = e
@@ -151,12 +193,11 @@ func (f *Filter) fillStage(ex *exchange.Exchange, stage exchange.Stage) {
 		return
 	}
 	if ex.Record.Tried > 0 {
-		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_addr")
-		_ = s.SetVar(luavm.VarUpstreamAddr, ex.Scratch)
-		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_status")
-		_ = s.SetVar(luavm.VarUpstreamStatus, ex.Scratch)
-		ex.Scratch = ex.AppendTries(ex.Scratch[:0], "upstream_response_time")
-		_ = s.SetVar(luavm.VarUpstreamResponseTime, ex.Scratch)
+		s.Defer(luavm.PartTries, f)
+		// A body script reads what they were for the head.
+		if (f.scripts[stage].Reads()&luavm.PartTries != 0 || f.Has(exchange.Body)) && fillTries(ex) == nil {
+			s.Filled(luavm.PartTries)
+		}
 	}
 	if stage == exchange.Log {
 		fillNumbers(ex)

@@ -149,7 +149,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	if ex.Running(stage) {
 		return f.goOn(ex, stage)
 	}
-	if verdict := f.sit(ex, stage); verdict != exchange.Continue || ex.Lua == nil {
+	if verdict := f.sit(ex, stage, f.scripts[stage]); verdict != exchange.Continue || ex.Lua == nil {
 		return verdict
 	}
 	if out, ok := ex.Lua.Followed(); ok {
@@ -157,6 +157,9 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	}
 	f.fillStage(ex, stage)
 	if f.adjoins(ex, stage) {
+		if f.supply(ex, f.scripts[exchange.Access]) != nil {
+			return fail(ex, 431)
+		}
 		var in luavm.Input
 		f.input(ex, stage, &in)
 		return f.settle(ex, stage, ex.Lua.StartWith(f.scripts[stage], phases[stage], f.scripts[exchange.Access], luavm.PhaseAccess, &in))
@@ -178,7 +181,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 // sit sees to it that the exchange has a seat in a VM, and brings what scripts
 // see of it up to date. A tunnel that outlived the VMs of its configuration
 // gets none.
-func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
+func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage, sc *luavm.Script) exchange.Verdict {
 	if ex.Lua == nil {
 		slot, err := f.seat(ex)
 		if err != nil && ex.Place.Away {
@@ -193,13 +196,26 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdi
 	}
 	if ex.Stale {
 		ex.Stale = false
-		if err := fillRequest(ex); err != nil {
+		if err := f.fillRequest(ex); err != nil {
 			f.report.Refused(ex, err)
 			return fail(ex, 431)
 		}
 	}
+	if f.supply(ex, sc) != nil {
+		return fail(ex, 431)
+	}
 	ex.Lua.UseSockets(f.sockets)
 	return exchange.Continue
+}
+
+// supply fills in what sc is known to read of the request.
+func (f *Filter) supply(ex *exchange.Exchange, sc *luavm.Script) error {
+	if ex.Lua.Deferred()&sc.Reads()&luavm.PartRequest == 0 {
+		return nil
+	}
+	err := f.Fill(ex.Lua, luavm.PartRequest)
+	ex.Lua.Filled(luavm.PartRequest)
+	return err
 }
 
 // mindsClient tells whether a client that leaves ends the route's handlers.

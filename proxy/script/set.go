@@ -70,7 +70,7 @@ func (f *Filter) Set(name string) exchange.Filter { return f.sets[name] }
 
 // Step implements exchange.Filter. It answers Continue or Fail.
 func (s *setter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verdict {
-	if verdict := s.sit(ex, stage); verdict != exchange.Continue || ex.Lua == nil {
+	if verdict := s.sit(ex, stage, s.script); verdict != exchange.Continue || ex.Lua == nil {
 		return verdict
 	}
 	s.fillStage(ex, stage)

@@ -15,7 +15,7 @@ local clear_tab = require "table.clear"
 
 local ngx = P.ngx
 local req = ngx.req
-local slot_of_request = P.slot_of_request
+local slot_of_request, variable = P.slot_of_request, P.variable
 local check_string, check_integer = P.check_string, P.check_integer
 local request = P.request
 local split, escape, unescape = request.pairs, request.escape,
@@ -64,7 +64,7 @@ function req.get_uri_args(max, tab)
   if not max or max < 0 then
     max = MAX
   end
-  local query = s.vars[ARGS]
+  local query = variable(s, ARGS)
   if query.n == 0 then
     return tab or {}
   end

@@ -18,6 +18,7 @@ local error, type, tostring, tonumber = error, type, tostring, tonumber
 local new_tab = require "table.new"
 
 local vm = P.vm
+local variable = P.variable
 local slot_of_request, is_sent = P.slot_of_request, P.is_sent
 local values, set_field = P.request.values, P.request.set_field
 local log, edit = P.core.log, P.core.edit
@@ -43,13 +44,13 @@ end
 
 -- The head that print has sent, as scripts see it, has the default type.
 local function default_type(s, name)
-  local default = s.vars[DEFAULT_TYPE]
-  if band(s.flags, bor(COMMITTED, TYPELESS)) == COMMITTED
-    and default.n > 0 and is_content_type(name)
+  if band(s.flags, bor(COMMITTED, TYPELESS)) ~= COMMITTED
+    or not is_content_type(name)
   then
-    return ffi_string(default.p, default.n)
+    return nil
   end
-  return nil
+  local default = variable(s, DEFAULT_TYPE)
+  return default.n > 0 and ffi_string(default.p, default.n) or nil
 end
 
 local function read(_, name, ...)

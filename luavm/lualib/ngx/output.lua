@@ -19,7 +19,7 @@ local isyieldable = coroutine.isyieldable
 local nkeys, isarray = require "table.nkeys", require "table.isarray"
 
 local ngx, null = P.ngx, P.null
-local slot_within, is_sent = P.slot_within, P.is_sent
+local slot_within, is_sent, variable = P.slot_within, P.is_sent, P.variable
 local HANDLER = P.HANDLER_PHASES
 local print_bytes = P.core.print
 local values, set_field, unsafe_byte = P.request.values,
@@ -132,7 +132,7 @@ local function add(s, v, i, before, ...)
 end
 
 local function is_head(s, ...)
-  local m = s.vars[C.PG_VAR_METHOD]
+  local m = variable(s, C.PG_VAR_METHOD)
   return m.n == 4 and ffi.string(m.p, 4) == "HEAD"
 end
 

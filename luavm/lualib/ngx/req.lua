@@ -16,6 +16,7 @@ local lower, gsub, format, byte = string.lower, string.gsub, string.format,
 local new_tab = require "table.new"
 
 local slot_of_request, within = P.slot_of_request, P.within
+local variable = P.variable
 local check_string, check_boolean = P.check_string, P.check_boolean
 local request = P.request
 local fields, set_field, set_text = request.fields, request.set_field,
@@ -160,7 +161,7 @@ package.loaded["ngx.req"] = {
 }
 
 function req.get_method()
-  local m = slot_of_request().vars[METHOD]
+  local m = variable(slot_of_request(), METHOD)
   return ffi_string(m.p, m.n)
 end
 

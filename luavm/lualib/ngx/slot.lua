@@ -92,6 +92,18 @@ local function is_extended(s, phases)
     and band(lshift(1, s.phase), EXTENDED) ~= 0
 end
 
+local fill = P.request.fill
+local REQUEST = C.PG_PART_REQUEST
+
+-- A variable of the slot, as the host has or may now fill it in. Not for those
+-- named upstream_.
+function P.variable(s, index, ...)
+  if band(s.unfilled, REQUEST) ~= 0 and fill(s, REQUEST) ~= 0 then
+    error("no memory", 3)
+  end
+  return s.vars[index]
+end
+
 -- The slot, if its phase is one of the mask's. For functions that nginx
 -- disables by phase; the text then names the phase.
 function P.slot_within(phases, ...)
