@@ -31,39 +31,86 @@ static int values(pg_slot *s, uint32_t side, const char *name, uint32_t n,
   return found;
 }
 
+/* Eight bytes in lower case: 0x20 wherever a byte of ASCII is in A..Z. */
+static uint64_t lower8(uint64_t w)
+{
+  const uint64_t each = 0x0101010101010101u;
+  uint64_t low = w & 0x7f * each;
+  uint64_t from_a = low + (0x80 - 'A') * each;
+  uint64_t above_z = low + (0x7f - 'Z') * each;
+  return w | ((from_a ^ above_z) & ~w & 0x80 * each) >> 2;
+}
+
+static uint64_t load8(const char *p)
+{
+  uint64_t w;
+  memcpy(&w, p, sizeof w);
+  return w;
+}
+
+/* Words may overlap: what is in lower case stays so. */
+static void lower_to(char *to, const char *p, uint32_t n)
+{
+  uint64_t w;
+  uint32_t i;
+  if (n < 4) {
+    for (i = 0; i < n; i++)
+      to[i] = (char)pg_lower((unsigned char)p[i]);
+    return;
+  }
+  if (n < 8) {
+    uint32_t ends[2];
+    memcpy(&ends[0], p, 4);
+    memcpy(&ends[1], p + n - 4, 4);
+    w = lower8((uint64_t)ends[1] << 32 | ends[0]);
+    ends[0] = (uint32_t)w;
+    ends[1] = (uint32_t)(w >> 32);
+    memcpy(to, &ends[0], 4);
+    memcpy(to + n - 4, &ends[1], 4);
+    return;
+  }
+  for (i = 0; i + 8 < n; i += 8) {
+    w = lower8(load8(p + i));
+    memcpy(to + i, &w, sizeof w);
+  }
+  w = lower8(load8(p + n - 8));
+  memcpy(to + n - 8, &w, sizeof w);
+}
+
 static const pg_field *fields(pg_slot *s, uint32_t side, uint32_t lower,
                               int32_t *count)
 {
   pg_view *v = pg_view_of(s, side);
-  const pg_list *l;
-  uint64_t bytes = 0;
-  pg_field *out;
+  const pg_listed *e, *end;
+  uint64_t bytes;
+  pg_field *out, *f;
+  pg_str blocks[2];
   char *to;
-  uint32_t i, j;
   *count = PG_E_MEMORY;
   if (!v)
     return NULL;
-  l = &v->list[side];
-  for (i = 0; i < l->n; i++)
-    bytes += l->e[i].name_n;
-  if (!(out = pg_view_out(v, (uint64_t)l->n + 1)) ||
+  pg_view_blocks(v, s, side, blocks);
+  end = v->list[side].e + v->list[side].n;
+  bytes = blocks[PG_FROM_HEAD].n;        /* each name has its place there */
+  if (s->log_len)
+    for (e = v->list[side].e; e < end; e++)
+      bytes += e->name_n;
+  if (!(out = pg_view_out(v, (uint64_t)v->list[side].n + 1)) ||
       !(to = pg_view_text(v, bytes + 1)))
     return NULL;
-  *count = 0;
-  for (i = 0; i < l->n; i++) {
-    pg_field *f = &out[*count];
-    if (l->e[i].gone)
+  for (e = v->list[side].e, f = out; e < end; e++) {
+    if (e->gone)
       continue;
-    f->value = pg_view_value(v, s, side, &l->e[i]);
-    f->name = pg_view_name(v, s, side, &l->e[i]);
+    f->value = pg_view_text_at(blocks[e->value_in], e->value, e->value_n);
+    f->name = pg_view_text_at(blocks[e->name_in], e->name, e->name_n);
     if (lower) {
-      for (j = 0; j < f->name.n; j++)
-        to[j] = (char)pg_lower((unsigned char)f->name.p[j]);
+      lower_to(to, f->name.p, f->name.n);
       f->name.p = to;
       to += f->name.n;
     }
-    (*count)++;
+    f++;
   }
+  *count = (int32_t)(f - out);
   return out;
 }
 

@@ -55,6 +55,24 @@ pg_str pg_view_value(const pg_view *v, const pg_slot *s, uint32_t side,
                      const pg_listed *e);
 pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
                     const pg_listed *e);
+/* The text at an offset, or an empty one when it does not lie inside. */
+static inline pg_str pg_view_text_at(pg_str block, uint32_t at, uint32_t n)
+{
+  pg_str none = {"", 0}, got;
+  if ((uint64_t)at + n > block.n || !block.p)
+    return none;
+  got.p = block.p + at;
+  got.n = n;
+  return got;
+}
+/* What names and values of a side point into, by PG_FROM_*. */
+static inline void pg_view_blocks(const pg_view *v, const pg_slot *s,
+                                  uint32_t side, pg_str blocks[2])
+{
+  blocks[PG_FROM_HEAD] = v->head[side];
+  blocks[PG_FROM_LOG].p = s->log;
+  blocks[PG_FROM_LOG].n = s->log_len;
+}
 /* At least n bytes of this thread's text memory; NULL: none. */
 char *pg_view_text(pg_view *v, uint64_t n);
 char *pg_view_names(pg_view *v, uint64_t n);

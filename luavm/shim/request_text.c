@@ -56,6 +56,18 @@ int pg_unsafe_byte(const char *p, uint32_t n)
   return -1;
 }
 
+/* The sets that would escape one of the bytes: none, of almost all texts. */
+static uint32_t sets_of(const char *text, uint32_t n)
+{
+  const unsigned char *p = (const unsigned char *)text, *end = p + n;
+  uint32_t sets = 0;
+  for (; end - p >= 4; p += 4)
+    sets |= escaped[p[0]] | escaped[p[1]] | escaped[p[2]] | escaped[p[3]];
+  for (; p < end; p++)
+    sets |= escaped[*p];
+  return sets;
+}
+
 int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
 {
   static const char hex[] = "0123456789ABCDEF";
@@ -64,12 +76,12 @@ int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
   char *to;
   if (set >= SETS)
     return PG_E_VALUE;
-  for (i = 0; i < n; i++)
-    hits += escaped[(unsigned char)p[i]] >> set & 1;
   out->p = p;
   out->n = n;
-  if (!hits)
+  if (!(sets_of(p, n) >> set & 1))
     return 0;
+  for (i = 0; i < n; i++)
+    hits += escaped[(unsigned char)p[i]] >> set & 1;
   v = pg_view_memory();
   to = v ? pg_view_text(v, (uint64_t)n + (uint64_t)hits * (wide - 1)) : NULL;
   if (!to)

@@ -166,44 +166,27 @@ static int name_eq(const char *have, const char *want, uint32_t n, int how)
   return 1;
 }
 
-/* The text at an offset, or an empty one when it does not lie inside. */
-static pg_str text_at(pg_str block, uint32_t at, uint32_t n)
-{
-  pg_str none = {"", 0}, got;
-  if ((uint64_t)at + n > block.n || !block.p)
-    return none;
-  got.p = block.p + at;
-  got.n = n;
-  return got;
-}
-
-static pg_str block_of(const pg_view *v, const pg_slot *s, uint32_t side,
-                       int from)
-{
-  pg_str log;
-  if (from == PG_FROM_HEAD)
-    return v->head[side];
-  log.p = s->log;
-  log.n = s->log_len;
-  return log;
-}
-
 pg_str pg_view_value(const pg_view *v, const pg_slot *s, uint32_t side,
                      const pg_listed *e)
 {
-  return text_at(block_of(v, s, side, e->value_in), e->value, e->value_n);
+  pg_str blocks[2];
+  pg_view_blocks(v, s, side, blocks);
+  return pg_view_text_at(blocks[e->value_in], e->value, e->value_n);
 }
 
 pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
                     const pg_listed *e)
 {
-  return text_at(block_of(v, s, side, e->name_in), e->name, e->name_n);
+  pg_str blocks[2];
+  pg_view_blocks(v, s, side, blocks);
+  return pg_view_text_at(blocks[e->name_in], e->name, e->name_n);
 }
 
 static pg_listed *append(pg_list *l)
 {
-  if (l->n >= MAX_FIELDS ||
-      hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e))
+  if (l->n >= l->cap &&
+      (l->n >= MAX_FIELDS ||
+       hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e)))
     return NULL;
   memset(&l->e[l->n], 0, sizeof *l->e);
   return &l->e[l->n++];
