@@ -25,26 +25,35 @@ func MonotonicNS(t time.Time) int64 { return clockOffset + int64(t.Sub(clockBase
 // it: once for all that a wake-up brings, and a little more often when that is
 // much. Reading the system's clock takes 40 ns, and an exchange asks eight times.
 type Clock struct {
-	at time.Time
-	ns int64 // the same time as MonotonicNS has it
+	ns   int64     // as MonotonicNS has it
+	at   time.Time // the same time, as of atNS
+	atNS int64
 }
 
 // Set makes it t.
-func (c *Clock) Set(t time.Time) { c.at, c.ns = t, MonotonicNS(t) }
+func (c *Clock) Set(t time.Time) {
+	c.at, c.ns = t, MonotonicNS(t)
+	c.atNS = c.ns
+}
 
 // Now is what it was set to, and what has passed by Pass.
-func (c *Clock) Now() time.Time { return c.at }
+func (c *Clock) Now() time.Time {
+	if c.ns != c.atNS {
+		c.at, c.atNS = c.at.Add(time.Duration(c.ns-c.atNS)), c.ns
+	}
+	return c.at
+}
 
 // NS is Now as MonotonicNS has it.
 func (c *Clock) NS() int64 { return c.ns }
 
 // Pass adds time that is known to have passed: a script's.
-func (c *Clock) Pass(d time.Duration) { c.at, c.ns = c.at.Add(d), c.ns+int64(d) }
+func (c *Clock) Pass(d time.Duration) { c.ns += int64(d) }
 
 // Now is the time by the driver's clock, or by the system's where it has none.
 func (ex *Exchange) Now() time.Time {
 	if ex.Clock != nil {
-		return ex.Clock.at
+		return ex.Clock.Now()
 	}
 	return time.Now()
 }
