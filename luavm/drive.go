@@ -52,7 +52,7 @@ func (s *Slot) driveUntil(out Outcome, stop <-chan struct{}) Outcome {
 				for ; away > 0; away-- {
 					<-done
 				}
-				return Outcome{Kind: Gone}
+				return Outcome{End: End{Kind: Gone}}
 			}
 		default:
 			return out

@@ -113,6 +113,10 @@ type editHead struct{ kind, aux, name, value uint32 }
 //
 //	for e := (luavm.Edit{}); slot.NextEdit(&e); {
 func (s *Slot) NextEdit(e *Edit) bool {
+	return s.c.LogDone != s.c.LogLen && s.takeEdit(e)
+}
+
+func (s *Slot) takeEdit(e *Edit) bool {
 	c := s.c
 	const head = uint32(unsafe.Sizeof(editHead{}))
 	end := c.LogLen

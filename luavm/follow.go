@@ -44,7 +44,7 @@ func (s *Slot) StartWith(sc *Script, phase Phase, then *Script, thenPhase Phase,
 		return out
 	}
 	f.outcome = out
-	return Outcome{Kind: Done, Ran: f.first}
+	return Outcome{End: End{Kind: Done}, Ran: f.first}
 }
 
 // Follows tells whether the second handler of StartWith has run and its outcome is
@@ -63,11 +63,11 @@ func (s *Slot) Followed() (out Outcome, ok bool) {
 }
 
 // goneOn accounts for the first of two handlers and makes the run the second's; it
-// is how long the first ran. The VM's lock is held.
+// is how long the first ran. One was to follow. The VM's lock is held.
 func (s *Slot) goneOn(r *run) time.Duration {
 	first, log, ok := r.c.WentOn()
 	f := &s.follows
-	if !ok || f.script == nil {
+	if !ok {
 		return 0
 	}
 	s.vm.stats[r.script.index].add(true, first)

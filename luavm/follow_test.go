@@ -39,10 +39,10 @@ func TestFollowing(t *testing.T) {
 			s := pinned0(t, p, 0)
 			defer s.Release()
 			s.Start(scripts[2], PhaseRewrite, nil) // makes the coroutine
-			before := s.vm.state.Crossings()
+			before := s.vm.state.Figures().Crossings
 			in := &Input{Head: []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")}
 			out := s.StartWith(scripts[0], PhaseRewrite, scripts[1], PhaseAccess, in)
-			if n := s.vm.state.Crossings() - before; n != 1 && (n != 2 || c.kind != Failed) { // the error is explained by another
+			if n := s.vm.state.Figures().Crossings - before; n != 1 && (n != 2 || c.kind != Failed) { // the error is explained by another
 				t.Errorf("%d entries into C", n)
 			}
 			next, follows := s.Followed()

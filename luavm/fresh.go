@@ -31,13 +31,10 @@ func (p *Pool) fresh(hint uint64) (*Slot, error) {
 	return s, nil
 }
 
-// handler is the script as a function of this VM. A fresh VM reads and
-// compiles a script when it is first wanted, so that an error in one that is
-// being edited concerns its own requests alone.
+// handler is the script as a function of this fresh VM, which reads and compiles
+// it when it is first wanted, so that an error in one that is being edited
+// concerns its own requests alone.
 func (vm *VM) handler(sc *Script) (ref int32, why *ScriptError) {
-	if !vm.fresh {
-		return vm.refs[sc.index], nil
-	}
 	vm.lock()
 	defer vm.unlock()
 	if ref = vm.refs[sc.index]; ref != 0 {

@@ -130,7 +130,7 @@ end`, `ngx.print(ngx.shared.d:incr("after", 1, 0))`)
 			go func() {
 				s, err := p.Pin(0)
 				if err != nil {
-					done <- Outcome{Kind: Done}
+					done <- Outcome{End: End{Kind: Done}}
 					return
 				}
 				defer s.Release()

@@ -90,11 +90,11 @@ func TestStoppedScriptLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Release()
-	before := s.VM().memory.Load()
+	before := s.VM().state.Figures().Memory
 	if out := s.Start(scripts[0], PhaseContent, nil); out.Kind != Failed || out.Err.Kind != ErrBudget {
 		t.Fatalf("%+v %v", out, out.Err)
 	}
-	if left := int64(s.VM().memory.Load() - before); left > 9<<20 {
+	if left := int64(s.VM().state.Figures().Memory - before); left > 9<<20 {
 		t.Errorf("%d MiB are left", left>>20)
 	}
 }

@@ -341,9 +341,6 @@ func (ps *processes) drop(handle uint32) {
 
 // leave ends the processes of a slot whose exchange is over.
 func (ps *processes) leave(s *Slot) {
-	if ps.n.Load() == 0 {
-		return
-	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	for handle, p := range ps.all {

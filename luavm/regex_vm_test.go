@@ -78,7 +78,7 @@ func TestRegexMemory(t *testing.T) {
 	}
 	used := func() uint64 {
 		eval(t, p, "collectgarbage() collectgarbage()")
-		n, _ := vm.state.Memory()
+		n := vm.state.Figures().Memory
 		return n
 	}
 	if out := run(2); out.Kind != Done {

@@ -9,65 +9,77 @@ import (
 // run is the one way into Lua for exchanges. ref < 0: the thread that waited
 // for done goes on.
 func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
-	var lent shim.Inputs
-	var thread *shim.Thread
-	if in != nil {
-		// One by one: a copy of the whole in wide words waits for the narrow ones
-		// that have just been written.
-		lent[shim.InHead], lent[shim.InResp] = in.Head, in.Resp
-		lent[shim.InBody], lent[shim.InData] = in.Body, in.Data
+	call := shim.Call{Slot: s.c, Run: r.c, Ref: ref, Budget: vm.budget(r.script)}
+	if in == nil {
+		in = &Input{}
 	}
 	if done != nil {
-		thread = done.thread
+		call.Thread = done.thread
 		if len(done.Reply) > 0 {
-			lent[shim.InData] = done.Reply
+			with := *in
+			with.Data = done.Reply
+			in = &with
 		}
 	}
 	vm.lock()
 	if vm.condition.Load() == vmLost {
 		vm.unlock()
-		return Outcome{Kind: Failed, Err: vm.lost(r.script)}
+		return Outcome{End: End{Kind: Failed}, Err: vm.lost(r.script)}
 	}
 	s.used = true
 	if ref >= 0 {
 		vm.begun(r)
 	}
-	status := vm.resume(shim.Call{Slot: s.c, Run: r.c, Ref: ref, Thread: thread, Budget: vm.budget(r.script)}, &lent)
-	vm.settle()
-	out := Outcome{Kind: Failed, Ran: time.Duration(vm.state.RunNS())}
-	out.Ran -= s.goneOn(r)
-	vm.stats[r.script.index].add(ref >= 0, int64(out.Ran))
+	var (
+		status = vm.resume(&call, in)
+		end    = End{Kind: Failed}
+		op     *Op
+		err    *ScriptError
+		ran    = time.Duration(vm.state.RunNS())
+	)
+	if s.follows.script != nil {
+		ran -= s.goneOn(r)
+	}
+	vm.stats[r.script.index].add(ref >= 0, int64(ran))
 	switch status {
 	case shim.Done:
-		out.Kind = Done
+		end.Kind = Done
 	case shim.Wait:
-		out.Kind, out.Op = Wait, s.handAll(r)
+		end.Kind, op = Wait, s.handAll(r)
 	case shim.Exit:
-		out.Kind, out.Status = Exit, s.c.ExitCode
+		end = End{Exit, s.c.ExitCode}
 	default:
-		out.Err = vm.failed(status, r)
+		err = vm.failed(status, r)
 	}
-	if out.Kind != Wait {
+	if end.Kind != Wait {
 		vm.ended(r)
 	}
 	if status != shim.Poisoned {
-		vm.heed(s)
 		vm.sweeper.watch(vm)
+	}
+	if vm.panicked != nil || vm.state.Stirred() {
+		vm.clear(s, status)
+	} else {
+		vm.unlock()
+	}
+	return Outcome{end, op, err, ran}
+}
+
+// clear takes in what a run has left beside its outcome, and unlocks the VM.
+func (vm *VM) clear(s *Slot, status shim.Status) {
+	if status != shim.Poisoned {
+		vm.heed(s)
 		if vm.state.Starved() {
 			vm.starved()
 		}
 	}
-	lines := vm.takeLines()
-	panicked := vm.panicked
+	lines, panicked := vm.takeLines(), vm.panicked
 	vm.panicked = nil
 	vm.unlock()
+	lines.send(vm.pool, s)
 	if panicked != nil {
 		panic(panicked)
 	}
-	if lines != nil {
-		lines.send(vm.pool, s)
-	}
-	return out
 }
 
 // begun and ended frame a handler; mu is held.

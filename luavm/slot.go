@@ -10,12 +10,7 @@ import (
 
 // Input is what a run may read of its exchange: Go memory, lent until Start or
 // Resume returns.
-type Input struct {
-	Head []byte // request head: request line, fields, CRLF CRLF
-	Resp []byte // response head in the same form; empty before there is one
-	Body []byte // request body, once read
-	Data []byte // body_filter: the chunk; else the result data of an op
-}
+type Input = shim.Inputs
 
 // A Kind is how a run came back.
 type Kind uint8
@@ -29,13 +24,19 @@ const (
 	Gone               // the op's thread was killed meanwhile: nothing ran
 )
 
-// An Outcome is the end of a run.
+// An Outcome is how a run came back. Its fields are four, and End's two, so that the
+// compiler keeps them in registers.
 type Outcome struct {
+	End
+	Op  *Op           // Wait: new ops, by Op.Next; each is the slot's memory until its Resume
+	Err *ScriptError  // Failed
+	Ran time.Duration // time in Lua, waiting for the VM left out
+}
+
+// End is the part of an Outcome that says what it is.
+type End struct {
 	Kind   Kind
-	Status int32         // Exit: ngx.exit's argument: a status, or ngx.OK, ERROR, AGAIN, DONE, DECLINED
-	Op     *Op           // Wait: new ops, by Op.Next; each is the slot's memory until its Resume
-	Err    *ScriptError  // Failed
-	Ran    time.Duration // time in Lua, waiting for the VM left out
+	Status int32 // Exit: ngx.exit's argument: a status, or ngx.OK, ERROR, AGAIN, DONE, DECLINED
 }
 
 // A run is one handler of a slot.
@@ -91,9 +92,14 @@ func (s *Slot) start(sc *Script, phase Phase, in *Input, then follower) Outcome 
 	if sc.pool != s.vm.pool {
 		panic("BUG: script of another pool")
 	}
-	ref, why := s.vm.handler(sc)
-	if why != nil {
-		return Outcome{Kind: Failed, Err: why}
+	var ref int32
+	if !s.vm.fresh {
+		ref = s.vm.refs[sc.index]
+	} else {
+		var why *ScriptError
+		if ref, why = s.vm.handler(sc); why != nil {
+			return Outcome{End: End{Kind: Failed}, Err: why}
+		}
 	}
 	r := s.idleRun()
 	r.script = sc
@@ -118,7 +124,7 @@ func (s *Slot) Resume(op *Op, in *Input) Outcome {
 		if s.vm.condition.Load() != vmLost {
 			shim.Recycle(s.c, t)
 		}
-		return Outcome{Kind: Gone}
+		return Outcome{End: End{Kind: Gone}}
 	}
 	t.Res, t.ResNum = op.Result, op.Number
 	return s.vm.run(s, op.run, -1, op, in)

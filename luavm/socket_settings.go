@@ -103,6 +103,9 @@ func (s *Slot) UseSockets(settings *SocketSettings) {
 	if settings == nil {
 		settings = s.vm.pool.options.Sockets
 	}
+	if settings == s.sockets {
+		return
+	}
 	s.sockets = settings
 	s.c.Sockets = settings.c
 }

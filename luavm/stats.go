@@ -39,7 +39,7 @@ type ScriptStats struct {
 // VMStats describe one VM.
 type VMStats struct {
 	Worker        int     // ngx.worker.id()
-	Memory, Peak  uint64  // bytes of Lua heap, after the last run
+	Memory, Peak  uint64  // bytes of Lua heap
 	Slots         int     // exchanges that are pinned
 	Suspended     int     // handlers that wait
 	LockedSeconds float64 // time spent in Lua so far: its growth over time is the locked share
@@ -111,12 +111,13 @@ func (p *Pool) Stats() Stats {
 		vm.seats.Lock()
 		slots := vm.seats.pinned
 		vm.seats.Unlock()
+		f := vm.state.Figures() // it is alive: closed only when it is not, behind p.mu
 		st.VMs = append(st.VMs, VMStats{
 			Worker: p.options.WorkerBase + vm.id,
-			Memory: vm.memory.Load(), Peak: vm.peak.Load(),
+			Memory: f.Memory, Peak: f.Peak,
 			Slots: slots, Suspended: int(vm.suspended.Load()),
-			LockedSeconds: float64(vm.lockedNS.Load()) / 1e9,
-			Crossings:     vm.crossings.Load(),
+			LockedSeconds: float64(f.RanNS) / 1e9,
+			Crossings:     f.Crossings,
 		})
 	}
 	return st

@@ -41,10 +41,6 @@ type VM struct {
 
 	condition atomic.Uint32 // vmServing, ...
 	suspended atomic.Int32  // runs that wait for an op
-	lockedNS  atomic.Int64  // wall time under mu, sum
-	crossings atomic.Uint64
-	memory    atomic.Uint64 // as of the last run
-	peak      atomic.Uint64
 
 	seats struct {
 		sync.Mutex
@@ -182,8 +178,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 	run := shim.NewRun()
 	defer vm.state.FreeRun(run)
 	run.SetPhase(uint32(phase))
-	status := vm.resume(shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
-	vm.settle()
+	status := vm.resume(&shim.Call{Slot: vm.state.Idle(), Run: run, Ref: ref, Budget: int64(vm.pool.options.InitBudget)}, &shim.Inputs{})
 	vm.heed(nil)
 	lines := vm.takeLines()
 	defer lines.send(vm.pool, nil)
@@ -203,7 +198,7 @@ func (vm *VM) once(src Source, phase Phase) error {
 }
 
 // resume enters Lua, by the clock that the host gives.
-func (vm *VM) resume(call shim.Call, in *shim.Inputs) shim.Status {
+func (vm *VM) resume(call *shim.Call, in *shim.Inputs) shim.Status {
 	clock := vm.pool.options.Clock
 	if clock == nil {
 		return vm.state.Resume(call, in)
@@ -215,15 +210,6 @@ func (vm *VM) resume(call shim.Call, in *shim.Inputs) shim.Status {
 }
 
 func inSeconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
-
-// settle copies what others read without the lock.
-func (vm *VM) settle() {
-	used, peak := vm.state.Memory()
-	vm.memory.Store(used)
-	vm.peak.Store(peak)
-	vm.crossings.Store(vm.state.Crossings())
-	vm.lockedNS.Store(vm.lockedNS.Load() + vm.state.RunNS())
-}
 
 // failure reads the error of the run that ended with status.
 func (vm *VM) failure(status shim.Status, script string) *ScriptError {
@@ -244,14 +230,21 @@ func (vm *VM) failure(status shim.Status, script string) *ScriptError {
 
 func (vm *VM) lock() {
 	vm.users.Add(1)
+	if !vm.mu.TryLock() {
+		vm.queue()
+	}
+}
+
+// queue locks mu, which is held.
+func (vm *VM) queue() {
 	// A run takes a microsecond or two. A goroutine that queues at the mutex
 	// costs more, and once it has waited a millisecond the mutex hands itself
 	// over from one to the next; other exchanges' work is done meanwhile.
-	for range 8 {
+	for range 7 {
+		runtime.Gosched()
 		if vm.mu.TryLock() {
 			return
 		}
-		runtime.Gosched()
 	}
 	vm.mu.Lock()
 }
@@ -281,7 +274,7 @@ func (vm *VM) starved() {
 	if limit == 0 {
 		return // it was the run's own bound
 	}
-	if vm.memory.Load() > limit/2 && vm.retire() {
+	if vm.state.Figures().Memory > limit/2 && vm.retire() {
 		vm.state.Allow(limit / 4) // so that those who are still here can finish
 	}
 }
@@ -312,30 +305,40 @@ func (vm *VM) pin() *Slot {
 // take takes a seat; nil when the VM is lost or memory short.
 func (vm *VM) take() *Slot {
 	vm.seats.Lock()
-	defer vm.seats.Unlock()
-	if vm.condition.Load() == vmLost || vm.seats.closed {
-		return nil
-	}
 	s := vm.seats.free
-	if s == nil {
-		id := vm.seats.made + 1
-		c := vm.state.NewSlot(id)
-		if c == nil {
-			return nil
-		}
-		vm.seats.made = id
-		s = &Slot{c: c, vm: vm}
-		vm.seats.all = append(vm.seats.all, s)
-	} else {
+	switch {
+	case vm.condition.Load() == vmLost || vm.seats.closed:
+		s = nil
+	case s != nil:
 		vm.seats.free = s.next
 		s.next = nil
+	default:
+		s = vm.newSeat()
+	}
+	if s == nil {
+		vm.seats.Unlock()
+		return nil
 	}
 	vm.seats.pinned++
+	vm.seats.Unlock()
 	s.c.Gen++
 	if clock := vm.pool.options.Clock; clock != nil {
 		s.begun = inSeconds(clock.Now())
 	}
 	s.UseSockets(nil)
+	return s
+}
+
+// newSeat makes a seat; nil when memory is short. seats is locked.
+func (vm *VM) newSeat() *Slot {
+	id := vm.seats.made + 1
+	c := vm.state.NewSlot(id)
+	if c == nil {
+		return nil
+	}
+	vm.seats.made = id
+	s := &Slot{c: c, vm: vm}
+	vm.seats.all = append(vm.seats.all, s)
 	return s
 }
 
@@ -352,7 +355,9 @@ func (vm *VM) release(s *Slot) {
 		s.used = false
 	}
 	s.reset()
-	vm.processes.leave(s)
+	if vm.processes.n.Load() != 0 {
+		vm.processes.leave(s)
+	}
 	vm.seats.Lock()
 	s.next = vm.seats.free
 	vm.seats.free = s
@@ -416,7 +421,9 @@ func (s *Slot) reset() {
 	if c.LogCap > keepBuffer || c.OutCap > keepBuffer || c.ArenaCap > keepBuffer {
 		c.Shrink()
 	}
-	clear(c.Vars[:])
+	if c.ArenaLen > 0 { // all there are point there
+		clear(c.Vars[:])
+	}
 	c.ArenaLen, c.LogLen, c.LogDone, c.OutLen, c.ExtraN = 0, 0, 0, 0, 0
 	c.Flags, c.Status, c.ExitCode, c.HasExit = 0, 0, 0, 0
 	c.ChunkLast, c.ChunkSet, c.CtxKey, c.Unfilled = 0, 0, 0, 0

@@ -136,7 +136,7 @@ func (ts *threadStates) give(t *threadState) {
 	if !t.lost {
 		t.state.Collect()
 	}
-	used, _ := t.state.Memory()
+	used := t.state.Figures().Memory
 	ts.mu.Lock()
 	keep := !t.lost && !ts.ended && !t.owner.fresh && (limit == 0 || used <= limit/2)
 	if keep {
@@ -235,7 +235,7 @@ func (t *threadState) do(packed []byte) (reply []byte, err error) {
 		t.state.VM().Fixed = inSeconds(clock.Now())
 	}
 	call := shim.Call{Slot: t.slot, Run: t.run, Ref: t.state.TimerHandler(), Budget: int64(p.options.Threads.Budget)}
-	status := t.state.Resume(call, &shim.Inputs{shim.InData: packed})
+	status := t.state.Resume(&call, &shim.Inputs{Data: packed})
 	switch status {
 	case shim.Done:
 		reply = slices.Clone(t.slot.Printed())

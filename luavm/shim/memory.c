@@ -62,10 +62,6 @@ static __attribute__((noinline)) int refused(pg_state *v, size_t after) {
   return 0;
 }
 
-/* Every change of a ceiling goes through these two. */
-void pg_bound(pg_state *v, size_t limit) { v->limit = limit; v->near = 0; }
-void pg_bound_run(pg_state *v, size_t top) { v->run_top = top; v->near = 0; }
-
 void *pg_counted(void *ud, void *p, size_t old, size_t want) {
   pg_state *v = ud;
   void *q;
@@ -86,15 +82,11 @@ void *pg_counted(void *ud, void *p, size_t old, size_t want) {
  * was alive at the end of the last cycle, 200 by default: a heap of 600 KiB,
  * which most are, is marked whole for each 600 KiB of garbage, every 150
  * requests of a small script. Where that is little memory the pause is longer;
- * a state that has grown beyond ROOMY gets the usual one. A pause that a script
+ * a state that has grown beyond PG_ROOMY gets the usual one. A pause that a script
  * has set itself stays.
  */
-enum { ROOMY = 8 << 20, PAUSE_SMALL = 400, PAUSE_LARGE = 200 };
-
-void pg_pace(pg_state *v) {
-  int want = v->used > ROOMY ? PAUSE_LARGE : PAUSE_SMALL;
-  int was, ours = v->pause ? v->pause : PAUSE_LARGE;
-  if (want == v->pause || v->pause < 0) return;
+void pg_set_pace(pg_state *v, int want) {
+  int was, ours = v->pause ? v->pause : PG_PAUSE_LARGE;
   was = lua_gc(v->L, LUA_GCSETPAUSE, want);
   if (was != ours) {
     lua_gc(v->L, LUA_GCSETPAUSE, was);

@@ -87,7 +87,7 @@ func (*State) Eval(string) (string, error) { return "", errNoLua }
 func (*State) Collect() {}
 
 // Resume fails.
-func (*State) Resume(Call, *Inputs) Status { return Error }
+func (*State) Resume(*Call, *Inputs) Status { return Error }
 
 // RunNS is zero.
 func (*State) RunNS() int64 { return 0 }
@@ -101,17 +101,17 @@ func (*State) Lines() []byte { return nil }
 // DropLines drops nothing.
 func (*State) DropLines() uint32 { return 0 }
 
-// Memory is zero.
-func (*State) Memory() (uint64, uint64) { return 0, 0 }
+// Figures are zero.
+func (*State) Figures() Figures { return Figures{} }
+
+// Stirred is false.
+func (*State) Stirred() bool { return false }
 
 // Starved is false.
 func (*State) Starved() bool { return false }
 
 // Allow does nothing.
 func (*State) Allow(uint64) {}
-
-// Crossings is zero.
-func (*State) Crossings() uint64 { return 0 }
 
 // VM is nil.
 func (*State) VM() *VM { return nil }

@@ -157,12 +157,12 @@ func (s *State) Eval(source string) (string, error) {
 func (s *State) Collect() { C.pg_collect(s.c) }
 
 // Resume makes the call c. in is lent until it returns.
-func (s *State) Resume(c Call, in *Inputs) Status {
+func (s *State) Resume(c *Call, in *Inputs) Status {
 	return Status(C.pg_resume_at(address(s.c), address(c.Slot), address(c.Run), C.int(c.Ref), address(c.Thread),
-		bytes(in[InHead]), C.uint32_t(len(in[InHead])),
-		bytes(in[InResp]), C.uint32_t(len(in[InResp])),
-		bytes(in[InBody]), C.uint32_t(len(in[InBody])),
-		bytes(in[InData]), C.uint32_t(len(in[InData])), C.int64_t(c.Budget)))
+		bytes(in.Head), C.uint32_t(len(in.Head)),
+		bytes(in.Resp), C.uint32_t(len(in.Resp)),
+		bytes(in.Body), C.uint32_t(len(in.Body)),
+		bytes(in.Data), C.uint32_t(len(in.Data)), C.int64_t(c.Budget)))
 }
 
 // RunNS is the wall time of the last Resume in ns.
@@ -192,8 +192,20 @@ func (s *State) DropLines() (lost uint32) {
 	return lost
 }
 
-// Memory is the size of the Lua heap and its largest so far, in bytes.
-func (s *State) Memory() (used, peak uint64) { return uint64(s.c.used), uint64(s.c.peak) }
+// Stirred tells whether runs have left notes or lines, or starved.
+func (s *State) Stirred() bool {
+	return s.c.notes_n|s.c.lines_len|C.uint32_t(s.c.starved) != 0
+}
+
+// Figures reads what a state has used so far. It needs no lock: one thread writes
+// each word at a time, and the state must not have been closed.
+func (s *State) Figures() Figures {
+	word := func(p unsafe.Pointer) uint64 { return atomic.LoadUint64((*uint64)(p)) }
+	return Figures{
+		Memory: word(unsafe.Pointer(&s.c.used)), Peak: word(unsafe.Pointer(&s.c.peak)),
+		RanNS: int64(word(unsafe.Pointer(&s.c.ran_ns))), Crossings: word(unsafe.Pointer(&s.c.crossings)),
+	}
+}
 
 // Starved says if the last Resume ran into the memory limit, even if the
 // script caught the error. A full collection has run since.
@@ -201,9 +213,6 @@ func (s *State) Starved() bool { return s.c.starved != 0 }
 
 // Allow raises the memory limit by n bytes.
 func (s *State) Allow(n uint64) { s.c.limit += C.size_t(n) }
-
-// Crossings counts entries from Go into this state.
-func (s *State) Crossings() uint64 { return uint64(s.c.crossings) }
 
 // VM is what Lua sees of this state.
 func (s *State) VM() *VM { return (*VM)(unsafe.Pointer(&s.c.vm)) }
@@ -292,13 +301,16 @@ func (r *Run) WentOn() (first int64, log uint32, ok bool) {
 	return int64(r.c.first_ns), uint32(r.c.then_log), r.c.went_on != 0
 }
 
-// Forget says that the exchange in slot has ended: its ngx.ctx is dropped at
-// the state's next run. The one function here that needs no lock.
+// Forget says that the exchange in slot has ended: its ngx.ctx, if it had one, is
+// dropped at the state's next run. It needs no lock.
 //
 // The list of such slots is a stack in C memory: Forget pushes, pg_resume
 // takes all of it at once, so a compare-and-swap on its head is enough. A slot
 // that is still on the list is not pushed again.
 func (s *State) Forget(slot *Slot) {
+	if slot.CtxRef|slot.CtxLeftN == 0 {
+		return
+	}
 	seat := (*C.pg_seat)(unsafe.Pointer(slot))
 	if !atomic.CompareAndSwapUint32((*uint32)(unsafe.Pointer(&seat.freed)), 0, 1) {
 		return

@@ -84,7 +84,7 @@ typedef struct pg_state {
 
   char err[PG_ERR_MESSAGE], trace[PG_ERR_TRACEBACK];
   uint32_t err_len, trace_len;
-  int64_t run_ns;            /* wall time of the last run */
+  int64_t run_ns, ran_ns;    /* wall time of the last run; of all */
 
   lua_Alloc alloc; void *alloc_ud;
   size_t used, limit, peak;  /* bytes of Lua heap; limit 0: none */
@@ -138,9 +138,23 @@ void pg_fill_by(pg_state *, pg_filler, uintptr_t of);
 
 /* ---- memory.c ---- */
 void *pg_counted(void *state, void *p, size_t old, size_t want);
-void pg_bound(pg_state *, size_t limit);
-void pg_bound_run(pg_state *, size_t top);
-void pg_pace(pg_state *);    /* after a run */
+/* Every change of a ceiling goes through these two. */
+static inline void pg_bound(pg_state *v, size_t limit) {
+  v->limit = limit;
+  v->near = 0;
+}
+static inline void pg_bound_run(pg_state *v, size_t top) {
+  v->run_top = top;
+  v->near = 0;
+}
+
+/* The collector's pace, see there. */
+enum { PG_ROOMY = 8 << 20, PG_PAUSE_SMALL = 400, PG_PAUSE_LARGE = 200 };
+void pg_set_pace(pg_state *, int pause);
+static inline void pg_pace(pg_state *v) {    /* after a run */
+  int want = v->used > PG_ROOMY ? PG_PAUSE_LARGE : PG_PAUSE_SMALL;
+  if (want != v->pause && v->pause >= 0) pg_set_pace(v, want);
+}
 
 /* ---- state.c ---- */
 typedef struct pg_job {      /* arguments of a protected call */

@@ -23,14 +23,8 @@ const (
 // is called in the middle of a Resume, by its thread. False: memory is short.
 type Filler func(slot, parts uint32) bool
 
-// What Inputs lends, by position. PG_IN_* in perigee_ffi.h.
-const (
-	InHead = iota
-	InResp
-	InBody
-	InData
-	InCount
-)
+// InCount is how many texts are lent at once: those of Inputs. PG_IN_COUNT.
+const InCount = 4
 
 // VarCount is how many variables Go fills. PG_VAR_COUNT.
 const VarCount = 22
@@ -141,8 +135,13 @@ type VM struct {
 	TimersRunning, TimersMaxRunning, TimersMaxPending int32
 }
 
-// Inputs are the slices lent to one Resume, by In*. C keeps none of them.
-type Inputs [InCount][]byte
+// Inputs are the slices lent to one Resume. C keeps none of them.
+type Inputs struct {
+	Head []byte // request head: request line, fields, CRLF CRLF
+	Resp []byte // response head in the same form; empty before there is one
+	Body []byte // request body, once read
+	Data []byte // body_filter: the chunk; else the result data of an op
+}
 
 // A Call is one entry into Lua: Run's handler Ref starts in Slot, or with Ref
 // negative goes on with Thread, whose op is complete.
@@ -167,6 +166,13 @@ const (
 	Memory                 // memory limit, unwound as a Lua error
 	Poisoned               // abandoned in the middle: never touch the State again
 )
+
+// Figures are what a State has used.
+type Figures struct {
+	Memory, Peak uint64 // bytes of Lua heap
+	RanNS        int64  // wall time in Resume
+	Crossings    uint64 // entries from Go
+}
 
 // Limits bounds one state and its slots, in bytes; zero memory means none.
 type Limits struct {

@@ -220,6 +220,16 @@ static int go_on(pg_state *v, pg_slot *s, pg_run *r, int64_t begin,
   return pg_guarded(v, s, r, (int)r->then_ref, budget_ns);
 }
 
+/* pg_entry, where there is one already. */
+static pg_thread *entry_of(pg_state *v, pg_slot *s, pg_run *r) {
+  pg_thread *t = r->entry;
+  if (!t || !t->co) return pg_entry(v, s, r);
+  t->run = r;
+  t->hidden = 0;
+  t->reading = NULL;
+  return t;
+}
+
 /*
  * The door: one crossing for a phase that does not wait. head..data are Go
  * memory, lent until this returns: slot->in[] is cleared before it does. t is
@@ -235,7 +245,7 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
   v->crossings++;
   v->starved = 0;
   if (__atomic_load_n(&v->freed, __ATOMIC_RELAXED)) forget_contexts(v);
-  if (ref >= 0) t = pg_entry(v, s, r);
+  if (ref >= 0) t = entry_of(v, s, r);
   if (!t) { v->run_ns = 0; return PG_MEMORY; }
   pg_make_ready(r, t, 1);
   pg_request_enter();
@@ -261,5 +271,6 @@ int pg_resume(pg_state *v, pg_slot *s, pg_run *r, int ref, pg_thread *t,
     pg_pace(v);
   }
   v->run_ns = pg_mono() - begin;
+  v->ran_ns += v->run_ns;
   return status;
 }

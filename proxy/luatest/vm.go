@@ -136,7 +136,7 @@ func (d *driven) act() (leave func()) {
 func (vm *specVM) drive(ctx context.Context, slot *luavm.Slot, out luavm.Outcome, d driven) (luavm.Outcome, error) {
 	back := make(chan *luavm.Op)
 	away := map[*luavm.Op]func(){}
-	end := luavm.Outcome{Kind: luavm.Gone}
+	end := luavm.Outcome{End: luavm.End{Kind: luavm.Gone}}
 	for {
 		switch out.Kind {
 		case luavm.Wait:

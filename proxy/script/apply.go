@@ -159,7 +159,7 @@ func hangup(ex *exchange.Exchange, status int) exchange.Verdict {
 
 // exitHeader carries out ngx.exit in header_filter: another answer takes the
 // place of the one whose head was filtered.
-func exitHeader(ex *exchange.Exchange, out luavm.Outcome) exchange.Verdict {
+func exitHeader(ex *exchange.Exchange, out *luavm.Outcome) exchange.Verdict {
 	status := int(out.Status)
 	switch {
 	case out.Kind != luavm.Exit || status == ok || status == ex.Resp.StatusCode():

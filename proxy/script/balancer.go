@@ -77,7 +77,7 @@ func numbers(text []byte) (n [3]time.Duration) {
 }
 
 // chosen is the verdict of an ended balancer script.
-func chosen(ex *exchange.Exchange, out luavm.Outcome) exchange.Verdict {
+func chosen(ex *exchange.Exchange, out *luavm.Outcome) exchange.Verdict {
 	if out.Kind != luavm.Exit || out.Status == 0 {
 		return exchange.Continue
 	}

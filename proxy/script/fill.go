@@ -76,45 +76,40 @@ func fillTries(ex *exchange.Exchange) error {
 func (f *Filter) fillRequest(ex *exchange.Exchange) (err error) {
 	s := ex.Lua
 	s.Defer(luavm.PartRequest, f)
-	set := func(v luavm.Variable, value []byte) {
-		if e := s.SetVar(v, value); e != nil {
-			err = e
-		}
-	}
 	if ex.Trace.Active() {
 		ex.Scratch = ex.Trace.AppendParent(ex.Scratch[:0], ex.Trace.SpanID)
-		set(luavm.VarTraceparent, ex.Scratch)
+		err = s.SetVar(luavm.VarTraceparent, ex.Scratch)
 	}
-	fillExtras(ex, &err)
+	if former := ex.TakeFormer(); former != nil || ex.Identity != nil || ex.Conn.TLS || len(ex.Captures) > 0 || len(ex.Vars) > 0 {
+		fillExtras(ex, former, &err)
+	}
 	if ex.Conn.TLS {
 		s.SetFlags(luavm.FlagTLS)
-	}
-	if ex.Parent != nil {
-		s.SetFlags(luavm.FlagSubrequest | luavm.FlagInternal)
 	}
 	fillNumbers(ex)
 	if ex.HeadEdited {
 		ex.HeadText = ex.AppendHead(ex.HeadText[:0])
 	}
+	if ex.Parent == nil && !ex.HeadEdited {
+		return err
+	}
 	first := ex
 	for first.Parent != nil {
 		first = first.Parent
+		s.SetFlags(luavm.FlagSubrequest | luavm.FlagInternal)
 	}
-	if first != ex || ex.HeadEdited {
-		set(luavm.VarRawHead, first.Raw[first.Head.Method.Start:])
-	}
-	return err
+	return errors.Join(err, s.SetVar(luavm.VarRawHead, first.Raw[first.Head.Method.Start:]))
 }
 
 // fillExtras copies the variables that scripts find by name alone. Those that
 // the configuration or a script has set come last: they hide others.
-func fillExtras(ex *exchange.Exchange, err *error) {
+func fillExtras(ex *exchange.Exchange, former *exchange.Identity, err *error) {
 	extra := func(name string, value []byte) {
 		if e := ex.Lua.SetExtra(name, value); e != nil {
 			*err = e
 		}
 	}
-	for _, v := range ex.TakeFormer().Vars() {
+	for _, v := range former.Vars() {
 		extra(v.Name, nil)
 	}
 	for _, v := range ex.Identity.Vars() {

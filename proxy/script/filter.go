@@ -152,8 +152,9 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	if verdict := f.sit(ex, stage, f.scripts[stage]); verdict != exchange.Continue || ex.Lua == nil {
 		return verdict
 	}
-	if out, ok := ex.Lua.Followed(); ok {
-		return f.settle(ex, stage, out)
+	if ex.Lua.Follows() {
+		out, _ := ex.Lua.Followed()
+		return f.settle(ex, stage, &out)
 	}
 	f.fillStage(ex, stage)
 	if f.adjoins(ex, stage) {
@@ -162,7 +163,8 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		}
 		var in luavm.Input
 		f.input(ex, stage, &in)
-		return f.settle(ex, stage, ex.Lua.StartWith(f.scripts[stage], phases[stage], f.scripts[exchange.Access], luavm.PhaseAccess, &in))
+		out := ex.Lua.StartWith(f.scripts[stage], phases[stage], f.scripts[exchange.Access], luavm.PhaseAccess, &in)
+		return f.settle(ex, stage, &out)
 	}
 	minds := stage < exchange.Balancer && f.mindsClient()
 	if minds {
@@ -170,8 +172,11 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	}
 	var in luavm.Input
 	f.input(ex, stage, &in)
-	ex.Spans().BeginPhase(stage, f.scripts[stage].Name())
-	verdict := f.settle(ex, stage, ex.Lua.Start(f.scripts[stage], phases[stage], &in))
+	if spans := ex.Spans(); spans != nil {
+		spans.BeginPhase(stage, f.scripts[stage].Name())
+	}
+	out := ex.Lua.Start(f.scripts[stage], phases[stage], &in)
+	verdict := f.settle(ex, stage, &out)
 	if minds && ex.Running(stage) {
 		ex.EndOnAbort(true) // only now: it may have asked to be told
 	}
@@ -224,7 +229,9 @@ func (f *Filter) mindsClient() bool { return f.flags&luavm.FlagCheckAbort != 0 }
 // over forgets a handler that has ended.
 func (f *Filter) over(ex *exchange.Exchange, stage exchange.Stage) {
 	ex.EndRun(stage)
-	ex.Spans().EndPhase(stage, "")
+	if spans := ex.Spans(); spans != nil {
+		spans.EndPhase(stage, "")
+	}
 	if stage < exchange.Balancer && f.mindsClient() {
 		ex.EndOnAbort(false)
 	}
@@ -298,7 +305,7 @@ func (f *Filter) goOn(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 		if out.Kind == luavm.Gone {
 			continue
 		}
-		if verdict, over := f.ran(ex, stage, out); over {
+		if verdict, over := f.ran(ex, stage, &out); over {
 			return verdict
 		}
 	}
@@ -356,7 +363,7 @@ func isBody(op *luavm.Op) bool {
 }
 
 // settle takes in the outcome of a script's start.
-func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) exchange.Verdict {
+func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out *luavm.Outcome) exchange.Verdict {
 	verdict, over := f.ran(ex, stage, out)
 	if over {
 		return verdict
@@ -366,7 +373,7 @@ func (f *Filter) settle(ex *exchange.Exchange, stage exchange.Stage, out luavm.O
 
 // ran applies what a run has changed. When the script is over it answers with
 // its verdict.
-func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome) (verdict exchange.Verdict, over bool) {
+func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out *luavm.Outcome) (verdict exchange.Verdict, over bool) {
 	f.metrics[stage].Observe(ex.Record.Shard, out.Ran)
 	if ex.Clock != nil {
 		ex.Clock.Pass(out.Ran)
@@ -403,7 +410,7 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outc
 }
 
 // verdict is what an ended script means for the exchange.
-func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out luavm.Outcome, restart bool) exchange.Verdict {
+func (f *Filter) verdict(ex *exchange.Exchange, stage exchange.Stage, out *luavm.Outcome, restart bool) exchange.Verdict {
 	if restart {
 		return exchange.Restart
 	}

@@ -81,7 +81,7 @@ func (s *setter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	s.metrics.Observe(ex.Record.Shard, out.Ran)
 	if out.Kind == luavm.Wait {
 		ex.Lua.Cancel()
-		out = luavm.Outcome{Kind: luavm.Failed, Err: &luavm.ScriptError{
+		out = luavm.Outcome{End: luavm.End{Kind: luavm.Failed}, Err: &luavm.ScriptError{
 			Kind: luavm.ErrRuntime, Script: s.script.Name(), Message: "a script of lua.set cannot wait",
 		}}
 	}
