@@ -143,7 +143,7 @@ func (p *Pool) Pin(hint uint64) (*Slot, error) {
 	n := uint64(len(p.places))
 	for i := range n {
 		vm := p.places[(hint+i)%n].Load()
-		if vm.users.Load() == 0 {
+		if vm.idle() {
 			if s := p.seat(vm); s != nil {
 				return s, nil
 			}

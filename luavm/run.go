@@ -55,7 +55,9 @@ func (vm *VM) run(s *Slot, r *run, ref int32, done *Op, in *Input) Outcome {
 		vm.ended(r)
 	}
 	if status != shim.Poisoned {
-		vm.sweeper.watch(vm)
+		if kept := vm.state.KeptSockets(); kept != vm.sweeper.kept {
+			vm.sweeper.watch(vm, kept)
+		}
 	}
 	if vm.panicked != nil || vm.state.Stirred() {
 		vm.clear(s, status)

@@ -101,7 +101,12 @@ func (s *Slot) start(sc *Script, phase Phase, in *Input, then follower) Outcome 
 			return Outcome{End: End{Kind: Failed}, Err: why}
 		}
 	}
-	r := s.idleRun()
+	var r *run
+	if len(s.runs) > 0 && !s.runs[0].active {
+		r = s.runs[0]
+	} else {
+		r = s.idleRun()
+	}
 	r.script = sc
 	r.c.SetPhase(uint32(phase))
 	r.c.Follow(then.ref, uint32(then.phase))

@@ -19,13 +19,9 @@ type sweeper struct {
 	kept    uint32 // State.KeptSockets as of the last look
 }
 
-// watch arms the sweeper when a run has kept a connection; mu of the VM is
-// held.
-func (s *sweeper) watch(vm *VM) {
-	kept := vm.state.KeptSockets()
-	if kept == s.kept {
-		return
-	}
+// watch arms the sweeper when a run has kept a connection, which makes kept of
+// them so far; mu of the VM is held.
+func (s *sweeper) watch(vm *VM, kept uint32) {
 	s.kept = kept
 	s.mu.Lock()
 	defer s.mu.Unlock()

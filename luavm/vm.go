@@ -32,8 +32,7 @@ type VM struct {
 
 	panicked any // by a Filler, in the run under way
 
-	mu    sync.Mutex   // Lua runs
-	users atomic.Int32 // threads that hold mu or wait for it
+	mu sync.Mutex // Lua runs
 
 	conns    conns
 	sessions sessions
@@ -229,7 +228,6 @@ func (vm *VM) failure(status shim.Status, script string) *ScriptError {
 }
 
 func (vm *VM) lock() {
-	vm.users.Add(1)
 	if !vm.mu.TryLock() {
 		vm.queue()
 	}
@@ -249,9 +247,15 @@ func (vm *VM) queue() {
 	vm.mu.Lock()
 }
 
-func (vm *VM) unlock() {
-	vm.mu.Unlock()
-	vm.users.Add(-1)
+func (vm *VM) unlock() { vm.mu.Unlock() }
+
+// idle tells whether nobody runs Lua in it.
+func (vm *VM) idle() bool {
+	free := vm.mu.TryLock()
+	if free {
+		vm.mu.Unlock()
+	}
+	return free
 }
 
 // failed counts a failure and drops the VM if it was abandoned; mu is held.

@@ -182,13 +182,13 @@ pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
   return pg_view_text_at(blocks[e->name_in], e->name, e->name_n);
 }
 
+/* A place that is not yet cleared; NULL: no memory, or too many. */
 static pg_listed *append(pg_list *l)
 {
   if (l->n >= l->cap &&
       (l->n >= MAX_FIELDS ||
        hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e)))
     return NULL;
-  memset(&l->e[l->n], 0, sizeof *l->e);
   return &l->e[l->n++];
 }
 
@@ -207,50 +207,51 @@ static int hop_by_hop(const char *p, uint32_t n)
   return 0;
 }
 
-/* One line without its end, at offset `at` of the head. */
-static int add_line(pg_list *l, const char *head, uint32_t at, uint32_t end,
-                    uint32_t side)
+static int blank(char c) { return c == ' ' || c == '\t'; }
+
+/* One line without its end. */
+static int add_line(pg_list *l, const char *head, const char *line,
+                    const char *end, uint32_t side)
 {
-  const char *colon = memchr(head + at, ':', end - at);
-  uint32_t name_n, value;
+  const char *colon = memchr(line, ':', (size_t)(end - line)), *value;
+  uint32_t name_n;
   pg_listed *e;
-  if (!colon || colon == head + at)
+  if (!colon || colon == line)
     return 0;
-  name_n = (uint32_t)(colon - head) - at;
-  value = at + name_n + 1;
-  while (value < end && (head[value] == ' ' || head[value] == '\t'))
+  name_n = (uint32_t)(colon - line);
+  value = colon + 1;
+  while (value < end && blank(*value))
     value++;
-  while (end > value && (head[end - 1] == ' ' || head[end - 1] == '\t'))
+  while (end > value && blank(end[-1]))
     end--;
-  if (side == PG_SIDE_RESP && hop_by_hop(head + at, name_n))
+  if (side == PG_SIDE_RESP && hop_by_hop(line, name_n))
     return 0;
   e = append(l);
   if (!e)
     return -1;
-  e->hash = name_hash(head + at, name_n, PG_NAME_PLAIN);
-  e->name = at;
-  e->name_n = name_n;
-  e->value = value;
-  e->value_n = end - value;
+  *e = (pg_listed){
+    .hash = name_hash(line, name_n, PG_NAME_PLAIN),
+    .name = (uint32_t)(line - head), .name_n = name_n,
+    .value = (uint32_t)(value - head), .value_n = (uint32_t)(end - value),
+  };
   return 0;
 }
 
+/* The first line is no field; an empty one ends the head. */
 static int parse(pg_list *l, pg_str head, uint32_t side)
 {
-  uint32_t at = 0;
-  int first = 1;
-  while (at < head.n) {
-    const char *nl = memchr(head.p + at, '\n', head.n - at);
-    uint32_t next = nl ? (uint32_t)(nl - head.p) + 1 : head.n;
-    uint32_t end = nl ? next - 1 : head.n;
-    if (end > at && head.p[end - 1] == '\r')
-      end--;
-    if (end == at && !first)
-      return 0;                          /* the empty line */
-    if (!first && add_line(l, head.p, at, end, side))
+  const char *end = head.p + head.n, *line;
+  const char *nl = head.n ? memchr(head.p, '\n', head.n) : NULL;
+  while (nl && (line = nl + 1) < end) {
+    const char *stop;
+    nl = memchr(line, '\n', (size_t)(end - line));
+    stop = nl ? nl : end;
+    if (stop > line && stop[-1] == '\r')
+      stop--;
+    if (stop == line)
+      return 0;
+    if (add_line(l, head.p, line, stop, side))
       return -1;
-    first = 0;
-    at = next;
   }
   return 0;
 }
@@ -296,10 +297,10 @@ static int replay_one(pg_view *v, const pg_slot *s, uint32_t side,
     e = append(l);
     if (!e)
       return -1;
-    e->hash = name_hash(k, r->klen, PG_NAME_PLAIN);
-    e->name = at;
-    e->name_n = r->klen;
-    e->name_in = PG_FROM_LOG;
+    *e = (pg_listed){
+      .hash = name_hash(k, r->klen, PG_NAME_PLAIN),
+      .name = at, .name_n = r->klen, .name_in = PG_FROM_LOG,
+    };
   }
   e->value = at + r->klen;
   e->value_n = r->vlen;

@@ -116,18 +116,16 @@ func drop(ex *exchange.Exchange) {
 	ex.Lua.ClearOutput()
 }
 
-// takeOutput moves what was printed to the exchange; in the body stage it is the
-// chunk that goes on.
+// takeOutput moves what was printed, which is something but in the body stage, to
+// the exchange; there it is the chunk that goes on.
 func takeOutput(ex *exchange.Exchange, stage exchange.Stage) {
 	if stage == exchange.Body {
 		ex.Chunk, ex.Last = ex.Lua.EndChunk(ex.Chunk)
 		return
 	}
-	if out := ex.Lua.Output(); len(out) > 0 {
-		ex.Out = append(ex.Out, out...)
-		ex.Lua.ClearOutput()
-		ex.Scripted = true
-	}
+	ex.Out = append(ex.Out, ex.Lua.Output()...)
+	ex.Lua.ClearOutput()
+	ex.Scripted = true
 }
 
 // began tells whether the script has begun an answer.

@@ -158,7 +158,7 @@ func (f *Filter) Step(ex *exchange.Exchange, stage exchange.Stage) exchange.Verd
 	}
 	f.fillStage(ex, stage)
 	if f.adjoins(ex, stage) {
-		if f.supply(ex, f.scripts[exchange.Access]) != nil {
+		if lacks(ex, f.scripts[exchange.Access]) && f.supply(ex) != nil {
 			return fail(ex, 431)
 		}
 		var in luavm.Input
@@ -206,18 +206,20 @@ func (f *Filter) sit(ex *exchange.Exchange, stage exchange.Stage, sc *luavm.Scri
 			return fail(ex, 431)
 		}
 	}
-	if f.supply(ex, sc) != nil {
+	if lacks(ex, sc) && f.supply(ex) != nil {
 		return fail(ex, 431)
 	}
 	ex.Lua.UseSockets(f.sockets)
 	return exchange.Continue
 }
 
-// supply fills in what sc is known to read of the request.
-func (f *Filter) supply(ex *exchange.Exchange, sc *luavm.Script) error {
-	if ex.Lua.Deferred()&sc.Reads()&luavm.PartRequest == 0 {
-		return nil
-	}
+// lacks tells whether sc is known to read variables that are not filled in.
+func lacks(ex *exchange.Exchange, sc *luavm.Script) bool {
+	return ex.Lua.Deferred()&sc.Reads()&luavm.PartRequest != 0
+}
+
+// supply fills in the variables.
+func (f *Filter) supply(ex *exchange.Exchange) error {
 	err := f.Fill(ex.Lua, luavm.PartRequest)
 	ex.Lua.Filled(luavm.PartRequest)
 	return err
@@ -395,7 +397,7 @@ func (f *Filter) ran(ex *exchange.Exchange, stage exchange.Stage, out *luavm.Out
 				Kind: luavm.ErrMemory, Script: f.scripts[stage].Name(), Message: "no memory to keep a piece of the body",
 			}), true
 		}
-	} else {
+	} else if stage == exchange.Body || len(ex.Lua.Output()) > 0 {
 		takeOutput(ex, stage)
 	}
 	if out.Kind == luavm.Wait {
