@@ -242,7 +242,7 @@ func TestTimersDoNotOutliveTheDrain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, scripts := testPool(t, Options{Drain: c.drain}, endless)
-			s := pinned(t, p)
+			s := pinned0(t, p, 0)
 			s.Start(scripts[0], PhaseContent, nil)
 			until(t, "running", func() bool { return p.Stats().VMs[0].Suspended == 2 })
 			if n := p.Timers(); n != 1 {
