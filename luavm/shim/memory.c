@@ -62,19 +62,24 @@ static __attribute__((noinline)) int refused(pg_state *v, size_t after) {
   return 0;
 }
 
+static __attribute__((noinline))
+void *changed(pg_state *v, void *p, size_t old, size_t want) {
+  size_t after = v->used + (want - old);
+  void *q;
+  if (__builtin_expect(after > v->near, 0) && want > old && refused(v, after))
+    return NULL;
+  q = v->alloc(v->alloc_ud, p, old, want);
+  if (__builtin_expect(!q, 0)) return NULL;
+  v->used = after;
+  if (after > v->peak) v->peak = after;
+  return q;
+}
+
 void *pg_counted(void *ud, void *p, size_t old, size_t want) {
   pg_state *v = ud;
-  void *q;
-  if (want > old) {
-    size_t after = v->used + (want - old);
-    if (__builtin_expect(after > v->near, 0) && refused(v, after)) return NULL;
-  }
-  q = v->alloc(v->alloc_ud, p, old, want);
-  if (q || want == 0) {
-    v->used += want - old;
-    if (v->used > v->peak) v->peak = v->used;
-  }
-  return q;
+  if (want) return changed(v, p, old, want);
+  v->used -= old;
+  return v->alloc(v->alloc_ud, p, old, 0);
 }
 
 /*

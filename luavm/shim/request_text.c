@@ -68,21 +68,15 @@ static uint32_t sets_of(const char *text, uint32_t n)
   return sets;
 }
 
-int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
+static __attribute__((noinline))
+int escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
 {
   static const char hex[] = "0123456789ABCDEF";
   uint32_t i, hits = 0, wide = set == PG_ESCAPE_LOG ? 4 : 3;
-  pg_view *v;
+  pg_view *v = pg_view_memory();
   char *to;
-  if (set >= SETS)
-    return PG_E_VALUE;
-  out->p = p;
-  out->n = n;
-  if (!(sets_of(p, n) >> set & 1))
-    return 0;
   for (i = 0; i < n; i++)
     hits += escaped[(unsigned char)p[i]] >> set & 1;
-  v = pg_view_memory();
   to = v ? pg_view_text(v, (uint64_t)n + (uint64_t)hits * (wide - 1)) : NULL;
   if (!to)
     return PG_E_MEMORY;
@@ -101,6 +95,15 @@ int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
     *to++ = hex[c & 15];
   }
   return 0;
+}
+
+int pg_escape(uint32_t set, const char *p, uint32_t n, pg_str *out)
+{
+  if (set >= SETS)
+    return PG_E_VALUE;
+  out->p = p;
+  out->n = n;
+  return sets_of(p, n) >> set & 1 ? escape(set, p, n, out) : 0;
 }
 
 static int hex_digit(unsigned char c)

@@ -182,12 +182,16 @@ pg_str pg_view_name(const pg_view *v, const pg_slot *s, uint32_t side,
   return pg_view_text_at(blocks[e->name_in], e->name, e->name_n);
 }
 
-/* A place that is not yet cleared; NULL: no memory, or too many. */
-static pg_listed *append(pg_list *l)
+static __attribute__((noinline)) int more(pg_list *l)
 {
-  if (l->n >= l->cap &&
-      (l->n >= MAX_FIELDS ||
-       hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e)))
+  return l->n >= MAX_FIELDS ||
+         hold((void **)&l->e, &l->cap, (uint64_t)l->n + 1, sizeof *l->e);
+}
+
+/* A place that is not yet cleared; NULL: no memory, or too many. */
+static inline pg_listed *append(pg_list *l)
+{
+  if (__builtin_expect(l->n >= l->cap, 0) && more(l))
     return NULL;
   return &l->e[l->n++];
 }
