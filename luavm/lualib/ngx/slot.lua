@@ -98,7 +98,7 @@ local REQUEST = C.PG_PART_REQUEST
 -- A variable of the slot, as the host has or may now fill it in. Not for those
 -- named upstream_.
 function P.variable(s, index, ...)
-  if band(s.unfilled, REQUEST) ~= 0 and fill(s, REQUEST) ~= 0 then
+  if s.unfilled ~= 0 and fill(s, REQUEST) ~= 0 then
     error("no memory", 3)
   end
   return s.vars[index]
