@@ -2,6 +2,7 @@ package luavm
 
 import (
 	"errors"
+	"slices"
 	"unsafe"
 
 	"perigee/luavm/shim"
@@ -77,23 +78,22 @@ func (s *Slot) SetVars(list []VarValue) error {
 	for i := range list {
 		need += uint64(len(list[i].Value)) + 1
 	}
+	if c.ArenaLen > 0 && slices.ContainsFunc(list, func(v VarValue) bool { return c.Vars[v.Var].P != nil }) {
+		return s.setEach(list) // over what they were, where that is long enough
+	}
 	if need > uint64(c.ArenaCap) && !c.GrowArena(need) {
-		return s.setEach(list) // over what they were there may be room
+		return s.setEach(list) // some may fit
 	}
-	arena := unsafe.Slice((*byte)(c.Arena), int(c.ArenaCap))
+	free := unsafe.Slice((*byte)(c.Arena), int(c.ArenaCap))[c.ArenaLen:]
 	for i := range list {
-		value, at := list[i].Value, &c.Vars[list[i].Var]
-		switch {
-		case len(value) == 0 && list[i].Var == VarArgs:
-			*at = shim.Str{}
-		case at.P != nil:
-			_ = s.store(at, value) // there is room
-		default:
-			copy(arena[c.ArenaLen:], value)
-			at.P, at.N = unsafe.Add(c.Arena, c.ArenaLen), uint32(len(value))
-			c.ArenaLen += uint32(len(value)) + 1
+		value, v := list[i].Value, list[i].Var
+		if len(value) == 0 && v == VarArgs {
+			continue
 		}
+		c.Vars[v] = shim.Str{P: unsafe.Pointer(unsafe.SliceData(free)), N: uint32(len(value))}
+		free = free[copy(free, value)+1:]
 	}
+	c.ArenaLen = c.ArenaCap - uint32(len(free))
 	return nil
 }
 
@@ -111,8 +111,7 @@ func (s *Slot) setEach(list []VarValue) error {
 func (s *Slot) UnsetVar(v Variable) { s.c.Vars[v] = shim.Str{} }
 
 // Var is the variable as it stands, after edits; nil when it is not set, or
-// deferred. The
-// memory is the slot's: valid until the next run or SetVar.
+// deferred. The memory is the slot's: valid until the next run or SetVar.
 func (s *Slot) Var(v Variable) []byte { return s.c.Vars[v].Bytes() }
 
 // ResetVars forgets all variables and extra variables. Release does it too.
