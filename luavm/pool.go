@@ -176,7 +176,11 @@ func (p *Pool) PinTo(worker int) (*Slot, error) {
 	if p.options.Fresh {
 		return p.fresh(uint64(worker))
 	}
-	if s := p.seat(p.places[worker%len(p.places)].Load()); s != nil {
+	at := worker
+	if at >= len(p.places) { // a division takes longer than the rest
+		at %= len(p.places)
+	}
+	if s := p.seat(p.places[at].Load()); s != nil {
 		return s, nil
 	}
 	return p.Pin(uint64(worker))

@@ -190,7 +190,7 @@ int pg_resume(pg_state *, pg_slot *, pg_run *, int ref, pg_thread *,
               const char *resp, uint32_t resp_n,
               const char *body, uint32_t body_n,
               const char *data, uint32_t data_n, int64_t budget_ns);
-int pg_run_coroutine(pg_state *, pg_slot *, pg_run *, int ref);
+void pg_relieve(pg_state *, size_t before, int status);
 int pg_failed(pg_state *, lua_State *co, int status);
 
 /* ---- thread.c ---- */

@@ -318,6 +318,7 @@ static void finished(pg_state *v, pg_seat *seat, pg_run *r, pg_thread *t) {
   pg_thread_recycle(seat, t);
 }
 
+/* ref >= 0 starts that function, else threads that are ready go on. */
 int pg_run_threads(pg_state *v, pg_slot *s, pg_run *r, int ref) {
   pg_thread *t;
   s->has_exit = r->has_exit;

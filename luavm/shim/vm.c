@@ -173,13 +173,10 @@ int pg_failed(pg_state *v, lua_State *co, int status) {
  * take away in others' runs, at the cost of their budgets. */
 enum { LEFT_MAX = 8 << 20 };
 
-/* ref >= 0 starts that function, else threads that are ready go on. */
-int pg_run_coroutine(pg_state *v, pg_slot *s, pg_run *r, int ref) {
-  size_t before = v->used;
-  int status = pg_run_threads(v, s, r, ref);
+/* A run that began with so much in use has ended with status. */
+void pg_relieve(pg_state *v, size_t before, int status) {
   if (v->starved || (status == PG_BUDGET && v->used > before + LEFT_MAX))
     relieve(v);
-  return status;
 }
 
 /*

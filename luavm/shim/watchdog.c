@@ -175,6 +175,7 @@ static void unpark(void) {
 __attribute__((noinline))
 int pg_guarded(pg_state *v, pg_slot *s, pg_run *r, int ref,
                int64_t budget_ns) {
+  size_t before = v->used;
   int status;
   if (!my_tid) learn_thread();
   v->tid = my_tid;
@@ -190,7 +191,8 @@ int pg_guarded(pg_state *v, pg_slot *s, pg_run *r, int ref,
   }
   __atomic_store_n(&v->call, v->call + 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&parked, __ATOMIC_SEQ_CST)) unpark();
-  status = pg_run_coroutine(v, s, r, ref);
+  status = pg_run_threads(v, s, r, ref);
+  if (v->starved || status == PG_BUDGET) pg_relieve(v, before, status);
   __atomic_store_n(&v->call, v->call + 1, __ATOMIC_RELEASE);
   inside = NULL;
   unhook(v);
