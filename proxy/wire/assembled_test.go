@@ -57,7 +57,7 @@ func TestAssembledRequests(t *testing.T) {
 		if status != want.status {
 			t.Fatalf("%q: status %d (%v), the model says %d", raw, status, err, want.status)
 		}
-		sameInPieces(t, raw, r.Uint64(), n, err, h.Fields)
+		sameInPieces(t, raw, r.Uint64(), outcome{n, err, h.Fields})
 		if n > 0 {
 			sameAsModel(t, raw[:n], &h, want)
 			sameAsNetHTTP(t, raw[:n], &h)

@@ -39,7 +39,7 @@ func FuzzScanRequest(f *testing.F) {
 		if status != want.status {
 			t.Fatalf("status %d (%v), the model says %d", status, err, want.status)
 		}
-		sameInPieces(t, raw, seed, n, err, h.Fields)
+		sameInPieces(t, raw, seed, outcome{n, err, h.Fields})
 		if n > 0 {
 			sameAsModel(t, raw[:n], &h, want)
 			sameAsNetHTTP(t, raw[:n], &h)
@@ -47,14 +47,21 @@ func FuzzScanRequest(f *testing.F) {
 	})
 }
 
-// sameInPieces scans raw again, cut by chance; n, err and fields are the outcome at once.
-func sameInPieces(t *testing.T, raw []byte, seed uint64, n int, err error, fields []Field) {
+// outcome is what a scan has found.
+type outcome struct {
+	n      int
+	err    error
+	fields []Field
+}
+
+// sameInPieces scans raw again, cut by chance; want is the outcome at once.
+func sameInPieces(t *testing.T, raw []byte, seed uint64, want outcome) {
 	h := RequestHead{Head: Head{Fields: make([]Field, 0, seed%8)}}
-	got, gotErr := inPieces(raw, seed, func(buf []byte, from int) (int, error) {
+	n, err := inPieces(raw, seed, func(buf []byte, from int) (int, error) {
 		return ScanRequest(&h, buf, from, small)
 	})
-	if got != n || gotErr != err || n > 0 && !slices.Equal(h.Fields, fields) {
-		t.Fatalf("in pieces: %d, %v, %v; at once: %d, %v, %v", got, gotErr, h.Fields, n, err, fields)
+	if n != want.n || err != want.err || n > 0 && !slices.Equal(h.Fields, want.fields) {
+		t.Fatalf("in pieces: %d, %v, %v; at once: %+v", n, err, h.Fields, want)
 	}
 }
 
