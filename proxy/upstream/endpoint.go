@@ -51,10 +51,18 @@ type Endpoint struct {
 	idle     idlePool
 	homes    []idlePool  // of event loops, by number
 	trunks   []trunkPool // likewise
+	openings []opening   // likewise
 	inFlight atomic.Int64
 	dialed   atomic.Uint64
 	reused   atomic.Uint64
 	failed   atomic.Uint64
+}
+
+// opening is what a loop knows of the endpoint's heads; it is only its thread's, and
+// shares no cache line with another's.
+type opening struct {
+	wire.Opening
+	_ [64]byte
 }
 
 // Address is the endpoint as the configuration writes it.

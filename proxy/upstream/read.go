@@ -18,10 +18,14 @@ func (c *Conn) ReadHead(res *wire.ResponseHead, asked wire.Asked) (raw []byte, e
 		panic("BUG: ReadHead after the final response head")
 	}
 	c.toFront()
+	var opening *wire.Opening
+	if c.inLoop {
+		opening = &c.endpoint.openings[c.link.resident.home].Opening
+	}
 	from := 0
 	for {
 		if c.w > from {
-			n, err := wire.ScanResponse(res, c.mem[:c.w], from, c.limits.Head, asked)
+			n, err := opening.ScanResponse(res, c.mem[:c.w], from, c.limits.Head, asked)
 			if err != nil {
 				return nil, c.failure(StepHead, err)
 			}

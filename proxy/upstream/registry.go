@@ -82,6 +82,7 @@ func (r *Registry) borrow(id identity, limits *Limits, build func() *Endpoint) (
 		e = build()
 		e.registry, e.id = r, id
 		e.homes = make([]idlePool, r.homes)
+		e.openings = make([]opening, r.homes)
 		e.trunks = make([]trunkPool, r.homes+1) // the last one's are goroutines'
 		r.endpoints[id] = e
 	}

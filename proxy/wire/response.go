@@ -31,6 +31,11 @@ func ScanResponse(h *ResponseHead, buf []byte, from int, lim Limits, asked Asked
 		h.reset()
 		from = 0
 	}
+	return h.scan(buf, from, lim, asked)
+}
+
+// scan is ScanResponse from where h stands.
+func (h *ResponseHead) scan(buf []byte, from int, lim Limits, asked Asked) (n int, err error) {
 	if !h.startLine && (from > 0 || !h.goodStatusLine(buf[:min(len(buf), lim.HeaderBytes)])) {
 		cr, e := h.line(buf, from, lim.HeaderBytes)
 		if e == nil && cr >= 0 {
