@@ -61,6 +61,7 @@ type Conn struct {
 	blockEnds   bool   // it ends the stream
 	blockFrames int
 	scratch     []byte // a header block that is sent
+	lines       knownLines
 }
 
 // New begins a connection: the preface and settings are appended to out, as is

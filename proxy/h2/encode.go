@@ -48,6 +48,10 @@ type headCoder struct {
 	// The field that field has written, but not taken into d[:o].
 	value, end int // where its value begins and ends in d
 	at         int // where its line ends in p
+
+	lines *knownLines
+	slot  *codedLine // where recall has looked in vain; nil: it has not looked
+	tag   uint32     // of the line that it looked for
 }
 
 // field writes the field of the line at p[i:] behind d[:o]. nameOdd: it needs

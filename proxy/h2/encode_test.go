@@ -69,9 +69,9 @@ func lower(s string) string {
 
 // codedFields is the same from appendHead, with room for spare bytes behind what is
 // there already.
-func codedFields(t *testing.T, head string, spare int) (fields []string, framing string, used int, ok bool) {
+func codedFields(t *testing.T, conn *Conn, head string, spare int) (fields []string, framing string, used int, ok bool) {
 	b := slices.Grow([]byte("before"), spare)
-	s := &Stream{conn: &Conn{}}
+	s := &Stream{conn: conn}
 	p := []byte(head)
 	block, used, size, err := s.appendHead(b[:len(b):len(b)+spare], slices.Clip(p))
 	if err != nil {
@@ -90,10 +90,18 @@ func codedFields(t *testing.T, head string, spare int) (fields []string, framing
 	return fields, fmt.Sprint(s.left, s.chunked, s.forHead), used, true
 }
 
+// checkHead has a head coded on a new connection, where the last times find what the
+// first ones have left in its known lines.
 func checkHead(t *testing.T, head string) {
+	t.Helper()
+	checkHeadOn(t, &Conn{}, head)
+}
+
+func checkHeadOn(t *testing.T, conn *Conn, head string) {
+	t.Helper()
 	want, framing, length, ok := plainFields(head)
-	for _, spare := range []int{0, 9, 40, 100, roomFor(len(head)), 4 * len(head)} {
-		got, mine, used, good := codedFields(t, head, spare)
+	for _, spare := range []int{4 * len(head), roomFor(len(head)), 0, 9, 40, 100, roomFor(len(head)), 4 * len(head)} {
+		got, mine, used, good := codedFields(t, conn, head, spare)
 		if good != ok || fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) || mine != framing || used != length {
 			t.Fatalf("%.300q with room for %d:\ngot  %.400q %s %d %t\nwant %.400q %s %d %t",
 				head, spare, got, mine, used, good, want, framing, length, ok)

@@ -13,6 +13,7 @@ const (
 	nameTE              // may say "trailers", and nothing else
 	nameLength          // of the body
 	nameCoding          // Transfer-Encoding, which frames it
+	nameSecret          // shows who asks
 )
 
 // A codedName is the name of a field that is sent in another way than as it is.
@@ -47,7 +48,8 @@ func (n *codedName) put(d []byte, o int) (end int) {
 var kinds = map[string]nameKind{
 	"host": nameHost, "connection": nameOwn, "keep-alive": nameOwn, "proxy-connection": nameOwn,
 	"upgrade": nameOwn, "http2-settings": nameOwn, "te": nameTE, "content-length": nameLength,
-	"transfer-encoding": nameCoding,
+	"transfer-encoding": nameCoding, "authorization": nameSecret, "proxy-authorization": nameSecret,
+	"cookie": nameSecret,
 }
 
 // codedNames has each codedName at its nameHash. The multiplier was searched so

@@ -77,9 +77,14 @@ func (s *Stream) appendHead(b, p []byte) (block []byte, used, size int, err erro
 	size = i - len("  HTTP/1.1\r\n") + 4*42
 	s.head, s.left = true, 0
 	start, hosted := len(b), false // the first of them comes to :authority
-	h := headCoder{d: b[:cap(b)], p: p, o: start, i: i}
+	h := headCoder{d: b[:cap(b)], p: p, o: start, i: i, lines: &s.conn.lines}
 	for {
-		kind := h.field()
+		kind, known := h.recall()
+		if !known {
+			if kind = h.field(); kind != nameOdd {
+				h.keep(kind)
+			}
+		}
 		if kind == nameOdd {
 			if bytes.HasPrefix(p[h.i:], lineEnd) {
 				break
