@@ -10,8 +10,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"perigee/proxy/proxytest"
 	"perigee/proxy/wire/testdata"
@@ -37,6 +40,35 @@ func (r *recorder) take() (all [][]byte) {
 		}
 	}
 	return all
+}
+
+// settle waits for bytes that may be on their way: until nothing has come for a
+// while, and nothing lies unread.
+func (r *recorder) settle() {
+	for end, last := time.Now().Add(2*time.Second), -1; time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		n, unread := r.state()
+		if n == last && !unread {
+			return
+		}
+		last = n
+	}
+}
+
+// state is how many bytes have come since the last take, and whether some are unread.
+func (r *recorder) state() (n int, unread bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c, b := range r.bytes {
+		n += b.Len()
+		if raw, err := c.(syscall.Conn).SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { // of a closed one nothing is unread
+				waits, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+				unread = unread || err == nil && waits > 0
+			})
+		}
+	}
+	return n, unread
 }
 
 func (r *recorder) reader(c net.Conn) io.Reader {
@@ -109,7 +141,7 @@ func runHostile(t *testing.T, g *proxytest.Gateway, rec *recorder, c *testdata.C
 	if !talk.hungUp && talk.endedThen != c.Closed {
 		t.Errorf("%s:%d: connection ended: %v, want %v", c.File, c.Line, talk.endedThen, c.Closed)
 	}
-	time.Sleep(5 * time.Millisecond) // for bytes that must not be there
+	rec.settle() // for bytes that must not be there
 	if err := c.CheckOrigin(rec.take(), addedFields...); err != nil {
 		t.Errorf("%s:%d: %v", c.File, c.Line, err)
 	}
