@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+
+	"perigee/proxy/wire"
 )
 
 // A request's head is made a header block in one pass over its text, where it is to
@@ -33,13 +35,6 @@ func equals(x uint64, c byte) uint64 {
 // the first.
 func controls(x uint64) uint64 { return (x - ones*'!') & (highs &^ x) }
 
-// lowerWord is toLower of eight bytes.
-func lowerWord(x uint64) uint64 {
-	low := x &^ highs
-	letters := ((low + ones*(0x80-'A')) ^ (low + ones*(0x7f-'Z'))) & (highs &^ x)
-	return x | letters>>2
-}
-
 // headCoder is at work on a head: p[:i] has been read, d[:o] was written.
 type headCoder struct {
 	d, p []byte
@@ -61,7 +56,7 @@ func (c *headCoder) field() (kind nameKind) {
 	var low, whole, marks uint64
 	for i <= len(p)-8 && to <= len(d)-8 {
 		x := binary.LittleEndian.Uint64(p[i:])
-		low = lowerWord(x)
+		low = wire.LowerWord(x)
 		binary.LittleEndian.PutUint64(d[to:], low)
 		if marks = equals(x, ':') | controls(x); marks != 0 {
 			break

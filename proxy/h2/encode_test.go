@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,25 +152,4 @@ func FuzzHead(f *testing.F) {
 		f.Add(head)
 	}
 	f.Fuzz(func(t *testing.T, head string) { checkHead(t, head) })
-}
-
-func TestLowerWord(t *testing.T) {
-	for c := range 256 {
-		for i := range 8 {
-			for _, others := range []byte{0, '@', 'A', 'Z', '[', 0x80, 0xc1, 0xff} {
-				var in [8]byte
-				for k := range in {
-					in[k] = others
-				}
-				in[i] = byte(c)
-				want := in
-				for k := range want {
-					want[k] = toLower(want[k])
-				}
-				if got := lowerWord(binary.LittleEndian.Uint64(in[:])); got != binary.LittleEndian.Uint64(want[:]) {
-					t.Fatalf("%q becomes %x", in, got)
-				}
-			}
-		}
-	}
 }

@@ -89,17 +89,21 @@ func TrimOWS(b []byte) []byte {
 	return b
 }
 
+// LowerWord is eight bytes with their ASCII letters in lower case.
+func LowerWord(x uint64) uint64 {
+	low := x &^ highs
+	// The top bit of a byte: one of "it is 'A' or above" and "it is above 'Z'" alone.
+	letters := ((low + ones*(0x80-'A')) ^ (low + ones*(0x7f-'Z'))) & (highs &^ x)
+	return x | letters>>2
+}
+
 // AppendLower appends b with its ASCII letters in lower case.
 func AppendLower(dst, b []byte) []byte {
 	start := len(dst)
 	dst = append(dst, b...)
 	text, i := dst[start:], 0
 	for ; i+8 <= len(text); i += 8 {
-		x := binary.LittleEndian.Uint64(text[i:])
-		low := x &^ highs
-		// The top bit of a byte: it is 'A' or above, and not above 'Z'.
-		letters := (low + ones*(0x80-'A')) &^ (low + ones*(0x7f-'Z')) &^ x & highs
-		binary.LittleEndian.PutUint64(text[i:], x|letters>>2)
+		binary.LittleEndian.PutUint64(text[i:], LowerWord(binary.LittleEndian.Uint64(text[i:])))
 	}
 	for ; i < len(text); i++ {
 		if c := text[i]; 'A' <= c && c <= 'Z' {

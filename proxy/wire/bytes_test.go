@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 )
 
@@ -18,6 +19,27 @@ func TestAppendLower(t *testing.T) {
 				}
 				if got := AppendLower([]byte("A:"), text); string(got) != "A:"+string(want) {
 					t.Fatalf("%q became %q", text, got)
+				}
+			}
+		}
+	}
+}
+
+// TestLowerWord: every byte at every place, between others at the edges.
+func TestLowerWord(t *testing.T) {
+	for c := range 256 {
+		for i := range 8 {
+			for _, others := range []byte{0, '@', 'A', 'Z', '[', 0x80, 0xc1, 0xff} {
+				in := bytes.Repeat([]byte{others}, 8)
+				in[i] = byte(c)
+				want := bytes.Clone(in)
+				for k, b := range want {
+					if 'A' <= b && b <= 'Z' {
+						want[k] = b + 'a' - 'A'
+					}
+				}
+				if got := LowerWord(binary.LittleEndian.Uint64(in)); got != binary.LittleEndian.Uint64(want) {
+					t.Fatalf("%q becomes %x", in, got)
 				}
 			}
 		}
